@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from xlbench.backbone import Backbone
+from xlbench.batching import Batch
+from xlbench.method import Method, MethodConfig
+from xlbench.prompts import Encoded, template_of, texts_of
+from xlbench.registry import register_method
+from xlbench.task import Row, Task
+
+
+@register_method("finetune")
+class FineTuning(Method):
+    """Fine-tuning: a classification head on the first token, cross-entropy, all weights train.
+
+    Input `<s> premise </s></s> hypothesis </s>`. The head is XLM-R's: dropout, Linear(d, d), tanh, dropout,
+    Linear(d, labels), weights drawn from N(0, 0.02), biases 0 (Conneau et al. 2020, transformers'
+    `XLMRobertaClassificationHead`).
+    """
+
+    class Config(MethodConfig):
+        head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
+
+    config: "FineTuning.Config"
+    citation = (
+        "Conneau et al. (2020), Unsupervised Cross-lingual Representation Learning at Scale, ACL. arXiv 1911.02116"
+    )
+
+    @classmethod
+    def supports(cls, task: Task) -> str | None:
+        return None if "pair" in task.templates else f"task {task.name} has no template 'pair'"
+
+    def build(self, backbone: Backbone, task: Task) -> nn.Module:
+        width, dropout = backbone.dimension, self.config.head_dropout
+        self.head = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(width, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, len(task.labels))
+        )  # fmt: skip
+        for layer in self.head:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
+
+    def encode(self, rows: Sequence[Row], language: str) -> Encoded:
+        return self.text.encode(template_of(self.task, "pair", language), texts_of(rows))
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits of the labels, (n, labels)."""
+        logits: Tensor = self.head(self.backbone.first_token(batch))
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
+
+    def score(self, batch: Batch) -> Tensor:
+        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)

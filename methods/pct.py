@@ -1,0 +1,84 @@
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
+
+from xlbench.batching import Batch
+from xlbench.method import PromptConfig, PromptMethod, Resources, Stream, symmetric_kl
+from xlbench.prompts import Encoded
+from xlbench.registry import register_method
+from xlbench.task import Row, Task
+
+
+@register_method("pct")
+class PCT(PromptMethod):
+    """Prompt-learning with cross-lingual templates (Qi et al., ACL 2022).
+
+    Input `<s> premise </s></s> question: hypothesis? Answer: <mask> </s>`. Each source example is paired with
+    the same premise and hypothesis in the template of one other language, drawn once before training.
+    Loss = CE(original) + CE(augmented) + the mean over rows of KL(P‖Q) + KL(Q‖P) over the whole vocabulary
+    at `<mask>`. One verbalizer serves all languages; at test time, the test language's template.
+
+    Their released evaluation takes the arg max over the whole vocabulary; the other papers take it over the
+    label words, and so does this one, so that methods compare. `score_over=vocabulary` gives theirs: a row
+    whose most likely word is no label word is then counted as wrong.
+    """
+
+    class Config(PromptConfig):
+        consistency: float = Field(1.0, ge=0, description="weight of the two KL terms")
+        support: Literal["vocabulary", "label-words"] = Field("vocabulary", description="what the KL terms sum over")
+        score_over: Literal["label-words", "vocabulary"] = Field(
+            "label-words", description="normalise test scores over the label words, or the whole vocabulary"
+        )
+
+    config: "PCT.Config"
+    template = "question"
+    citation = "Qi et al. (2022), Enhancing Cross-lingual Natural Language Inference by Prompt-learning from Cross-lingual Templates, ACL"  # noqa: E501
+
+    @classmethod
+    def supports(cls, task: Task) -> str | None:
+        lacking = super().supports(task)
+        if lacking is None and len(task.templates[cls.template]) < 2:
+            return f"task {task.name} has its template in one language only"
+        return lacking
+
+    def streams(self, resources: Resources) -> dict[str, Stream]:
+        return {"augmented": Stream(self._augmented(resources.shots, resources.random), aligned=True)}
+
+    def _augmented(self, shots: Sequence[Row], random: np.random.Generator) -> Encoded:
+        """Each shot in the template of another language than its own, drawn once."""
+        others = sorted(set(self.task.templates[self.template]) - {self.task.source})
+        drawn = [others[number] for number in random.integers(len(others), size=len(shots))]
+        encoded = [self.encode_labelled([shot], language) for shot, language in zip(shots, drawn, strict=True)]
+        return Encoded.join(encoded)
+
+    def loss(self, batch: Batch) -> Tensor:
+        return pct_loss(*self._views(batch), batch.labels, self.config.consistency)
+
+    def _views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Label-word logits of the originals and the augmented, then what the KL terms compare of each."""
+        views = []
+        for side in (batch, batch.streams["augmented"]):
+            features = self.backbone.mask_features(side)
+            words = self.label_logits(features, side)
+            whole = self.backbone.vocabulary_logits(features) if self.config.support == "vocabulary" else words
+            views.append((words, whole))
+        (ours, ours_whole), (theirs, theirs_whole) = views
+        return ours, theirs, ours_whole, theirs_whole
+
+    def score(self, batch: Batch) -> Tensor:
+        if self.config.score_over == "label-words":
+            return super().score(batch)
+        features = self.backbone.mask_features(batch)
+        words = self.label_logits(features, batch).float()
+        return words - self.backbone.vocabulary_logits(features).float().logsumexp(dim=-1, keepdim=True)
+
+
+def pct_loss(
+    ours: Tensor, theirs: Tensor, ours_whole: Tensor, theirs_whole: Tensor, labels: Tensor, consistency: float
+) -> Tensor:
+    """CE(ours) + CE(theirs) + consistency · (KL(P‖Q) + KL(Q‖P)); logits (n, labels) and (n, support)."""
+    supervised = nn.functional.cross_entropy(ours.float(), labels) + nn.functional.cross_entropy(theirs.float(), labels)
+    return supervised + consistency * symmetric_kl(ours_whole, theirs_whole)

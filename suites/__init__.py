@@ -1,0 +1,1 @@
+"""The suites that ship with xlbench: TOML files, data only; see `xlbench compare --suite`."""

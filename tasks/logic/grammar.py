@@ -1,0 +1,258 @@
+"""The logic task's rows, parallel sentences and pretraining stories, in no language and in all.
+
+Labels are those of XNLI: 0 entailment, 1 neutral, 2 contradiction.  The world is open (see
+`facts`): what a premise doesn't settle is neutral.  Splits share names and constructions, never a
+sentence: sentences with a small space (counts, quantifiers, roles) use names reserved for the
+split, and all others are dealt out, test first.  Everything is made from a seed in the code.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+
+from . import names
+from .facts import CONTRADICTION, ENTAILMENT, NEUTRAL, Facts
+from .forms import Form, Invite, RoleVisit, people_in, places_in
+from .languages import LANGUAGES, load
+from .situations import KINDS, PHENOMENA, Cast, Kind, draw_cast, draw_premise, hypothesis
+
+LABELS = (ENTAILMENT, NEUTRAL, CONTRADICTION)
+PREMISES = {"train": 2400, "validation": 900, "test": 1000}
+PARALLEL = 4000
+
+# Later splits avoid every sentence of the earlier ones.
+_ORDER = ("test", "validation", "train", "parallel")
+# Of each twenty names, how many are reserved for a split's small-space sentences.
+_SHARES = {"test": 5, "validation": 4, "train": 7, "parallel": 4}
+
+__all__ = [
+    "LABELS",
+    "LANGUAGES",
+    "PHENOMENA",
+    "PREMISES",
+    "Item",
+    "items",
+    "render",
+    "say",
+    "sentences",
+    "stories",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One abstract row; three rows with the labels 0, 1, 2 share a premise and its `premise_id`."""
+
+    id: str
+    premise_id: str
+    phenomenon: str
+    premise: tuple[Form, ...]
+    hypothesis: tuple[Form, ...]
+    label: int
+
+
+def say(form: Form, language: str) -> str:
+    """One sentence in one language; raises ValueError for a language that the task lacks."""
+    return load(language).say(form)
+
+
+def render(item: Item, language: str) -> tuple[str, str]:
+    """Premise and hypothesis in one language; raises ValueError for a language that the task lacks."""
+    realiser = load(language)
+    return realiser.text(item.premise), realiser.text(item.hypothesis)
+
+
+@lru_cache(maxsize=len(PREMISES))
+def items(split: str) -> tuple[Item, ...]:
+    """All rows of "train", "validation" or "test": three per premise, phenomena in turn.
+
+    Raises ValueError for another split.
+    """
+    if split not in PREMISES:
+        raise ValueError(f"unknown split {split!r} for task logic; it has {', '.join(PREMISES)}")
+    rng = _rng(split)
+    taken = _sentences_before(split)
+    counts = [len(range(turn, PREMISES[split], len(PHENOMENA))) for turn in range(len(PHENOMENA))]
+    columns = [
+        _phenomenon_items(rng, split, phenomenon, count, taken)
+        for phenomenon, count in zip(PHENOMENA, counts, strict=True)
+    ]
+    rows: list[Item] = []
+    for number in range(PREMISES[split]):
+        phenomenon = PHENOMENA[number % len(PHENOMENA)]
+        premise, answers = columns[number % len(PHENOMENA)][number // len(PHENOMENA)]
+        order = list(LABELS)
+        rng.shuffle(order)
+        premise_id = f"{split}-{number:05d}"
+        for position, label in enumerate(order):
+            rows.append(Item(f"{premise_id}-{position}", premise_id, phenomenon, premise, (answers[label],), label))
+    return tuple(rows)
+
+
+def _phenomenon_items(
+    rng: random.Random, split: str, phenomenon: str, count: int, taken: frozenset[Form]
+) -> list[tuple[tuple[Form, ...], dict[int, Form]]]:
+    """`count` different premises with a hypothesis per label; every label gets the same shapes."""
+    kinds = [kind for kind in KINDS if kind.phenomenon == phenomenon]
+    made: list[tuple[tuple[Form, ...], dict[int, Form]]] = []
+    seen: set[tuple[Form, ...]] = set()
+    for turn, kind in enumerate(kinds):
+        share = len(range(turn, count, len(kinds)))
+        shapes = {label: [kind.shapes[i % len(kind.shapes)] for i in range(share)] for label in LABELS}
+        for label in LABELS:
+            rng.shuffle(shapes[label])
+        for number in range(share):
+            wanted = {label: shapes[label][number] for label in LABELS}
+            premise, answers = _situation(rng, split, kind, wanted, taken, seen)
+            seen.add(premise)
+            made.append((premise, answers))
+    rng.shuffle(made)
+    return made
+
+
+def _situation(
+    rng: random.Random,
+    split: str,
+    kind: Kind,
+    wanted: dict[int, str],
+    taken: frozenset[Form],
+    seen: set[tuple[Form, ...]],
+) -> tuple[tuple[Form, ...], dict[int, Form]]:
+    """A new premise with a hypothesis of the wanted shape for each label; no sentence is in `taken`."""
+    for _ in range(2000):
+        cast = _cast(rng, split, kind)
+        premise = draw_premise(kind, rng, cast)
+        if premise in seen or taken.intersection(premise):
+            continue
+        facts = Facts(premise)
+        answers: dict[int, Form] = {}
+        on_stage = _names_in(*premise)
+        for label in (ENTAILMENT, CONTRADICTION, NEUTRAL):  # the scarcest first
+            shape = wanted[label]
+            recombine = label == NEUTRAL and rng.random() < 0.55  # a new name must not betray a neutral
+            for _ in range(20):
+                form = hypothesis(shape, rng, cast)
+                if not _says_something(form) or form in taken or (form in premise and shape not in kind.copies):
+                    continue
+                if recombine and not _names_in(form) <= on_stage:
+                    continue
+                if facts.label(form) == label:
+                    answers[label] = form
+                    break
+            else:
+                break
+        if len(answers) == len(wanted):
+            return premise, answers
+    raise RuntimeError(f"no {kind.phenomenon} situation with hypotheses {wanted} for split {split} in 2000 draws")
+
+
+def _says_something(form: Form) -> bool:
+    """Nobody invites himself."""
+    return not (isinstance(form, Invite) and form.host in form.guests)
+
+
+def _names_in(*told: Form) -> set[str]:
+    return {name for form in told for name in (*people_in(form), *places_in(form))}
+
+
+def sentences(split: str = "parallel", n: int = PARALLEL) -> tuple[Form, ...]:
+    """The first `n` of 4,000 different sentences, none of which is in a row of any split.
+
+    Raises ValueError for another split or an `n` over 4,000.
+    """
+    if split != "parallel" or not 0 <= n <= PARALLEL:
+        raise ValueError(f"no {n} sentences of split {split!r}; split 'parallel' has {PARALLEL}")
+    return _parallel()[:n]
+
+
+@lru_cache(maxsize=1)
+def _parallel() -> tuple[Form, ...]:
+    rng, taken = _rng("parallel"), _sentences_before("parallel")
+    found: dict[Form, Form] = {}  # by the form without its gender, which many languages don't show
+    while len(found) < PARALLEL:
+        kind = rng.choice(KINDS)
+        cast = _cast(rng, "parallel", kind)
+        drawn = (*draw_premise(kind, rng, cast), hypothesis(rng.choice(kind.shapes), rng, cast))
+        for form in drawn:
+            if form not in taken and _says_something(form):
+                found.setdefault(replace(form, gender="") if isinstance(form, RoleVisit) else form, form)
+    return tuple(found.values())[:PARALLEL]
+
+
+def stories(rng: random.Random, exclude: frozenset[tuple[Form, ...]] | None = None) -> Iterator[tuple[Form, ...]]:
+    """Endless little texts of two to four sentences that are true together.
+
+    After one to three sentences of one phenomenon (sometimes two) come sentences that follow from
+    them or agree with them.  No story holds all the sentences of a premise in `exclude`, which by
+    default are the premises of validation and test; their names and constructions all occur.
+    """
+    if exclude is None:
+        exclude = frozenset(item.premise for split in ("validation", "test") for item in items(split))
+    excluded = frozenset(frozenset(premise) for premise in exclude)
+    while True:
+        story = _story(rng)
+        if len(story) >= 2 and not _contains(story, excluded):
+            yield story
+
+
+def _story(rng: random.Random) -> tuple[Form, ...]:
+    kind = rng.choice(KINDS)
+    other = rng.choice(KINDS) if rng.random() < 0.2 else kind
+    with_roles = next((one for one in (kind, other) if one.phenomenon == "definite"), kind)
+    cast = _cast(rng, None, with_roles)  # roles want people of one gender
+    told = list(draw_premise(kind, rng, cast))
+    facts = Facts(tuple(told))
+    length = rng.choice((2, 3, 3, 4))
+    for _ in range(30):
+        if len(told) >= length:
+            break
+        shape = rng.choice((other if rng.random() < 0.5 else kind).shapes)
+        form = hypothesis(shape, rng, cast)
+        wanted = ENTAILMENT if rng.random() < 0.75 else NEUTRAL
+        if form not in told and _says_something(form) and facts.label(form) == wanted:
+            told.append(form)
+            facts.add(form)
+    return tuple(told)
+
+
+def _contains(story: tuple[Form, ...], excluded: frozenset[frozenset[Form]]) -> bool:
+    return any(
+        frozenset(part) in excluded for size in range(1, min(3, len(story)) + 1) for part in combinations(story, size)
+    )
+
+
+@lru_cache(maxsize=len(_ORDER))
+def _sentences_before(split: str) -> frozenset[Form]:
+    """Every sentence of the splits that were dealt before this one."""
+    earlier = _ORDER[: _ORDER.index(split)]
+    return frozenset(form for name in earlier for item in items(name) for form in (*item.premise, *item.hypothesis))
+
+
+def _rng(purpose: str) -> random.Random:
+    return random.Random(int.from_bytes(hashlib.sha256(f"logic grammar 1: {purpose}".encode()).digest()[:8], "big"))
+
+
+def _cast(rng: random.Random, split: str | None, kind: Kind) -> Cast:
+    """Names for a situation, reserved ones where the kind asks for them; with no split, any names."""
+    people, places = _names(split if kind.own_people else None), _names(split if kind.own_places else None)
+    by_gender = {gender: people["person", gender] for gender in ("f", "m")}
+    return draw_cast(rng, by_gender, places["place", ""], one_gender=kind.phenomenon == "definite")
+
+
+@lru_cache(maxsize=len(_ORDER) + 1)
+def _names(split: str | None) -> dict[tuple[str, str], tuple[str, ...]]:
+    """People by gender and places: all, or those reserved for a split."""
+    shuffled = {"person": list(names.keys("person")), "place": list(names.keys("place"))}
+    turns = [name for name, share in _SHARES.items() for _ in range(share)]
+    known = names.all_names()
+    chosen: dict[tuple[str, str], list[str]] = {("person", "f"): [], ("person", "m"): [], ("place", ""): []}
+    for kind, found in shuffled.items():
+        _rng(f"names {kind}").shuffle(found)
+        found.sort(key=lambda key: known[key].gender if kind == "person" else "")  # a fair share of each gender
+        for number, key in enumerate(found):
+            if split is None or turns[number % len(turns)] == split:
+                chosen[kind, known[key].gender if kind == "person" else ""].append(key)
+    return {group: tuple(members) for group, members in chosen.items()}

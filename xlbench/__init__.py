@@ -1,0 +1,47 @@
+"""xlbench: few-shot cross-lingual transfer methods, compared under equal conditions.
+
+    import xlbench
+    record = xlbench.run(xlbench.RunSpec(method="mpt", task="logic", model="tiny", shots=16))
+
+What takes long to import (torch, transformers) is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from xlbench.version import __version__
+
+if TYPE_CHECKING:
+    from xlbench.comparing import compare
+    from xlbench.errors import NotSupported, XlbenchError
+    from xlbench.registry import register_method, register_task
+    from xlbench.running import run
+    from xlbench.spec import RunSpec, Runtime, Suite, Training
+    from xlbench.store import Record, Store
+
+_HOMES = {
+    "compare": "xlbench.comparing",
+    "NotSupported": "xlbench.errors",
+    "XlbenchError": "xlbench.errors",
+    "register_method": "xlbench.registry",
+    "register_task": "xlbench.registry",
+    "run": "xlbench.running",
+    "RunSpec": "xlbench.spec",
+    "Runtime": "xlbench.spec",
+    "Suite": "xlbench.spec",
+    "Training": "xlbench.spec",
+    "Record": "xlbench.store",
+    "Store": "xlbench.store",
+}
+
+__all__ = [
+    "NotSupported", "Record", "RunSpec", "Runtime", "Store", "Suite", "Training", "XlbenchError",
+    "__version__", "compare", "register_method", "register_task", "run",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xlbench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,237 @@
+"""A pretrained masked language model with its tokenizer; scores label words at `<mask>`.
+
+Safetensors only, never code from a hub. One load a process: `Backbone.load` keeps what it read, and
+`fresh()` gives a copy that a run may train, equal to the bit to a new load.
+"""
+
+import copy
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xlbench.batching import Batch
+from xlbench.errors import XlbenchError
+from xlbench.prompts import TextEncoder, Verbalizer
+from xlbench.spec import Lora, Tune
+
+TINY = Path(__file__).parent / "tiny"
+PUBLISHED_LEARNING_RATE = 1e-5
+
+# Where each family keeps the part of its masked-LM head that stands before the decoder.
+_HEADS = ("lm_head", "cls", "predictions", "head")
+
+
+class Backbone(nn.Module):
+    """An encoder, the masked-LM head before its decoder (`transform`), and the decoder (vocabulary, d).
+
+    `transform` and `decoder` are None where the checkpoint has no masked-LM head; then only methods that
+    need none can use it.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, transform: nn.Module | None, decoder: nn.Linear | None, tokenizer: Any, name: str, revision: str
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.encoder, self.transform, self.decoder = encoder, transform, decoder
+        self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        self.config = encoder.config
+        self.dimension: int = self.config.hidden_size
+
+    @property
+    def has_masked_lm_head(self) -> bool:
+        return self.decoder is not None
+
+    @property
+    def recommended_learning_rate(self) -> float:
+        """What the checkpoint's config says under `recommended_learning_rate`, or the published 1e-5."""
+        return float(getattr(self.config, "recommended_learning_rate", PUBLISHED_LEARNING_RATE))
+
+    def text(self, max_length: int) -> TextEncoder:
+        """The encoder of texts for this backbone. Raises XlbenchError where it reads fewer tokens."""
+        positions = getattr(self.config, "max_position_embeddings", None)
+        offset = (self.config.pad_token_id or 0) + 1 if "roberta" in self.config.model_type else 0
+        if positions is not None and max_length > positions - offset:
+            raise XlbenchError(
+                f"--max-length {max_length} is more than the {positions - offset} tokens {self.name} reads"
+            )
+        return TextEncoder(self.tokenizer, max_length)
+
+    def hidden(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
+        """Last hidden states, (n, t, d). `prompt`: (L, d), or (n, L, d) for a prompt of each row's own."""
+        vectors = self.encoder.get_input_embeddings()(batch.ids.clamp_min(0))
+        if prompt is not None:
+            rows = prompt.expand(len(batch), *prompt.shape[-2:]).to(vectors.dtype)
+            where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
+            vectors = torch.where(
+                (batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors
+            )
+        kind = {"token_type_ids": batch.segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        output = self.encoder(inputs_embeds=vectors, attention_mask=batch.attention, **kind)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def mask_features(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
+        """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
+        if self.transform is None:
+            raise XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
+        hidden = self.hidden(batch, prompt)
+        at_mask = hidden[torch.arange(len(batch), device=hidden.device), batch.mask_at]
+        features: Tensor = self.transform(at_mask)
+        return features
+
+    def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
+        """Logits of the label words, (n, labels), from features (n, d)."""
+        assert self.decoder is not None
+        return verbalizer.scores(features, self.decoder.weight, self.decoder.bias)
+
+    def vocabulary_logits(self, features: Tensor) -> Tensor:
+        """Logits of the whole vocabulary, (n, vocabulary), from features (n, d)."""
+        assert self.decoder is not None
+        logits: Tensor = self.decoder(features)
+        return logits
+
+    def first_token(self, batch: Batch) -> Tensor:
+        """The hidden state of the first token (`<s>`), (n, d)."""
+        return self.hidden(batch)[:, 0]
+
+    def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
+        """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).
+
+        With lora and frozen the masked-LM head stays as it was pretrained.
+        """
+        ours = copy.deepcopy(self)
+        if tune != "all":
+            ours.requires_grad_(False)
+        if tune == "lora":
+            ours.encoder = _with_adapters(ours.encoder, lora or Lora(), self.name)
+        return ours
+
+    @staticmethod
+    def load(model: str, revision: str | None = None) -> "Backbone":
+        """The backbone of a hub id, a folder, or `tiny`; read once a process and kept on the CPU in fp32.
+
+        Raises XlbenchError: no such folder or model, no safetensors, no fast tokenizer, an unknown head.
+        """
+        return _load(model, revision)
+
+    @staticmethod
+    def pinned_revision(model: str, revision: str | None = None) -> str:
+        """What names the weights for good: the commit of a hub model, or a digest of a folder's files."""
+        return _revision(model, revision)
+
+
+def _folder(model: str) -> Path | None:
+    """The folder that a model's name stands for; None for a hub id."""
+    if model == "tiny":
+        return TINY
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise XlbenchError(f"the model folder {model} does not exist; give a folder, a hub id, or tiny")
+    return None
+
+
+@cache
+def _revision(model: str, revision: str | None) -> str:
+    folder = _folder(model)
+    if folder is not None:
+        seal = hashlib.sha256()
+        files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
+        if not any(path.suffix == ".safetensors" for path in files):
+            raise XlbenchError(f"{folder} holds no .safetensors file; only safetensors weights are read")
+        for path in files:
+            seal.update(path.name.encode())
+            with path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    seal.update(block)
+        return "sha256:" + seal.hexdigest()[:16]
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    except Exception as fault:  # the hub client raises many kinds; all mean that there is no model
+        raise XlbenchError(_unreachable(model, fault)) from fault
+    return str(getattr(config, "_commit_hash", None) or revision or "unknown")
+
+
+@cache
+def _load(model: str, revision: str | None) -> Backbone:
+    import transformers
+    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    folder = _folder(model)
+    pinned = _revision(model, revision)
+    place = str(folder) if folder else model
+    options: dict[str, Any] = {"trust_remote_code": False}
+    options |= {"local_files_only": True} if folder else {"revision": revision}
+    weights = {**options, "use_safetensors": True, "dtype": torch.float32, "attn_implementation": "sdpa"}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **options)
+        config = transformers.AutoConfig.from_pretrained(place, **options)
+        masked = any("MaskedLM" in kind for kind in config.architectures or [])
+        if masked:
+            whole, report = AutoModelForMaskedLM.from_pretrained(place, output_loading_info=True, **weights)
+            masked = not [key for key in report["missing_keys"] if any(head in key for head in _HEADS)]
+        if not masked:
+            whole = AutoModel.from_pretrained(place, **weights)
+    except XlbenchError:
+        raise
+    except Exception as fault:  # a broken folder, a hub out of reach, a config of another kind
+        raise XlbenchError(_unreachable(model, fault) if folder is None else _broken(folder, fault)) from fault
+    if not getattr(tokenizer, "is_fast", False):
+        raise XlbenchError(f"{model} has no fast tokenizer (tokenizer.json), which xlbench needs")
+    if not masked:
+        return Backbone(whole, None, None, tokenizer, model, pinned).eval()
+    decoder = whole.get_output_embeddings()
+    transform = _head_before(whole, decoder, model)
+    return Backbone(whole.base_model, transform, decoder, tokenizer, model, pinned).eval()
+
+
+def _head_before(whole: nn.Module, decoder: nn.Module, model: str) -> nn.Module:
+    """The masked-LM head with its decoder taken out: (…, d) → (…, d)."""
+    for name in _HEADS:
+        head = getattr(whole, name, None)
+        if head is None:
+            continue
+        for parent in head.modules():
+            for child_name, child in parent.named_children():
+                if child is decoder:
+                    setattr(parent, child_name, nn.Identity())
+                    return head
+        return head  # the decoder stands beside the head (ModernBERT)
+    raise XlbenchError(
+        f"the masked-LM head of {model} ({type(whole).__name__}) is of a kind xlbench does not know; "
+        f"it looks for one of {', '.join(_HEADS)}"
+    )
+
+
+def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    settings: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    try:
+        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, **settings)
+        return get_peft_model(encoder, config)
+    except ValueError:  # peft knows no default layers for this architecture
+        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **settings)
+        return get_peft_model(encoder, config)
+
+
+def _unreachable(model: str, fault: Exception) -> str:
+    first = str(fault).strip().splitlines()[0] if str(fault).strip() else ""
+    return (
+        f"cannot load the model {model!r} from the hub ({type(fault).__name__}: {first}); give --model FOLDER "
+        "or --model tiny, and --data-root DIR for the data, to work without the hub"
+    )
+
+
+def _broken(folder: Path, fault: Exception) -> str:
+    first = str(fault).strip().splitlines()[0] if str(fault).strip() else ""
+    return f"cannot load a model from the folder {folder} ({type(fault).__name__}: {first})"

@@ -1,0 +1,348 @@
+"""Typer commands: parse, call, print. No logic, and nothing heavy imported before a command needs it.
+
+Exit codes: 0 all well; 1 a cell of a comparison failed, or a check; 2 a mistake in what was asked; 130 stopped
+by Ctrl-C.
+"""
+
+import functools
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from xlbench import registry
+from xlbench.errors import XlbenchError
+from xlbench.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Few-shot cross-lingual transfer methods, compared under equal conditions.",
+)
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def command(name: str | None = None) -> Callable[[Command], Command]:
+    """A command of the app whose mistakes become one sentence and an exit code, never a traceback."""
+
+    def register(function: Command) -> Command:
+        @app.command(name)
+        @functools.wraps(function)
+        def kind(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except XlbenchError as fault:
+                typer.echo(f"error: {fault}", err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+                raise typer.Exit(130) from None
+
+        return function
+
+    return register
+
+
+Plugin = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
+]
+Runs = Annotated[Path, typer.Option(help="folder of the records")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
+TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]
+Split = Annotated[str | None, typer.Option(help="a published fixed few-shot split, such as zhao-schuetze")]
+Model = Annotated[str | None, typer.Option(help="masked language model: hub id, folder, or tiny")]
+Revision = Annotated[str | None, typer.Option(help="commit, branch or tag of a hub model")]
+Tune = Annotated[str | None, typer.Option(help="what trains of the backbone: all, lora or frozen")]
+MaxLength = Annotated[int | None, typer.Option(help="longest input in tokens")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16")]
+Selection = Annotated[str | None, typer.Option(help="source-dev, last, average-last or oracle-target-dev")]
+Parallel = Annotated[str | None, typer.Option(help="parallel corpus: paws-x, ntrex-128, or the task's own")]
+ParallelSize = Annotated[int | None, typer.Option(min=1, help="translated pairs per target language")]
+Steps = Annotated[int | None, typer.Option(min=1, help="optimiser steps (in place of epochs)")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="passes over the shots")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="shots a step")]
+LearningRate = Annotated[float | None, typer.Option(help="AdamW's step size")]
+Warmup = Annotated[float | None, typer.Option(help="share of the steps in which the rate rises")]
+Checkpoints = Annotated[int | None, typer.Option(min=1, help="points at which a state may be selected")]
+TokenBudget = Annotated[int, typer.Option(min=64, help="tokens in one evaluation batch")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"xlbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Few-shot cross-lingual transfer methods, compared under equal conditions."""
+
+
+@command("run")
+def run_command(
+    method: Annotated[str, typer.Option(help="registered method; see `xlbench list methods`")],
+    shots: Annotated[int, typer.Option(help="labelled examples per class, for training and again for dev")],
+    task: Annotated[str, typer.Option(help="registered task; see `xlbench list tasks`")] = "xnli",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")] = None,
+    draw: Annotated[int, typer.Option(min=0, help="number of the few-shot draw")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of initialisation, order and dropout")] = 0,
+    model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
+    split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
+    selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
+    epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
+    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
+    plugin: Plugin = None, token_budget: TokenBudget = 8192, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Train a method on a few shots in one language, test it in many, and keep the record."""
+    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
+    fields = _fields(locals()) | {"task": task, "method": method, "shots": shots, "draw": draw, "seed": seed}
+    for name in plugin or []:
+        registry.load_plugin(name)
+    registry.find("method", method)
+    registry.find("task", task)
+    from xlbench.spec import RunSpec, parse
+
+    spec = parse(RunSpec, {**fields, "config": _settings(set_ or [])}, "the command line")
+    from xlbench.display import BarProgress, show_record
+    from xlbench.running import run
+
+    record = run(spec, runtime, BarProgress(quiet))
+    show_record(record, str(runs / record.id))
+
+
+@command("compare")
+def compare_command(
+    suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
+    methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt")] = None,
+    shots: Annotated[str, typer.Option(help="numbers of shots, as 4,16")] = "4,16",
+    draws: Annotated[int, typer.Option(min=1, help="few-shot draws")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds for each draw")] = 2,
+    task: Annotated[str, typer.Option(help="registered task")] = "xnli",
+    model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
+    split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
+    selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
+    epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
+    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
+    plugin: Plugin = None, token_budget: TokenBudget = 8192, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Run what is missing of a table of methods × shots × draws × seeds, and print it.
+
+    With --suite the options that the suite does not set may be given beside it (--model, --data-root, …).
+    """
+    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
+    fields = _fields(locals())
+    if (suite is None) == (methods is None):
+        raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
+    from xlbench.spec import Suite, parse
+
+    if suite is not None:
+        read = Suite.read(_suite_file(suite))
+        training = {**read.run.get("training", {}), **fields.pop("training", {})}
+        asked = parse(
+            Suite,
+            {**read.model_dump(), "run": {**read.run, **fields, "training": training}},
+            f"suite {suite}",
+        )
+    else:
+        asked = parse(
+            Suite,
+            {"methods": _split(methods or ""), "shots": _numbers(shots), "draws": draws, "seeds": seeds, "run": {**fields, "task": task}},
+            "the command line",
+        )  # fmt: skip
+    _compare(asked, runtime, quiet)
+
+
+@command("demo")
+def demo_command(runs: Runs = Path("runs"), device: Device = "auto", quiet: Quiet = False) -> None:
+    """Compare the four methods on the embedded model and task: about a minute on two cores."""
+    from xlbench.spec import Suite
+
+    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, 8192, quiet), quiet)
+
+
+@command("leaderboard")
+def leaderboard_command(
+    runs: Runs = Path("runs"),
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
+) -> None:
+    """Write the board from the records: markdown, the same bytes for the same records."""
+    from xlbench.leaderboard import write
+
+    typer.echo(f"wrote {write(runs, out)}")
+
+
+@command("list")
+def list_command(
+    what: Annotated[str, typer.Argument(help="methods, tasks or suites")] = "methods",
+    plugin: Plugin = None,
+) -> None:
+    """List what is registered: names, what they are, and where they come from."""
+    for name in plugin or []:
+        registry.load_plugin(name)
+    kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
+    if what == "suites":
+        for file in sorted(_suites().glob("*.toml")):
+            typer.echo(f"{file.stem:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
+        return
+    if what not in kinds:
+        raise XlbenchError(f"cannot list {what!r}; list methods, tasks or suites")
+    for entry in registry.entries(kinds[what]):
+        typer.echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
+
+
+@command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="a method or a task")],
+    task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
+    languages: Languages = "en",
+    model: Annotated[str, typer.Option(help="backbone whose tokens are shown")] = "tiny",
+    data_root: DataRoot = None,
+    plugin: Plugin = None,
+) -> None:
+    """What a method or task is: settings, citation, licence, languages, and rendered example inputs."""
+    for one in plugin or []:
+        registry.load_plugin(one)
+    from xlbench.checking import describe
+
+    typer.echo(describe(name, task, _split(languages or "en"), model, data_root))
+
+
+@command("check")
+def check_command(
+    name: Annotated[str, typer.Argument(help="a method or a task")],
+    task: Annotated[str, typer.Option(help="the task a method is checked on")] = "logic",
+    data_root: DataRoot = None,
+    plugin: Plugin = None,
+) -> None:
+    """Whether a plug-in keeps the contract, on the tiny model and the CPU, in seconds."""
+    for one in plugin or []:
+        registry.load_plugin(one)
+    from xlbench.checking import check
+
+    findings = check(name, task, data_root)
+    for finding in findings:
+        typer.echo(f"{'ok   ' if finding.ok else 'FAILS'} {finding.what}{': ' + finding.why if finding.why else ''}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _compare(suite: Any, runtime: Any, quiet: bool) -> None:
+    """Run a suite, print its board, say what failed; exit 1 where a cell did."""
+    from xlbench.comparing import run_suite
+    from xlbench.display import BarProgress, show_board
+
+    comparison = run_suite(suite, runtime, BarProgress(quiet))
+    if comparison.records:
+        show_board(comparison.records)
+    for sentence in comparison.skipped:
+        typer.echo(f"skipped: {sentence}")
+    typer.echo(
+        f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}"
+    )
+    if comparison.failed:
+        for sentence in comparison.failed:
+            typer.echo(f"failed: {sentence}", err=True)
+        raise typer.Exit(1)
+
+
+def _runtime(
+    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int, quiet: bool
+) -> Any:
+    from xlbench.spec import Runtime, parse
+
+    if data_root is not None and not data_root.is_dir():
+        raise XlbenchError(f"--data-root {data_root} is not a folder")
+    fields = {
+        "runs": runs, "data_root": data_root, "device": device, "plugins": tuple(plugins or ()),
+        "token_budget": token_budget, "quiet": quiet,
+    }  # fmt: skip
+    return parse(Runtime, fields, "the command line")
+
+
+def _fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run that were given, as fields of a RunSpec; those left out keep its defaults."""
+    direct = (
+        "model",
+        "revision",
+        "test_premises",
+        "split",
+        "tune",
+        "max_length",
+        "precision",
+        "selection",
+        "parallel",
+        "parallel_size",
+    )
+    training = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
+    fields = {name: options[name] for name in direct if options[name] is not None}
+    if options["languages"] is not None:
+        fields["languages"] = tuple(_split(options["languages"]))
+    given = {name: options[name] for name in training if options[name] is not None}
+    return fields | ({"training": given} if given else {})
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """`alpha=0.3` → {"alpha": 0.3}: numbers, true and false as in TOML, anything else as text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise XlbenchError(f"--set takes NAME=VALUE, not {pair!r}")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        settings[name] = parsed if isinstance(parsed, bool | int | float | str) else value
+    return settings
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _split(text)]
+    except ValueError:
+        raise XlbenchError(f"--shots takes whole numbers, as 4,16, not {text!r}") from None
+
+
+def _suites() -> Path:
+    from importlib.util import find_spec
+
+    found = find_spec("xlbench.suites")
+    assert found is not None
+    assert found.submodule_search_locations
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _suite_file(name: str) -> Path:
+    """A suite's file: a path, or the name of one that ships."""
+    shipped = _suites() / f"{name}.toml"
+    if shipped.is_file() and not Path(name).is_file():
+        return shipped
+    if not Path(name).is_file():
+        names = ", ".join(sorted(file.stem for file in _suites().glob("*.toml")))
+        raise XlbenchError(f"there is no suite file {name}; give a TOML file or one that ships: {names}")
+    return Path(name)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

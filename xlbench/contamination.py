@@ -1,0 +1,70 @@
+"""No test sentence among what a method learns from: shots, dev rows, parallel text.
+
+Sentences are compared after NFKC, case folding, and removal of punctuation, symbols and extra white space.
+"""
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from xlbench.corpora import Pair
+from xlbench.errors import XlbenchError
+from xlbench.task import Row
+
+SHOWN = 5  # row ids that a message names
+
+
+def normalised(text: str) -> str:
+    """A text as the guard compares it: NFKC, case-folded, punctuation and symbols as spaces, spaces joined."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_punctuation()).split())
+
+
+@cache
+def _punctuation() -> dict[int, str]:
+    return {point: " " for point in range(sys.maxunicode + 1) if unicodedata.category(chr(point))[0] in "PS"}
+
+
+@dataclass(frozen=True)
+class TestSentences:
+    """The normalised sentences of a test set, with the id of a row that holds each."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+    rows: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "TestSentences":
+        found: dict[str, str] = {}
+        for row in rows:
+            for text in row.texts:
+                found.setdefault(normalised(text), row.id)
+        found.pop("", None)
+        return cls(found)
+
+    def shared_with(self, texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """(id of the learning text, id of the test row) for every one of (id, text) that is a test sentence."""
+        return [(id_, self.rows[key]) for id_, text in texts if (key := normalised(text)) in self.rows]
+
+
+def check(
+    test: TestSentences, train: Sequence[Row], dev: Sequence[Row], pairs: Mapping[str, Sequence[Pair]]
+) -> dict[str, int]:
+    """Texts compared, by what they are for. Raises XlbenchError naming rows where one is a test sentence."""
+    learning = {
+        "train": [(row.id, text) for row in train for text in row.texts],
+        "dev": [(row.id, text) for row in dev for text in row.texts],
+        "parallel": [
+            (pair.id, text) for side in pairs.values() for pair in side for text in (*pair.source, *pair.target)
+        ],
+    }
+    for purpose, texts in learning.items():
+        shared = list(dict.fromkeys(test.shared_with(texts)))
+        if shared:
+            named = ", ".join(f"{ours} (test row {theirs})" for ours, theirs in shared[:SHOWN])
+            more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
+            raise XlbenchError(
+                f"{len(shared)} {purpose} rows share a sentence with the test rows: {named}{more}; "
+                "use another corpus, split or draw"
+            )
+    return {purpose: len(texts) for purpose, texts in learning.items()}

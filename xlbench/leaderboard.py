@@ -1,0 +1,274 @@
+"""Records → the board: markdown, deterministic, from records alone.
+
+Records that differ in anything that a comparison must hold equal never share a table (`matched_key`); within
+a table each method is averaged over the draws and seeds that all its methods have.
+"""
+
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from xlbench.errors import XlbenchError
+from xlbench.spec import digest
+from xlbench.store import Record, Store
+
+Cell = tuple[int, int]  # draw, seed
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method of one table: its name, and its records by (draw, seed)."""
+
+    method: str
+    records: Mapping[Cell, Record]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The records that one table may compare: all equal but for method, draw and seed."""
+
+    shots: int
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...]  # the draws and seeds that every method has
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tables that differ in the number of shots alone, and what all their records share."""
+
+    key: dict[str, Any]
+    tables: tuple[Table, ...]
+
+
+def matched_key(record: Record) -> dict[str, Any]:
+    """What records must share to be compared: all of the spec but method, config, shots, draw and seed, and
+    the identity of the task, the test rows, the weights and the protocol."""
+    spec = record.spec.model_dump(mode="json")
+    for axis in ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size"):
+        del spec[axis]
+    identity = {name: record.identity[name] for name in ("protocol", "task_version", "test_data", "revision")}
+    return {**spec, **identity}
+
+
+def method_label(record: Record) -> str:
+    """A method as the board names it: its name, with the settings that differ from its defaults."""
+    changed = ", ".join(f"{name}={value}" for name, value in sorted(record.spec.config.items()))
+    return record.spec.method + (f" ({changed})" if changed else "")
+
+
+def group(records: Iterable[Record]) -> list[Group]:
+    """Records as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
+    by_key: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status == "finished":
+            by_key[digest(matched_key(record))].append(record)
+    if not by_key:
+        raise XlbenchError("there is no finished record to make a board of; run something first")
+    groups = []
+    for members in by_key.values():
+        shots = sorted({record.spec.shots for record in members})
+        tables = tuple(_table(number, [r for r in members if r.spec.shots == number]) for number in shots)
+        groups.append(Group(matched_key(members[0]), tables))
+    return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
+
+
+def _table(shots: int, records: Sequence[Record]) -> Table:
+    lines: dict[str, dict[Cell, Record]] = defaultdict(dict)
+    left_out = []
+    for record in sorted(records, key=lambda one: (one.spec.draw, one.spec.seed, one.started, one.id)):
+        cell = (record.spec.draw, record.spec.seed)
+        label = method_label(record)
+        if cell in lines[label]:
+            left_out.append(
+                f"{label}, draw {cell[0]}, seed {cell[1]}: record {lines[label][cell].id} is superseded by {record.id} "
+                "(the method's source or data changed)"
+            )
+        lines[label][cell] = record
+    common = set.intersection(*(set(cells) for cells in lines.values()))
+    for label, cells in sorted(lines.items()):
+        extra = sorted(set(cells) - common)
+        if extra:
+            named = ", ".join(f"{draw}/{seed}" for draw, seed in extra)
+            left_out.append(f"{label}: draw/seed {named}, which not every method of the table has")
+    return Table(
+        shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
+    )  # fmt: skip
+
+
+def write(runs: Path, out: Path) -> Path:
+    """Write `out/README.md` from the records under `runs`; the same records give the same bytes.
+
+    A file `out/ABOUT.md`, where there is one, stands above the tables. Raises XlbenchError.
+    """
+    groups = group(Store(runs).records())
+    about = out / "ABOUT.md"
+    words = about.read_text(encoding="utf-8").strip() + "\n\n" if about.is_file() else ""
+    text = "# Leaderboard\n\n" + words + markdown(groups)
+    target = out / "README.md"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=out, prefix=".README", delete=False, encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(stream.name, 0o644)
+        os.replace(stream.name, target)
+    except OSError as fault:
+        raise XlbenchError(f"cannot write the board {target}: {fault.strerror or fault}") from fault
+    return target
+
+
+def markdown(groups: Sequence[Group]) -> str:
+    """The board's tables, group by group."""
+    parts = []
+    for one in groups:
+        key = one.key
+        parts.append(f"## {escape(key['task'])} on {escape(key['model'])}\n")
+        parts.append(_shared(one) + "\n")
+        for table in one.tables:
+            parts.append(f"### {table.shots} shots per class\n")
+            if not table.cells:
+                parts.append("No draw and seed is common to all methods; nothing to compare.\n")
+                continue
+            parts.append(_scores(table) + "\n")
+            parts.append(_languages(table) + "\n")
+            if phenomena := _phenomena(table):
+                parts.append(phenomena + "\n")
+            parts.append(_costs(table) + "\n")
+            parts.extend(f"Left out: {escape(sentence)}.\n" for sentence in table.left_out)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _shared(one: Group) -> str:
+    """A line on what all records of a group share."""
+    key = one.key
+    records = [record for table in one.tables for line in table.lines for record in line.records.values()]
+    training = key["training"]
+    budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
+    devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
+    facts = [
+        f"{len(records)} runs, {records[0].test['rows']:,} test predictions each "
+        f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
+        f"{budget} of {training['batch_size']} shots, learning rate {training['learning_rate']:g}, selection {key['selection']}",
+        f"tune {key['tune']}, precision {key['precision']}, backbone revision `{escape(key['revision'])}`",
+        f"split {escape(key['split'])}" if key["split"] else "draws by xlbench",
+        f"device {', '.join(map(escape, devices))}",
+        f"{sum(r.seconds for r in records) / 60:.0f} minutes of computing in all",
+    ]
+    return "; ".join(facts) + "."
+
+
+def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the main table, best mean first; accuracies in percent."""
+    draws, seeds = len({draw for draw, _ in table.cells}), len({seed for _, seed in table.cells})
+    rows = []
+    for line in _by_mean(table):
+        records = [line.records[cell] for cell in table.cells]
+        means = [record.mean for record in records]
+        rows.append(
+            [line.method, percent(fmean(means)), f"{percent(min(means))} – {percent(max(means))}",
+             percent(_mean_of(r.accuracy.get(r.source_language) for r in records)),
+             percent(_mean_of(r.target_mean for r in records)), percent(_mean_of(r.transfer_gap for r in records)),
+             f"{draws} × {seeds}"]
+        )  # fmt: skip
+    return [
+        "method",
+        "mean accuracy",
+        "lowest – highest run",
+        "source",
+        "target mean",
+        "gap",
+        "draws × seeds",
+    ], rows
+
+
+def _scores(table: Table) -> str:
+    head, rows = score_rows(table)
+    return grid(head, [[escape(row[0]), *row[1:]] for row in rows])
+
+
+def _languages(table: Table) -> str:
+    languages = sorted({name for line in table.lines for record in line.records.values() for name in record.accuracy})
+    rows = []
+    for line in _by_mean(table):
+        records = [line.records[cell] for cell in table.cells]
+        rows.append(
+            [
+                escape(line.method),
+                *(percent(_mean_of(r.accuracy.get(name) for r in records)) for name in languages),
+            ]
+        )
+    return grid(["accuracy", *languages], rows)
+
+
+def _phenomena(table: Table) -> str:
+    """Accuracy by what a row tests, mean over languages; empty where the task names no phenomena."""
+    kinds = sorted({kind for line in table.lines for record in line.records.values() for kind in record.phenomena})
+    if not kinds:
+        return ""
+    rows = []
+    for line in _by_mean(table):
+        records = [line.records[cell] for cell in table.cells]
+        rows.append(
+            [
+                escape(line.method),
+                *(percent(fmean(fmean(r.phenomena[kind].values()) for r in records)) for kind in kinds),
+            ]
+        )
+    return grid(["phenomenon", *kinds], rows)
+
+
+def _costs(table: Table) -> str:
+    rows = []
+    for line in _by_mean(table):
+        costs = [line.records[cell].costs for cell in table.cells]
+        mean = {name: fmean(cost.get(name, 0.0) for cost in costs) for name in costs[0]}
+        rows.append(
+            [escape(line.method), f"{mean['training_seconds']:.1f}", f"{mean['test_seconds']:.1f}",
+             f"{mean['test_rows_per_second']:.0f}", f"{mean['trainable_parameters']:,.0f}",
+             f"{mean['total_parameters']:,.0f}",
+             f"{mean.get('peak_device_bytes', mean['peak_host_bytes']) / 2**20:,.0f}"]
+        )  # fmt: skip
+    head = [
+        "cost",
+        "training s",
+        "test s",
+        "test rows/s",
+        "trainable parameters",
+        "all parameters",
+        "peak memory MiB",
+    ]
+    return grid(head, rows)
+
+
+def _by_mean(table: Table) -> list[Line]:
+    """Methods by their mean accuracy, best first; ties by name."""
+    return sorted(table.lines, key=lambda line: (-fmean(line.records[cell].mean for cell in table.cells), line.method))
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known or not known else fmean(value for value in known if value is not None)
+
+
+def percent(value: float | None) -> str:
+    """An accuracy of 0 to 1 in percent with one decimal; a dash for none."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, first column left, others right."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" :-- ", *[" --: "] * (len(head) - 1)]) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def escape(text: object) -> str:
+    """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
+    kept = "".join(char if char.isprintable() else " " for char in str(text))[:200]
+    for char in "\\`*_{}[]<>|#":
+        kept = kept.replace(char, f"&#{ord(char)};") if char in "<>|" else kept.replace(char, "\\" + char)
+    return kept

@@ -1,0 +1,211 @@
+"""Method, PromptMethod: the contract that a plug-in fulfils.
+
+A method says how rows become ids, what trains, what is minimised and how rows are scored; the harness draws
+the shots, runs the loop, selects a state, scores every test row and writes the record. A method sees the
+shots and the resources that it declares in `needs`. It is never handed target labels or test rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor, nn
+
+from xlbench.backbone import Backbone
+from xlbench.batching import Batch
+from xlbench.corpora import Pair
+from xlbench.errors import XlbenchError
+from xlbench.prompts import Encoded, TextEncoder, Verbalizer, template_of, texts_of
+from xlbench.spec import Frozen
+from xlbench.task import Row, Task
+
+
+class MethodConfig(Frozen):
+    """The base of a method's own settings: frozen, every field with a default and a description."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the harness hands to a method for training.
+
+    `shots`: the labelled rows in the source language. `parallel`: translated pairs by target language, where
+    the method needs them; a language that the corpus lacks is absent. `random`: the run's own generator.
+    """
+
+    shots: Sequence[Row]
+    parallel: Mapping[str, Sequence[Pair]]
+    random: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Stream:
+    """More rows for a training step, beside the shots.
+
+    With `aligned`, row i goes with shot i and each step takes the rows of its shots; without, a step takes
+    the next `batch_size` rows (as many as shots, where none) in an order of their own. Streams of one
+    `group` share that order, so that row i of each is taken together.
+    """
+
+    encoded: Encoded
+    aligned: bool = False
+    group: str = ""
+
+
+@dataclass
+class Method:
+    """The base of every method: set `Config` and `needs`, write `build`, `encode`, `loss` and `score`.
+
+    The harness makes one object a run, with the config, the backbone to train, the task, the test languages
+    and the longest input. `notes` are sentences for the record (a language without pairs, say).
+    """
+
+    config: MethodConfig
+    backbone: Backbone
+    task: Task
+    languages: tuple[str, ...]
+    max_length: int = 128
+    notes: list[str] = field(default_factory=list)
+
+    name: ClassVar[str]  # set by @register_method
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    needs: ClassVar[frozenset[str]] = frozenset()  # of "parallel"
+    needs_masked_lm: ClassVar[bool] = False
+    citation: ClassVar[str] = ""
+    license: ClassVar[str] = ""
+
+    @classmethod
+    def supports(cls, task: Task) -> str | None:
+        """None where the method can run on a task; else the reason, printed as "skipped"."""
+        return None
+
+    def build(self, backbone: Backbone, task: Task) -> nn.Module:
+        """What trains, as one module: parts of the backbone and what the method adds."""
+        raise NotImplementedError
+
+    def encode(self, rows: Sequence[Row], language: str) -> Encoded:
+        """Rows in one language → ids, unlabelled; nothing goes to a device here."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar to minimise on a batch of shots; what `streams` gave stands in `batch.streams`."""
+        raise NotImplementedError
+
+    def score(self, batch: Batch) -> Tensor:
+        """Log-probabilities of the labels, (n, labels). A batch holds rows of one language or of several."""
+        raise NotImplementedError
+
+    def streams(self, resources: Resources) -> dict[str, Stream]:
+        """What a step needs beside the shots, encoded once before training; nothing by default."""
+        return {}
+
+    def parameter_groups(self, module: nn.Module, learning_rate: float) -> list[dict[str, object]]:
+        """The optimiser's groups, all parameters that train at one rate by default."""
+        return [{"params": [value for value in module.parameters() if value.requires_grad], "lr": learning_rate}]
+
+    @property
+    def text(self) -> TextEncoder:
+        """The encoder of texts for this run's backbone and length."""
+        return self.backbone.text(self.max_length)
+
+    def encode_labelled(self, rows: Sequence[Row], language: str) -> Encoded:
+        """`encode` with the language's index and the rows' labels; what the harness trains and scores with."""
+        encoded = self.encode(rows, language)
+        index = self.task.languages.index(language)
+        return Encoded(
+            encoded.ids, encoded.mask_at, encoded.second_at, np.full(len(rows), index), np.array([row.label for row in rows])
+        )  # fmt: skip
+
+
+class PromptConfig(MethodConfig):
+    """Settings of every method that scores label words at `<mask>`."""
+
+    label_words: Literal["source", "target"] = Field(
+        "source",
+        description="label words: the source language's for all (as published), or each language's own",
+    )
+    multi_token: Literal["error", "mean"] = Field(
+        "error", description="a label word of several tokens: refuse, or score the mean of its pieces' logits"
+    )
+
+
+class PromptMethod(Method):
+    """A method that reads the label off `<mask>`: cross-entropy over label words, scored the same way.
+
+    A subclass names its `template` and may give the prompt's vectors in `prompt`; the base trains the whole
+    backbone (as far as the run's `tune` lets it) and what the subclass adds in `build`.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = PromptConfig
+    needs_masked_lm: ClassVar[bool] = True
+    template: ClassVar[str]
+
+    def build(self, backbone: Backbone, task: Task) -> nn.Module:
+        return nn.ModuleDict({"backbone": backbone})
+
+    @classmethod
+    def supports(cls, task: Task) -> str | None:
+        if cls.template not in task.templates:
+            return f"task {task.name} has no template {cls.template!r}"
+        if not task.label_words.get(task.source):
+            return f"task {task.name} has no label words in {task.source}"
+        return None
+
+    def prompt_length(self) -> int:
+        """Number of prompt vectors that the template's `<prompt>` stands for."""
+        return 0
+
+    def prompt(self, batch: Batch) -> Tensor | None:
+        """The prompt's vectors for a batch: (L, d), (n, L, d), or None."""
+        return None
+
+    def encode(self, rows: Sequence[Row], language: str) -> Encoded:
+        template = template_of(self.task, self.template, language)
+        return self.text.encode(template, texts_of(rows), self.prompt_length())
+
+    def verbalizer(self, language: str) -> Verbalizer:
+        """The label words scored for rows of a language."""
+        config = self.config
+        assert isinstance(config, PromptConfig)
+        chosen = language if config.label_words == "target" else self.task.source
+        if chosen not in self.task.label_words:
+            raise XlbenchError(f"task {self.task.name} has no label words in {chosen!r}")
+        cache = self.__dict__.setdefault("_verbalizers", {})
+        if chosen not in cache:
+            cache[chosen] = Verbalizer.of(self.backbone.tokenizer, self.task.label_words[chosen], config.multi_token)
+        found: Verbalizer = cache[chosen]
+        return found
+
+    def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
+        """Logits of the label words, (n, labels), each row with the words of its language."""
+        config = self.config
+        assert isinstance(config, PromptConfig)
+        if config.label_words == "source":
+            return self.backbone.label_logits(features, self.verbalizer(self.task.source))
+        logits = features.new_empty(len(batch), len(self.task.labels))
+        for index in batch.language.unique().tolist():
+            rows = batch.language == index
+            logits[rows] = self.backbone.label_logits(features[rows], self.verbalizer(self.task.languages[index]))
+        return logits
+
+    def loss(self, batch: Batch) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits of the label words at `<mask>`, (n, labels), under the batch's prompt."""
+        return self.label_logits(self.backbone.mask_features(batch, self.prompt(batch)), batch)
+
+    def score(self, batch: Batch) -> Tensor:
+        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)
+
+
+def symmetric_kl(ours: Tensor, theirs: Tensor) -> Tensor:
+    """KL(P‖Q) + KL(Q‖P), the mean over rows, from logits (n, k) of P and Q."""
+    log_p, log_q = nn.functional.log_softmax(ours.float(), -1), nn.functional.log_softmax(theirs.float(), -1)
+    return kl(log_p, log_q) + kl(log_q, log_p)
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(P‖Q), the mean over rows, from log-probabilities (n, k)."""
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1).mean()

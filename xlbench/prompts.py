@@ -1,0 +1,297 @@
+"""Template, Verbalizer, PromptEncoder: how a row becomes token ids, and label words become scores.
+
+Ids below zero are prompt vectors: -1 is the first vector of the soft prompt, -2 the second, and so on.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xlbench.errors import XlbenchError
+from xlbench.task import Row, Task
+
+_PART = re.compile(r"(<sep>|<prompt>)")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as token ids, ready to be batched; nothing here is on a device.
+
+    `ids`: one int array a row. `mask_at`: (n,) position of `<mask>` in each, -1 where there is none.
+    `second_at`: (n,) where the second segment begins. `labels`: (n,) or None for unlabelled text.
+    `language`: (n,) index into the task's languages.
+    """
+
+    ids: list[np.ndarray]
+    mask_at: np.ndarray
+    second_at: np.ndarray
+    language: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(n,) tokens in each row."""
+        return np.array([len(row) for row in self.ids], dtype=np.int64)
+
+    @classmethod
+    def join(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Several encodings, one after the other; labelled only where all are."""
+        labelled = all(part.labels is not None for part in parts)
+        return cls(
+            [row for part in parts for row in part.ids],
+            np.concatenate([part.mask_at for part in parts]),
+            np.concatenate([part.second_at for part in parts]),
+            np.concatenate([part.language for part in parts]),
+            np.concatenate([part.labels for part in parts if part.labels is not None]) if labelled else None,
+        )
+
+
+class Template:
+    """A text with holes: `{field}` a text of the row, `{field.}` the same without closing punctuation,
+    `<sep>` the boundary of two segments, `<prompt>` the prompt's vectors, `<mask>` the scored token.
+
+    Raises XlbenchError where a hole names no field of the task, or a field has no hole.
+    """
+
+    def __init__(self, text: str, fields: Sequence[str], place: str) -> None:
+        self.text, self.fields = text, tuple(fields)
+        used = [hole.removesuffix(".") for hole in _FIELD.findall(text)]
+        for hole in used:
+            if hole not in fields:
+                raise XlbenchError(f"{place}: {{{hole}}} is no field of the task; it has {', '.join(fields)}")
+        for name in fields:
+            if used.count(name) != 1:
+                raise XlbenchError(f"{place}: {{{name}}} must stand in the template once, not {used.count(name)} times")
+        for special in ("<mask>", "<prompt>", "<sep>"):
+            if text.count(special) > 1:
+                raise XlbenchError(f"{place}: {special} stands in the template {text.count(special)} times, not once")
+        self.parts = [part for part in _PART.split(text) if part]
+
+    @property
+    def has_mask(self) -> bool:
+        return "<mask>" in self.text
+
+    def fill(self, part: str, texts: Sequence[str]) -> str:
+        """A part of the template with the row's texts in its holes."""
+
+        def text_of(hole: re.Match[str]) -> str:
+            text = texts[self.fields.index(hole[1].removesuffix("."))]
+            return without_closing_punctuation(text) if hole[1].endswith(".") else text
+
+        return _FIELD.sub(text_of, part)
+
+
+def without_closing_punctuation(text: str) -> str:
+    """A text without punctuation and spaces at its end; a text of nothing else stays as it is."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or unicodedata.category(text[end - 1]).startswith("P")):
+        end -= 1
+    return text[:end] or text
+
+
+class TextEncoder:
+    """Rows → ids with a fast tokenizer: a template filled, shortened where too long, with special tokens."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.pad = tokenizer.pad_token_id
+        self.mask = tokenizer.mask_token_id
+        self._specials = sorted({str(token) for token in tokenizer.all_special_tokens}, key=len, reverse=True)
+        pair = tokenizer("a", "a", return_special_tokens_mask=True)
+        runs = _special_runs(pair["input_ids"], pair["special_tokens_mask"])
+        if len(runs) != 3:
+            raise XlbenchError(
+                f"the tokenizer {type(tokenizer).__name__} does not frame a pair of texts as begin, sep, end"
+            )
+        self.begin, self.separator, self.end = runs
+
+    def encode(self, template: Template, texts: Sequence[Sequence[str]], vectors: int = 0) -> Encoded:
+        """Rows of texts in a template with `vectors` prompt vectors; unlabelled, language index 0.
+
+        A row longer than `max_length` loses the ends of its longer text; template, `<mask>` and prompt stay.
+        Raises XlbenchError where the template alone is longer than that, or needs a mask that is not there.
+        """
+        if template.has_mask and self.mask is None:
+            raise XlbenchError("the backbone's tokenizer has no mask token; choose a masked language model")
+        plain = [[self._plain(text) for text in row] for row in texts]
+        ids = self._assemble(template, plain, vectors)
+        long = [index for index, row in enumerate(ids) if len(row) > self.max_length]
+        for index in long:
+            ids[index] = self._shorten(template, plain[index], len(ids[index]), vectors)
+        return Encoded(
+            ids,
+            np.array([_where(row, self.mask) if template.has_mask else -1 for row in ids], dtype=np.int64),
+            np.array([self._second_at(row) for row in ids], dtype=np.int64),
+            np.zeros(len(ids), dtype=np.int64),
+        )
+
+    def _assemble(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> list[np.ndarray]:
+        columns: list[list[list[int]]] = []
+        prompt = [-1 - number for number in range(vectors)]
+        for part in template.parts:
+            if part == "<prompt>":
+                columns.append([prompt] * len(texts))
+            elif part == "<sep>":
+                columns.append([self.separator] * len(texts))
+            else:
+                words = part.replace("<mask>", self.tokenizer.mask_token or "<mask>")
+                filled = [template.fill(words, row) for row in texts]
+                columns.append(self.tokenizer(filled, add_special_tokens=False)["input_ids"] if filled else [])
+        return [
+            np.array(
+                [*self.begin, *(token for column in columns for token in column[index]), *self.end],
+                dtype=np.int64,
+            )
+            for index in range(len(texts))
+        ]
+
+    def _shorten(self, template: Template, texts: Sequence[str], length: int, vectors: int) -> np.ndarray:
+        """One row again, its longer text cut at a token's end until the row fits."""
+        offsets = [
+            [
+                end
+                for _, end in self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
+                    "offset_mapping"
+                ]
+            ]
+            for text in texts
+        ]
+        kept = [len(ends) for ends in offsets]
+        while True:
+            for _ in range(max(1, length - self.max_length)):
+                kept[int(np.argmax(kept))] -= 1
+            if min(kept) < 0:
+                raise XlbenchError(
+                    f"the template {template.text!r} leaves no room for text in --max-length {self.max_length}"
+                )
+            cut = [
+                text[: ends[count - 1]] if count else "" for text, ends, count in zip(texts, offsets, kept, strict=True)
+            ]
+            ids = self._assemble(template, [cut], vectors)[0]
+            length = len(ids)
+            if length <= self.max_length:
+                return ids
+
+    def _plain(self, text: str) -> str:
+        """A text in which nothing reads as a special token (`<mask>` in a row is not the mask)."""
+        for special in self._specials:
+            if special in text:
+                text = text.replace(special, special[0] + " " + special[1:])
+        return text
+
+    def _second_at(self, ids: np.ndarray) -> int:
+        """Where the second segment begins; the length of the row where there is only one."""
+        separator, width = self.separator, len(self.separator)
+        for index in range(len(self.begin), len(ids) - len(self.end)):
+            if ids[index] == separator[0] and ids[index : index + width].tolist() == separator:
+                return index + width
+        return len(ids)
+
+
+def _special_runs(ids: Sequence[int], special: Sequence[int]) -> list[list[int]]:
+    """The runs of special tokens in a framed pair: [begin, separator, end]."""
+    runs: list[list[int]] = [[]]
+    for token, is_special in zip(ids, special, strict=True):
+        if is_special:
+            runs[-1].append(token)
+        elif runs[-1]:
+            runs.append([])
+    return runs
+
+
+def _where(ids: np.ndarray, token: int) -> int:
+    """The one position of a token; the template's mask is the only one, for texts are made plain."""
+    (found,) = np.flatnonzero(ids == token)
+    return int(found)
+
+
+@dataclass(frozen=True)
+class Verbalizer:
+    """One word for each label, as ids of the backbone's vocabulary; a label's score is its word's logit.
+
+    `pieces`: label → ids of its word; more than one only with `multi_token="mean"`, where the score is the
+    mean of the pieces' logits at the one mask (a choice; no paper of the family defines it).
+    """
+
+    words: tuple[str, ...]
+    pieces: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
+        """The verbalizer of some words. Raises XlbenchError for a word that is several tokens or unknown."""
+        found = []
+        for word in words:
+            pieces = _pieces(tokenizer, word)
+            if tokenizer.unk_token_id in pieces or not pieces:
+                raise XlbenchError(f"the label word {word!r} is not in the backbone's vocabulary; choose other words")
+            if len(pieces) > 1 and multi_token == "error":
+                shown = " + ".join(tokenizer.convert_ids_to_tokens(pieces))
+                raise XlbenchError(
+                    f"the label word {word!r} is {len(pieces)} tokens of the backbone ({shown}), not one; choose "
+                    "another word, or --set multi_token=mean to score the mean of its pieces"
+                )
+            found.append(tuple(pieces))
+        if len(set(found)) != len(found):
+            raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
+        return cls(tuple(words), tuple(found))
+
+    def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Logits of the label words, (n, labels): only their rows of the (vocabulary, d) decoder are used."""
+        flat = torch.tensor([piece for pieces in self.pieces for piece in pieces], device=features.device)
+        logits = nn.functional.linear(features, weight[flat], None if bias is None else bias[flat])
+        if all(len(pieces) == 1 for pieces in self.pieces):
+            return logits
+        parts = logits.split([len(pieces) for pieces in self.pieces], dim=1)
+        return torch.stack([part.mean(dim=1) for part in parts], dim=1)
+
+
+def _pieces(tokenizer: Any, word: str) -> list[int]:
+    """The ids of a word as it stands after a space; a lone word-boundary piece before it is dropped."""
+    candidates = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (word, " " + word)]
+    candidates = [
+        ids[1:] if len(ids) > 1 and tokenizer.convert_ids_to_tokens(ids[0]) in {"▁", "Ġ"} else ids for ids in candidates
+    ]
+    return min(reversed(candidates), key=len)
+
+
+class PromptEncoder(nn.Module):
+    """The soft prompt's vectors, reparameterised (Zhao & Schütze 2021): embeddings (L, d) → one bidirectional
+    LSTM layer (d → 2d) → Linear(2d, d), ReLU, Linear(d, d). `forward` gives (L, d).
+
+    peft's `PromptEncoder` has two LSTM layers and a three-layer MLP, so it is not used here.
+    """
+
+    def __init__(self, length: int, dimension: int) -> None:
+        super().__init__()
+        self.embeddings = nn.Parameter(torch.randn(length, dimension) * 0.02)
+        self.lstm = nn.LSTM(dimension, dimension, bidirectional=True, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(2 * dimension, dimension), nn.ReLU(), nn.Linear(dimension, dimension))
+
+    def forward(self) -> Tensor:
+        states, _ = self.lstm(self.embeddings[None])
+        vectors: Tensor = self.mlp(states[0])
+        return vectors
+
+
+def texts_of(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The texts of rows, as TextEncoder.encode takes them."""
+    return [row.texts for row in rows]
+
+
+def template_of(task: Task, name: str, language: str) -> Template:
+    """The task's template of a name in a language. Raises XlbenchError where it has none."""
+    by_language = task.templates.get(name)
+    if by_language is None or language not in by_language:
+        raise XlbenchError(f"task {task.name} has no template {name!r} in {language!r}")
+    return Template(by_language[language], task.fields, f"task {task.name}, template {name!r}, {language}")

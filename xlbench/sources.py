@@ -1,0 +1,100 @@
+"""Where rows come from: a folder laid out like the dataset hub, or the hub itself.
+
+`DIR/<hub id>/<config>/<split>.parquet`. With a folder nothing is downloaded and no socket is opened.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xlbench.errors import XlbenchError
+
+OFFLINE_HINT = "give --data-root DIR (a folder laid out like the hub) and a model folder to work without it"
+
+
+class MissingColumn(XlbenchError):  # noqa: N818 - a table without it may be no mistake (a corpus lacks a language)
+    """A table that was read lacks a column that was asked for."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as read: the columns, the place to name in an error, and a fingerprint of the content."""
+
+    columns: dict[str, list]
+    place: str
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """The dataset hub, or the folder that replaces it."""
+
+    root: Path | None = None
+
+    def has(self, dataset: str, config: str, split: str) -> bool:
+        """Whether a folder has this split; on the hub one can only ask by reading, so True."""
+        return self.root is None or self._path(dataset, config, split).is_file()
+
+    def table(self, dataset: str, config: str, split: str, columns: tuple[str, ...]) -> Table:
+        """One split of one configuration of a dataset.
+
+        Raises XlbenchError: no such file (naming the path looked for), a column is missing, or the hub
+        cannot be reached.
+        """
+        if self.root is not None:
+            return _read(self._path(dataset, config, split), columns)
+        return _download(dataset, config, split, columns)
+
+    def file(self, name: str, columns: tuple[str, ...]) -> Table:
+        """A parquet file that is on no hub, directly under the data root (the published few-shot splits)."""
+        if self.root is None:
+            raise XlbenchError(f"{name} is on no dataset hub; give --data-root DIR with {name} in it")
+        return _read(self.root / name, columns)
+
+    def _path(self, dataset: str, config: str, split: str) -> Path:
+        assert self.root is not None
+        return self.root / dataset / config / f"{split}.parquet"
+
+
+@cache
+def _read(path: Path, columns: tuple[str, ...]) -> Table:
+    if not path.is_file():
+        raise XlbenchError(f"no data file {path}; --data-root must hold <hub id>/<config>/<split>.parquet")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as fault:
+        raise XlbenchError(f"{path} is not a readable parquet file: {fault}") from fault
+    return _table(table, columns, str(path))
+
+
+@cache
+def _download(dataset: str, config: str, split: str, columns: tuple[str, ...]) -> Table:
+    import datasets
+
+    place = f"{dataset} ({config}, {split})"
+    try:
+        rows = datasets.load_dataset(dataset, config, split=split)
+    except Exception as fault:  # the hub client raises many kinds; all mean that there are no rows
+        first = str(fault).splitlines()[0] if str(fault) else ""
+        raise XlbenchError(
+            f"cannot read {place} from the dataset hub ({type(fault).__name__}: {first}); {OFFLINE_HINT}"
+        ) from fault
+    return _table(rows.data.table, columns, place)
+
+
+def _table(table: pa.Table, columns: tuple[str, ...], place: str) -> Table:
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise MissingColumn(f"{place} has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
+    lists = {name: table.column(name).to_pylist() for name in columns}
+    seal = hashlib.sha256()
+    for name in columns:  # of the content, so that a folder and the hub with the same rows agree
+        seal.update(f"{name}\x1e".encode() + "\x1f".join(map(str, lists[name])).encode())
+    return Table(lists, place, seal.hexdigest())

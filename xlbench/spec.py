@@ -1,0 +1,202 @@
+"""What is asked for: RunSpec (one run), Suite (a table of runs), Runtime (where they happen).
+
+All are pydantic models: frozen, validated, with unknown fields refused. A RunSpec is hashed into the name
+of its record, so everything that can change a number stands in it; what cannot (folders, the progress bar)
+stands in Runtime.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from xlbench.errors import XlbenchError, unknown
+
+Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
+Tune = Literal["all", "lora", "frozen"]
+Precision = Literal["auto", "fp32", "bf16"]
+Scalar = bool | int | float | str | None
+
+
+class Frozen(BaseModel):
+    """The base of everything that is asked for: immutable, and a field nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Training(Frozen):
+    """The budget and the optimiser, the same for every method of a comparison (AdamW, no decay schedule)."""
+
+    learning_rate: float | None = Field(
+        None, gt=0, description="AdamW's step size; none: what the backbone recommends, or 1e-5 as published"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; none: as many as `epochs` make")
+    epochs: int = Field(50, ge=1, description="passes over the shots, where `steps` is not given")
+    batch_size: int = Field(16, ge=1, description="labelled examples a step")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    checkpoints: int = Field(10, ge=1, description="evenly spaced points at which a state may be selected")
+    average_last: int = Field(3, ge=1, description="checkpoints whose weights `average-last` averages")
+
+
+class Lora(Frozen):
+    """Low-rank adapters (Hu et al., arXiv 2106.09685), used where tune is `lora`."""
+
+    rank: int = Field(8, ge=1, description="rank of the update, r")
+    alpha: float = Field(16, gt=0, description="scale of the update, divided by the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapter")
+
+
+class RunSpec(Frozen):
+    """One run: which method learns which task from which shots, and how it is trained and selected."""
+
+    task: str = Field("xnli", description="the task's registered name")
+    method: str = Field(description="the method's registered name")
+    config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
+    shots: int = Field(ge=1, description="labelled examples per class, for training and again for dev")
+    draw: int = Field(0, ge=0, description="number of the few-shot draw")
+    seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
+    split: str | None = Field(None, description="a published fixed draw in place of our own")
+    languages: tuple[str, ...] | None = Field(None, description="test languages; none: all the task has")
+    test_premises: int | None = Field(None, ge=1, description="a fixed subset of test premises; none: all")
+    model: str = Field("xlm-roberta-base", description="masked language model: hub id, folder, or `tiny`")
+    revision: str | None = Field(None, description="commit, branch or tag of a hub model")
+    tune: Tune = Field("all", description="what trains of the backbone")
+    lora: Lora = Field(Lora(), description="the adapters, where tune is `lora`")
+    max_length: int = Field(128, ge=16, description="longest input in tokens; the longer text is shortened")
+    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp32 on a CPU")
+    selection: Selection = Field("source-dev", description="which checkpoint is tested")
+    parallel: str | None = Field(None, description="parallel corpus; none: the task's own choice")
+    parallel_size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
+    training: Training = Field(Training(), description="budget and optimiser")
+
+    @field_validator("languages")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or len(set(value)) != len(value)):
+            raise ValueError(f"languages must be one or more, each once, not {list(value)}")
+        return value
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+class MethodChoice(Frozen):
+    """A method as a suite names it: the method, the settings that differ, and what the board calls it."""
+
+    method: str
+    config: dict[str, Scalar] = {}
+
+
+class Suite(Frozen):
+    """The runs of one comparison: what they share (`run`), and the axes along which they differ."""
+
+    name: str = "comparison"
+    description: str = ""
+    methods: tuple[MethodChoice, ...] = Field(min_length=1)
+    shots: tuple[int, ...] = Field(min_length=1)
+    draws: int = Field(1, ge=1, description="number of few-shot draws, numbered from 0")
+    seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
+    run: dict[str, Any] = Field({}, description="fields of RunSpec that all cells share")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [{"method": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @model_validator(mode="after")
+    def _axes(self) -> Self:
+        axes = {"method", "config", "shots", "draw", "seed"}
+        if taken := axes & set(self.run):
+            raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
+        if not all(shot >= 1 for shot in self.shots):
+            raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")
+        return self
+
+    def cells(self) -> Iterator[RunSpec]:
+        """Every run of the suite; draw by draw, so that a suite cut short is whole for the draws it has."""
+        for draw in range(self.draws):
+            for seed in range(self.seeds):
+                for shots in self.shots:
+                    for choice in self.methods:
+                        yield parse(
+                            RunSpec,
+                            {**self.run, "method": choice.method, "config": choice.config,
+                             "shots": shots, "draw": draw, "seed": seed},
+                            f"suite {self.name}",
+                        )  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A suite from a TOML file. Raises XlbenchError where the file is missing or malformed."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as fault:
+            raise XlbenchError(f"cannot read the suite {path}: {fault}") from fault
+        try:
+            fields = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as fault:
+            raise XlbenchError(f"the suite {path} is not valid TOML: {fault}") from fault
+        return parse(cls, {"name": path.stem, **fields}, f"suite {path}")
+
+
+class Runtime(Frozen):
+    """Where runs happen: folders, device, plug-ins, verbosity. Nothing here enters a record's hash."""
+
+    runs: Path = Field(Path("runs"), description="folder of the records")
+    data_root: Path | None = Field(None, description="folder that replaces the dataset hub")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
+    plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
+    token_budget: int = Field(8192, ge=64, description="tokens in one evaluation batch, padding included")
+    quiet: bool = Field(False, description="no progress bars")
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        kind, _, number = value.partition(":")
+        if value in {"auto", "cpu", "cuda"} or (kind == "cuda" and number.isdigit()):
+            return value
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:n, not {value!r}")
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def parse(model: type[Asked], fields: Mapping[str, Any], place: str) -> Asked:
+    """`fields` as a `model`; a mistake becomes an XlbenchError that names the field, the value and the place."""
+    try:
+        return model.model_validate(dict(fields))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown("field", field, _fields(model, first["loc"]), place) from fault
+        if first["type"] == "missing":
+            raise XlbenchError(f"{place} lacks the field {field!r}") from fault
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+        raise XlbenchError(f"{place}: {field}{value}: {message}" if field else f"{place}: {message}") from fault
+
+
+def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The fields that stand where an unknown one was found, following the location into nested models."""
+    for part in location[:-1]:
+        info = model.model_fields.get(str(part))
+        if info is not None and isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            model = info.annotation
+    return list(model.model_fields)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON-like value in canonical form (sorted keys, no white space), in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,153 @@
+"""Records on disk: atomic, content-addressed, never edited.
+
+`RUNS/<first 12 of the hash>/record.json` with `predictions.parquet` beside it. A record is written into a
+hidden folder and renamed when whole, so that a reader never sees half of one; the first of two writers wins.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from xlbench.errors import XlbenchError
+from xlbench.spec import RunSpec
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """One run as it is kept. `accuracy` is the share of test rows right, by language, 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    status: Literal["finished", "failed"]
+    spec: RunSpec
+    identity: dict[str, str]  # what was hashed beside the spec: protocol, task version, data, revision, source
+    method_config: dict[str, Any]
+    source_language: str = ""
+    labels: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    commit: str = ""
+    environment: dict[str, Any] = {}
+    test: dict[str, int] = {}
+    accuracy: dict[str, float] = {}
+    phenomena: dict[str, dict[str, float]] = {}  # phenomenon → language → accuracy
+    selection: dict[str, Any] = {}
+    costs: dict[str, float] = {}
+    contamination: dict[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    started: str = ""
+    seconds: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the test languages."""
+        return sum(self.accuracy.values()) / len(self.accuracy)
+
+    @property
+    def target_mean(self) -> float | None:
+        """Mean accuracy over the languages other than the source; None where there is no other."""
+        targets = [value for language, value in self.accuracy.items() if language != self.source_language]
+        return sum(targets) / len(targets) if targets else None
+
+    @property
+    def transfer_gap(self) -> float | None:
+        """Source accuracy minus target mean; None where either is missing."""
+        source, target = self.accuracy.get(self.source_language), self.target_mean
+        return None if source is None or target is None else source - target
+
+
+class Store:
+    """A folder of records; safe for several processes and machines that share it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, run_id: str) -> Path:
+        """The folder of a record."""
+        return self.root / run_id
+
+    def find(self, run_id: str) -> Record | None:
+        """The record of a run; None where there is none, or one that cannot be read (it is computed again)."""
+        try:
+            return read_record(self.path(run_id) / "record.json")
+        except XlbenchError:
+            return None
+
+    def finished(self, run_id: str) -> Record | None:
+        """The record of a run that ended well, with its predictions there; None otherwise."""
+        record = self.find(run_id)
+        whole = record is not None and record.status == "finished"
+        return record if whole and (self.path(run_id) / "predictions.parquet").is_file() else None
+
+    def write(self, record: Record, predictions: pa.Table | None = None) -> Path:
+        """Keep a record, whole or not at all. A finished record is never overwritten; a failed one is replaced."""
+        final = self.path(record.id)
+        hidden = self.root / f".{record.id}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        try:
+            hidden.mkdir(parents=True)
+            if predictions is not None:
+                pq.write_table(predictions, hidden / "predictions.parquet", compression="zstd")
+            text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+            (hidden / "record.json").write_text(text, encoding="utf-8")
+            self._place(hidden, final)
+        except OSError as fault:
+            raise XlbenchError(f"cannot write the record {final}: {fault.strerror or fault}") from fault
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+        return final
+
+    def _place(self, hidden: Path, final: Path) -> None:
+        if self.finished(final.name) is not None:
+            return
+        if final.exists():  # a failed run, or a folder that is not whole: out of the way, then gone
+            old = final.with_name(f".{final.name}-old-{uuid.uuid4().hex[:8]}")
+            final.rename(old)
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            hidden.rename(final)
+        except OSError:
+            if self.finished(final.name) is None:  # somebody else was not first either
+                raise
+
+    def records(self) -> Iterator[Record]:
+        """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
+        if not self.root.is_dir():
+            raise XlbenchError(f"there is no folder of records {self.root}; name one with --runs DIR")
+        for file in sorted(self.root.glob("[!.]*/record.json")):
+            yield read_record(file)
+
+    def predictions(self, run_id: str) -> pa.Table:
+        """Predictions of a finished run: row_id, premise_id, language, gold, log_prob_0 … log_prob_{k-1}."""
+        file = self.path(run_id) / "predictions.parquet"
+        try:
+            return pq.read_table(file)
+        except (pa.ArrowException, OSError) as fault:
+            raise XlbenchError(f"the predictions {file} cannot be read: {fault}") from fault
+
+
+def read_record(file: Path) -> Record:
+    """A record from its file. Raises XlbenchError where it is missing, malformed, or from a newer xlbench."""
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        version = fields.get("schema_version") if isinstance(fields, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise XlbenchError(
+                f"the record {file} has schema {version}; this xlbench reads {SCHEMA_VERSION}: upgrade it"
+            )
+        return Record.model_validate(fields)
+    except (OSError, ValueError, ValidationError) as fault:
+        reason = str(fault).splitlines()[0]
+        raise XlbenchError(
+            f"the record {file} cannot be read ({reason}); remove it to have it computed again"
+        ) from fault
