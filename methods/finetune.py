@@ -35,8 +35,12 @@ class FineTuning(Method):
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         width, dropout = backbone.dimension, self.config.head_dropout
         self.head = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(width, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, len(task.labels))
-        )  # fmt: skip
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Dropout(dropout),
+            nn.Linear(width, len(task.labels)),
+        )
         for layer in self.head:
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=0.02)

@@ -33,13 +33,19 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, transform: nn.Module | None, decoder: nn.Linear | None, tokenizer: Any, name: str, revision: str
-    ) -> None:  # fmt: skip
+        self,
+        encoder: nn.Module,
+        transform: nn.Module | None,
+        decoder: nn.Linear | None,
+        tokenizer: Any,
+        name: str,
+        revision: str,
+    ) -> None:
         super().__init__()
         self.encoder, self.transform, self.decoder = encoder, transform, decoder
         self.tokenizer, self.name, self.revision = tokenizer, name, revision
-        self.config = encoder.config
-        self.dimension: int = self.config.hidden_size
+        self.config: Any = encoder.config
+        self.dimension = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
     @property
     def has_masked_lm_head(self) -> bool:
@@ -62,7 +68,8 @@ class Backbone(nn.Module):
 
     def hidden(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states, (n, t, d). `prompt`: (L, d), or (n, L, d) for a prompt of each row's own."""
-        vectors = self.encoder.get_input_embeddings()(batch.ids.clamp_min(0))
+        embed: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
+        vectors: Tensor = embed()(batch.ids.clamp_min(0))
         if prompt is not None:
             rows = prompt.expand(len(batch), *prompt.shape[-2:]).to(vectors.dtype)
             where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])

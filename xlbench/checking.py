@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _method_points(name: str, task_name: str, source: DataSource) -> Iterator[Po
         value = method.loss(batch)
         if value.shape != () or not bool(torch.isfinite(value)):
             return f"loss gave {tuple(value.shape)} {value.detach().flatten()[:3].tolist()}, not one finite number"
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return ""
 
     yield "loss is one finite number", loss
@@ -347,6 +348,9 @@ def _rendered(
 
 
 def text_of(ids: np.ndarray, backbone: Backbone) -> str:
-    """Ids as text, a prompt vector -k as `[vk]`."""
-    tokens = [f" [v{-token}] " if token < 0 else backbone.tokenizer.convert_ids_to_tokens(int(token)) for token in ids]
-    return "".join(tokens).replace("▁", " ").replace("  ", " ").strip()
+    """Ids as the tokenizer decodes them, a prompt vector -k as `[vk]`."""
+    parts: list[str] = []
+    for is_prompt, run in itertools.groupby(ids.tolist(), key=lambda token: token < 0):
+        tokens = list(run)
+        parts.append(" ".join(f"[v{-token}]" for token in tokens) if is_prompt else backbone.tokenizer.decode(tokens))
+    return " ".join(part.strip() for part in parts)

@@ -45,6 +45,7 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
     return register
 
 
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
 Plugin = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
 ]
@@ -72,6 +73,7 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="shots a step")]
 LearningRate = Annotated[float | None, typer.Option(help="AdamW's step size")]
 Warmup = Annotated[float | None, typer.Option(help="share of the steps in which the rate rises")]
 Checkpoints = Annotated[int | None, typer.Option(min=1, help="points at which a state may be selected")]
+Picture = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="also draw the board as a picture")]
 TokenBudget = Annotated[int, typer.Option(min=64, help="tokens in one evaluation batch")]
 
 
@@ -95,7 +97,7 @@ def run_command(
     method: Annotated[str, typer.Option(help="registered method; see `xlbench list methods`")],
     shots: Annotated[int, typer.Option(help="labelled examples per class, for training and again for dev")],
     task: Annotated[str, typer.Option(help="registered task; see `xlbench list tasks`")] = "xnli",
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")] = None,
+    set_: Settings = None,
     draw: Annotated[int, typer.Option(min=0, help="number of the few-shot draw")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="seed of initialisation, order and dropout")] = 0,
     model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
@@ -135,7 +137,7 @@ def compare_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = 8192, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = 8192, picture: Picture = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
@@ -156,20 +158,19 @@ def compare_command(
             f"suite {suite}",
         )
     else:
-        asked = parse(
-            Suite,
-            {"methods": _split(methods or ""), "shots": _numbers(shots), "draws": draws, "seeds": seeds, "run": {**fields, "task": task}},
-            "the command line",
-        )  # fmt: skip
-    _compare(asked, runtime, quiet)
+        axes = {"methods": _split(methods or ""), "shots": _numbers(shots), "draws": draws, "seeds": seeds}
+        asked = parse(Suite, {**axes, "run": {**fields, "task": task}}, "the command line")
+    _compare(asked, runtime, quiet, picture)
 
 
 @command("demo")
-def demo_command(runs: Runs = Path("runs"), device: Device = "auto", quiet: Quiet = False) -> None:
+def demo_command(
+    runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None, quiet: Quiet = False
+) -> None:
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
     from xlbench.spec import Suite
 
-    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, 8192, quiet), quiet)
+    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, 8192, quiet), quiet, picture)
 
 
 @command("leaderboard")
@@ -238,14 +239,14 @@ def check_command(
         raise typer.Exit(1)
 
 
-def _compare(suite: Any, runtime: Any, quiet: bool) -> None:
+def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
     from xlbench.comparing import run_suite
     from xlbench.display import BarProgress, show_board
 
     comparison = run_suite(suite, runtime, BarProgress(quiet))
     if comparison.records:
-        show_board(comparison.records)
+        show_board(comparison.records, picture)
     for sentence in comparison.skipped:
         typer.echo(f"skipped: {sentence}")
     typer.echo(

@@ -7,8 +7,8 @@ import pandas as pd
 
 from xlbench import executors, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
-from xlbench.running import Prepared, prepare
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record, Store
 

@@ -1,8 +1,11 @@
 """What the command line draws with rich: progress bars and tables. No logic."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +21,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from xlbench.leaderboard import group, percent, score_rows
 from xlbench.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,8 +45,8 @@ class BarProgress(Progress):
             yield self
             return
         if self.bars is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[facts]}"),
-                       TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+            name_and_bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            columns = (*name_and_bar, TextColumn("{task.fields[facts]}"), TimeElapsedColumn(), TimeRemainingColumn())
             with Bars(*columns, console=err, transient=True) as self.bars:
                 try:
                     with self._bar(name, total):
@@ -66,8 +70,11 @@ class BarProgress(Progress):
 
     def step(self, count: int = 1, **facts: float) -> None:
         if self.bars is not None and self.stack:
-            shown = {"facts": "  ".join(f"{name} {value:.3f}" for name, value in facts.items())} if facts else {}
-            self.bars.update(self.stack[-1], advance=count, **shown)
+            self.bars.update(self.stack[-1], advance=count)
+            if facts:
+                self.bars.update(
+                    self.stack[-1], facts="  ".join(f"{name} {value:.3f}" for name, value in facts.items())
+                )
 
     def say(self, sentence: str) -> None:
         if not self.quiet:
@@ -83,18 +90,15 @@ def show_record(record: "Record", place: str) -> None:
     table.add_column("accuracy", justify="right")
     for language, value in record.accuracy.items():
         name = f"{language} (source)" if language == record.source_language else language
-        table.add_row(name, f"{100 * value:.1f}")
+        table.add_row(name, percent(value))
     table.add_section()
-    for name, value in (
-        ("mean", record.mean),
-        ("mean without source", record.target_mean),
-        ("gap", record.transfer_gap),
-    ):
-        table.add_row(name, "–" if value is None else f"{100 * value:.1f}")
+    table.add_row("mean", percent(record.mean))
+    table.add_row("mean without source", percent(record.target_mean))
+    table.add_row("gap (source minus target)", percent(record.transfer_gap))
     if record.phenomena:
         table.add_section()
         for kind, by_language in record.phenomena.items():
-            table.add_row(kind, f"{100 * sum(by_language.values()) / len(by_language):.1f}")
+            table.add_row(kind, percent(fmean(by_language.values())))
     out.print(table)
     costs = record.costs
     memory = costs.get("peak_device_bytes", costs.get("peak_host_bytes", 0)) / 2**20
@@ -108,21 +112,26 @@ def show_record(record: "Record", place: str) -> None:
     out.print(Text(f"record: {place}"), soft_wrap=True)
 
 
-def show_rows(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """A plain table; the first column left, the others as they are."""
+def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
+    """A plain table; numbers right, the first column left."""
     table = Table(title=Text(title))
-    for name in head:
-        table.add_column(Text(name))
+    for number, name in enumerate(head):
+        table.add_column(Text(name), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(Text(value) for value in row))
-    out.print(table)
+    return table
 
 
-def show_board(records: "list[Record]") -> None:
-    """The records as a board: a table for each number of shots, best mean first."""
-    from xlbench.leaderboard import group, score_rows
-
+def show_board(records: "list[Record]", picture: Path | None = None) -> None:
+    """The records as a board: a table for each number of shots, best mean first; also as an SVG, where asked."""
+    drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for one in group(records):
         for table in one.tables:
             head, rows = score_rows(table)
-            show_rows(f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class", head, rows)
+            title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
+            out.print(table_of(title, head, rows))
+            drawn.print(table_of(title, head, rows))
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_text(drawn.export_svg(title="xlbench"), encoding="utf-8")
+        out.print(Text(f"wrote {picture}"))

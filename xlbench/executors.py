@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.preparing import Prepared
 from xlbench.progress import Progress
-from xlbench.running import Prepared, execute
+from xlbench.running import execute
 from xlbench.spec import Runtime
 from xlbench.store import Record
 

@@ -13,8 +13,13 @@ from xlbench.prompts import Encoded
 
 
 def predict(
-    method: Method, encoded: Encoded, device: torch.device, precision: str, token_budget: int, progress: Progress | None = None
-) -> np.ndarray:  # fmt: skip
+    method: Method,
+    encoded: Encoded,
+    device: torch.device,
+    precision: str,
+    token_budget: int,
+    progress: Progress | None = None,
+) -> np.ndarray:
     """Log-probabilities, (n, labels) float32, one row for each encoded row in its order.
 
     Rows are batched by length under the token budget; scores do not depend on the batches. Raises

@@ -113,9 +113,8 @@ class Method:
         """`encode` with the language's index and the rows' labels; what the harness trains and scores with."""
         encoded = self.encode(rows, language)
         index = self.task.languages.index(language)
-        return Encoded(
-            encoded.ids, encoded.mask_at, encoded.second_at, np.full(len(rows), index), np.array([row.label for row in rows])
-        )  # fmt: skip
+        labels = np.array([row.label for row in rows])
+        return Encoded(encoded.ids, encoded.mask_at, encoded.second_at, np.full(len(rows), index), labels)
 
 
 class PromptConfig(MethodConfig):

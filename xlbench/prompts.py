@@ -108,6 +108,7 @@ class TextEncoder:
         self.pad = tokenizer.pad_token_id
         self.mask = tokenizer.mask_token_id
         self._specials = sorted({str(token) for token in tokenizer.all_special_tokens}, key=len, reverse=True)
+        self._special_ids = sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
         pair = tokenizer("a", "a", return_special_tokens_mask=True)
         runs = _special_runs(pair["input_ids"], pair["special_tokens_mask"])
         if len(runs) != 3:
@@ -126,6 +127,9 @@ class TextEncoder:
             raise XlbenchError("the backbone's tokenizer has no mask token; choose a masked language model")
         plain = [[self._plain(text) for text in row] for row in texts]
         ids = self._assemble(template, plain, vectors)
+        for index in self._disguised(ids, template):
+            plain[index] = [self._undisguised(text) for text in plain[index]]
+            ids[index] = self._assemble(template, [plain[index]], vectors)[0]
         long = [index for index, row in enumerate(ids) if len(row) > self.max_length]
         for index in long:
             ids[index] = self._shorten(template, plain[index], len(ids[index]), vectors)
@@ -189,6 +193,26 @@ class TextEncoder:
             if special in text:
                 text = text.replace(special, special[0] + " " + special[1:])
         return text
+
+    def _disguised(self, ids: Sequence[np.ndarray], template: Template) -> list[int]:
+        """The rows with more special tokens than template and frame have: the tokenizer's normaliser made one
+        of a text (`<MASK>` where it lowercases, full-width brackets where it folds them)."""
+        own = len(self.begin) + len(self.end) + template.has_mask + len(self.separator) * ("<sep>" in template.parts)
+        special = np.isin(np.concatenate(ids), self._special_ids) if ids else np.zeros(0, dtype=bool)
+        counts = np.bincount(np.repeat(np.arange(len(ids)), [len(row) for row in ids]), special, len(ids))
+        return np.flatnonzero(counts > own).tolist()
+
+    def _undisguised(self, text: str) -> str:
+        """A text without the first character of each run that the tokenizer reads as a special token."""
+        while True:
+            found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+            special = [span for token, span in spans if token in self._special_ids]
+            if not special:
+                return text
+            for start, end in reversed(special):  # from the back, so that what is cut moves no other span
+                first = min(end - len(text[start:end].lstrip()), len(text) - 1)
+                text = text[:first] + text[first + 1 :]
 
     def _second_at(self, ids: np.ndarray) -> int:
         """Where the second segment begins; the length of the row where there is only one."""

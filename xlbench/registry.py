@@ -62,7 +62,7 @@ def _register(kind: Kind, name: str) -> Callable[[Registered], Registered]:
             raise XlbenchError(
                 f"the {kind} {name!r} is registered twice: in {taken.place} and in {place}; rename one of them"
             )
-        cls.name = name
+        cls.name = name  # type: ignore[attr-defined]
         _classes[kind][name] = cls
         _loaded[kind][name] = Entry(name, place, _first_line(cls.__doc__), None)
         return cls
@@ -229,7 +229,9 @@ def _decorated(file: Path, kind: Kind) -> list[tuple[str, int, str]]:
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     found = []
     for node in tree.body:
-        for call in node.decorator_list if isinstance(node, ast.ClassDef) else []:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for call in node.decorator_list:
             function = call.func if isinstance(call, ast.Call) else None
             called = getattr(function, "id", getattr(function, "attr", None))
             if isinstance(call, ast.Call) and _DECORATORS.get(str(called)) == kind and call.args:

@@ -76,7 +76,7 @@ def fit(
             with autocast(device, precision):
                 loss = method.loss(next(batches))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(trained.values(), training.clip)
             optimiser.step()
             schedule.step()

@@ -23,7 +23,10 @@ class Logic(NLITask):
     version = "1"
     parallel = "logic"
     license = "MIT, as xlbench itself"
-    citation = "xlbench; after Salvatore et al. (2019), A logical-based corpus for cross-lingual evaluation, DeepLo. arXiv 1905.05704"
+    citation = (
+        "xlbench; after Salvatore et al. (2019), A logical-based corpus for cross-lingual evaluation, "
+        "DeepLo. arXiv 1905.05704"
+    )
 
     def rows(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         return _rows(split, language)
