@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.method import Method, MethodConfig
-from xlbench.prompts import Encoded, template_of, texts_of
+from xlbench.prompts import Encoded
 from xlbench.registry import register_method
 from xlbench.task import Row, Task
 
@@ -48,15 +48,8 @@ class FineTuning(Method):
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def encode(self, rows: Sequence[Row], language: str) -> Encoded:
-        return self.text.encode(template_of(self.task, "pair", language), texts_of(rows))
+        return self.in_template("pair", rows, language)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Logits of the labels, (n, labels)."""
         logits: Tensor = self.head(self.backbone.first_token(batch))
         return logits
-
-    def loss(self, batch: Batch) -> Tensor:
-        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
-
-    def score(self, batch: Batch) -> Tensor:
-        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)

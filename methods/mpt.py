@@ -101,11 +101,8 @@ class MPT(PromptMethod):
         parts = []
         for language in dict.fromkeys(pair.language for pair in pairs):
             spoken = self.task.source if source else language
-            rows = [
-                Row(pair.id, pair.source if source else pair.target, 0, spoken, pair.id)
-                for pair in pairs
-                if pair.language == language
-            ]
+            texts = [(pair.id, pair.source if source else pair.target) for pair in pairs if pair.language == language]
+            rows = [Row(id_, both[: len(self.task.fields)], 0, spoken, id_) for id_, both in texts]
             parts.append(self.encode_labelled(rows, spoken))
         return Encoded.join(parts)
 

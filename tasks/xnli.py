@@ -31,13 +31,21 @@ class XNLI(NLITask):
 
     def fixed_split(self, name: str, shots: int, source: DataSource) -> FewShot:
         """The draw published by Zhao & Schütze (2021), which PCT uses too: one for each number of shots."""
-        sides = {}
-        for side in ("train", "dev"):
-            sides[side] = _published(side, shots, self.source, source)
-            if not sides[side]:
-                published = ", ".join(str(number) for number in _published_shots(source))
-                raise XlbenchError(f"--split {name} has no --shots {shots}; it has {published}")
-        return FewShot(sides["train"], sides["dev"])
+        train, dev = (_published(side, self.source, source) for side in ("train", "dev"))
+        if shots not in train or shots not in dev:
+            raise XlbenchError(f"--split {name} has no --shots {shots}; it has {', '.join(map(str, sorted(train)))}")
+        return FewShot(train[shots], dev[shots])
+
+    def target_dev(
+        self, dev: Sequence[Row], languages: Sequence[str], source: DataSource
+    ) -> dict[str, tuple[Row, ...]]:
+        if not dev[0].id.startswith("zhao-schuetze-"):
+            return super().target_dev(dev, languages, source)
+        found = {}
+        for language in languages:
+            by_id = {row.id: row for rows in _published("dev", language, source).values() for row in rows}
+            found[language] = tuple(by_id[row.id] for row in dev)
+        return found
 
 
 @cache
@@ -69,21 +77,14 @@ def _premises(split: SplitName, source: DataSource, rows: int, place: str) -> tu
     return numbers
 
 
-def _published(side: str, shots: int, language: str, source: DataSource) -> tuple[Row, ...]:
-    columns = source.file(FEW_SHOT, ("split", "language", "shots", "id", *XNLI.fields, "label")).columns
-    found = zip(*(columns[name] for name in ("split", "language", "shots", "id", *XNLI.fields, "label")), strict=True)
-    return tuple(
-        Row(
-            f"zhao-schuetze-{side}-{id_}",
-            (premise, hypothesis),
-            label,
-            language,
-            f"zhao-schuetze-{side}-{id_}",
-        )
-        for split, spoken, number, id_, premise, hypothesis, label in found
-        if (split, spoken, number) == (side, language, shots)
-    )
-
-
-def _published_shots(source: DataSource) -> list[int]:
-    return sorted(set(source.file(FEW_SHOT, ("shots",)).columns["shots"]))
+@cache
+def _published(side: str, language: str, source: DataSource) -> dict[int, tuple[Row, ...]]:
+    """Rows of the published splits, by the number of shots; a row's translations have the same id."""
+    names = ("split", "language", "shots", "id", *XNLI.fields, "label")
+    columns = source.file(FEW_SHOT, names).columns
+    rows: dict[int, list[Row]] = {}
+    for split, spoken, shots, id_, premise, hypothesis, label in zip(*(columns[name] for name in names), strict=True):
+        if (split, spoken) == (side, language):
+            key = f"zhao-schuetze-{side}-{shots}-{id_}"
+            rows.setdefault(shots, []).append(Row(key, (premise, hypothesis), label, language, key))
+    return {shots: tuple(found) for shots, found in rows.items()}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from xlbench.batching import Batch
 from xlbench.errors import XlbenchError
 from xlbench.prompts import TextEncoder, Verbalizer
+from xlbench.sources import NO_ANSWER, hub_answers, hub_reason
 from xlbench.spec import Lora, Tune
 
 TINY = Path(__file__).parent / "tiny"
@@ -159,6 +160,7 @@ def _revision(model: str, revision: str | None) -> str:
         return "sha256:" + seal.hexdigest()[:16]
     from transformers import AutoConfig
 
+    hub_answers()
     try:
         config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
     except Exception as fault:  # the hub client raises many kinds; all mean that there is no model
@@ -192,7 +194,9 @@ def _load(model: str, revision: str | None) -> Backbone:
         raise
     except Exception as fault:  # a broken folder, a hub out of reach, a config of another kind
         raise XlbenchError(_unreachable(model, fault) if folder is None else _broken(folder, fault)) from fault
-    if not getattr(tokenizer, "is_fast", False):
+    # Without tokenizer files transformers makes up a tokenizer that knows only its special tokens.
+    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    if not words or not getattr(tokenizer, "is_fast", False):
         raise XlbenchError(f"{model} has no fast tokenizer (tokenizer.json), which xlbench needs")
     if not masked:
         return Backbone(whole, None, None, tokenizer, model, pinned).eval()
@@ -232,9 +236,9 @@ def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
 
 
 def _unreachable(model: str, fault: Exception) -> str:
-    first = str(fault).strip().splitlines()[0] if str(fault).strip() else ""
+    reason = hub_reason(fault) if hub_answers() else NO_ANSWER
     return (
-        f"cannot load the model {model!r} from the hub ({type(fault).__name__}: {first}); give --model FOLDER "
+        f"cannot load the model {model!r} from the hub ({reason}); give --model FOLDER "
         "or --model tiny, and --data-root DIR for the data, to work without the hub"
     )
 

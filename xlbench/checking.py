@@ -46,28 +46,29 @@ def check(name: str, task_name: str = "logic", data_root: Path | None = None) ->
     unknown name.
     """
     kind = _kind(name)
-    source = DataSource(data_root)
-    points = _method_points(name, task_name, source) if kind == "method" else _task_points(name, source)
+    plugin, task_class = registry.get(kind, name), registry.get("task", name if kind == "task" else task_name)
+    task, source = task_class(), DataSource(data_root)
+    points = _method_points(plugin, task, source) if kind == "method" else _task_points(task, source)
     findings: list[Finding] = []
-    for what, hold in points:
+    while True:
+        what = "what the next points need"
         try:
+            what, hold = next(points)
             why = hold()
+        except StopIteration:
+            return findings
         except Exception as fault:  # a plug-in may raise anything; the check says what and where
-            findings.append(Finding(what, False, f"{type(fault).__name__}: {fault}"))
-            break
+            return [*findings, Finding(what, False, f"{type(fault).__name__}: {fault}")]
         findings.append(Finding(what, not why, why))
-    return findings
 
 
 Point = tuple[str, Callable[[], str]]  # what must hold, and a function that says why it does not
 
 
-def _method_points(name: str, task_name: str, source: DataSource) -> Iterator[Point]:
-    method_class: type[Method] = registry.get("method", name)
-    task: Task = registry.get("task", task_name)()
+def _method_points(method_class: type[Method], task: Task, source: DataSource) -> Iterator[Point]:
     yield "its class is a Method with a docstring", lambda: _is_documented(method_class, Method)
     yield "every setting has a default and a description", lambda: _settings_described(method_class)
-    yield f"it supports the task {task_name}", lambda: method_class.supports(task) or ""
+    yield f"it supports the task {task.name}", lambda: method_class.supports(task) or ""
     torch.manual_seed(0)
     languages = (task.source, *[language for language in task.languages if language != task.source][:2])
     backbone = Backbone.load("tiny").fresh()
@@ -80,18 +81,20 @@ def _method_points(name: str, task_name: str, source: DataSource) -> Iterator[Po
         return "" if trained_parameters(module[0]) else "nothing trains"
 
     yield "build gives a module with parameters that train", build
-    encoded = method.encode_labelled(shots.train, task.source)
-    yield (
-        "encode gives ids of the backbone's vocabulary, one row for each",
-        lambda: _sound(encoded, len(shots.train), backbone),
-    )
+    rows: list[Encoded] = []
+
+    def encode() -> str:
+        rows.append(method.encode_labelled(shots.train, task.source))
+        return _sound(rows[0], len(shots.train), backbone)
+
+    yield "encode gives ids of the backbone's vocabulary, one row for each", encode
     yield (
         "encode depends on nothing but rows and language",
         lambda: _same_twice(method, shots.train, task.source),
     )
     pairs = {language: task.parallel_pairs(language, 8, source) for language in languages if language != task.source}
     streams = method.streams(Resources(shots.train, pairs, generator(0, "check")))
-    batch = next(training_batches(method, encoded, streams, 8, 0, CPU))
+    batch = next(training_batches(method, rows[0], streams, 8, 0, CPU))
     module[0].train()
 
     def loss() -> str:
@@ -105,19 +108,23 @@ def _method_points(name: str, task_name: str, source: DataSource) -> Iterator[Po
     yield "gradients reach what trains", lambda: _reached(module[0])
     module[0].eval()
     test = method.encode_labelled(task.test(languages[-1], source)[:12], languages[-1])
-    scores = predict(method, test, CPU, "fp32", 4096)
-    yield "score gives (rows, labels), and no NaN", lambda: ""
-    yield "scores are log-probabilities", lambda: "some are above 0" if (scores > 1e-5).any() else ""
-    yield "scores do not depend on the batch", lambda: _batch_free(method, test, scores)
+    scores: list[np.ndarray] = []
+
+    def score() -> str:
+        scores.append(predict(method, test, CPU, "fp32", 4096))
+        return ""
+
+    yield "score gives (rows, labels), and no NaN", score
+    yield "scores are log-probabilities", lambda: "some are above 0" if (scores[0] > 1e-5).any() else ""
+    yield "scores do not depend on the batch", lambda: _batch_free(method, test, scores[0])
     yield (
         "scoring twice gives the same",
-        lambda: _close(predict(method, test, CPU, "fp32", 4096), scores, 0.0),
+        lambda: _close(predict(method, test, CPU, "fp32", 4096), scores[0], 0.0),
     )
     yield "scoring leaves the weights alone", lambda: _leaves_weights(method, module[0], test)
 
 
-def _task_points(name: str, source: DataSource) -> Iterator[Point]:
-    task: Task = registry.get("task", name)()
+def _task_points(task: Task, source: DataSource) -> Iterator[Point]:
     yield "its class is a Task with a docstring", lambda: _is_documented(type(task), Task)
     yield (
         "it names licence, citation and version",

@@ -5,18 +5,48 @@ by Ctrl-C.
 """
 
 import functools
+import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
 from xlbench.version import __version__
 
+
+class OneSentence(TyperGroup):
+    """The commands. A mistake in the options is one sentence as well, in place of usage and a box."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        call = functools.partial(super().main, args, *rest, **{**extra, "standalone_mode": False})
+        if not standalone_mode:
+            return call()
+        try:
+            sys.exit(call() or 0)
+        except typer.Abort:
+            sys.exit(130)
+        except Exception as fault:
+            if not hasattr(fault, "format_message"):  # not one of typer's own
+                raise
+            if type(fault).__name__ == "NoArgsIsHelpError":
+                typer.echo(fault.format_message())
+            else:
+                typer.echo(f"error: {one_line(fault.format_message())}", err=True)
+            sys.exit(2)
+
+
+def one_line(message: object) -> str:
+    """A message without the line breaks that a plug-in's or a library's own may have."""
+    return " ".join(str(message).split())
+
+
 app = typer.Typer(
+    cls=OneSentence,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Few-shot cross-lingual transfer methods, compared under equal conditions.",
@@ -34,7 +64,7 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
             try:
                 function(*args, **kwargs)
             except XlbenchError as fault:
-                typer.echo(f"error: {fault}", err=True)
+                typer.echo(f"error: {one_line(fault)}", err=True)
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
                 typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)

@@ -53,7 +53,8 @@ def ntrex(source_language: str, language: str, size: int, source: DataSource) ->
         return []
     ours, theirs = columns[source_language], columns[language]
     starts = [*range(0, len(ours) - 1, 2), *range(1, len(ours) - 1, 2)]
-    return [Pair(f"ntrex-128-{i}", language, (ours[i], ours[i + 1]), (theirs[i], theirs[i + 1])) for i in starts[:size]]
+    pairs = [Pair(f"ntrex-128-{i}", language, (ours[i], ours[i + 1]), (theirs[i], theirs[i + 1])) for i in starts]
+    return [pair for pair in pairs if all((*pair.source, *pair.target))][:size]
 
 
 CORPORA: dict[str, Callable[[str, str, int, DataSource], list[Pair]]] = {"paws-x": paws_x, "ntrex-128": ntrex}

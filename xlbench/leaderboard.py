@@ -209,7 +209,7 @@ def _languages(table: Table) -> str:
                 *(percent(_mean_of(r.accuracy.get(name) for r in records)) for name in languages),
             ]
         )
-    return grid(["accuracy", *languages], rows)
+    return grid(["accuracy", *map(escape, languages)], rows)
 
 
 def _phenomena(table: Table) -> str:
@@ -226,7 +226,7 @@ def _phenomena(table: Table) -> str:
                 *(percent(fmean(fmean(r.phenomena[kind].values()) for r in records)) for kind in kinds),
             ]
         )
-    return grid(["phenomenon", *kinds], rows)
+    return grid(["phenomenon", *map(escape, kinds)], rows)
 
 
 def _costs(table: Table) -> str:

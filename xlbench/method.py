@@ -17,7 +17,7 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
-from xlbench.prompts import Encoded, TextEncoder, Verbalizer, template_of, texts_of
+from xlbench.prompts import Encoded, TextEncoder, Verbalizer, template_of
 from xlbench.spec import Frozen
 from xlbench.task import Row, Task
 
@@ -55,7 +55,7 @@ class Stream:
 
 @dataclass
 class Method:
-    """The base of every method: set `Config` and `needs`, write `build`, `encode`, `loss` and `score`.
+    """The base of every method: write `build`, `encode` and `logits`; `loss` too, where it is no cross-entropy.
 
     The harness makes one object a run, with the config, the backbone to train, the task, the test languages
     and the longest input. `notes` are sentences for the record (a language without pairs, say).
@@ -88,13 +88,20 @@ class Method:
         """Rows in one language → ids, unlabelled; nothing goes to a device here."""
         raise NotImplementedError
 
-    def loss(self, batch: Batch) -> Tensor:
-        """The scalar to minimise on a batch of shots; what `streams` gave stands in `batch.streams`."""
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits of the labels, (n, labels). A batch holds rows of one language or of several."""
         raise NotImplementedError
 
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar to minimise on a batch of shots: cross-entropy, where a method says no other.
+
+        What `streams` gave for the step stands in `batch.streams`.
+        """
+        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
+
     def score(self, batch: Batch) -> Tensor:
-        """Log-probabilities of the labels, (n, labels). A batch holds rows of one language or of several."""
-        raise NotImplementedError
+        """Log-probabilities of the labels, (n, labels); the arg max is the prediction."""
+        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         """What a step needs beside the shots, encoded once before training; nothing by default."""
@@ -108,6 +115,10 @@ class Method:
     def text(self) -> TextEncoder:
         """The encoder of texts for this run's backbone and length."""
         return self.backbone.text(self.max_length)
+
+    def in_template(self, name: str, rows: Sequence[Row], language: str, vectors: int = 0) -> Encoded:
+        """Rows in the task's template of a name and language, with `vectors` prompt vectors at `<prompt>`."""
+        return self.text.encode(template_of(self.task, name, language), [row.texts for row in rows], vectors)
 
     def encode_labelled(self, rows: Sequence[Row], language: str) -> Encoded:
         """`encode` with the language's index and the rows' labels; what the harness trains and scores with."""
@@ -160,8 +171,7 @@ class PromptMethod(Method):
         return None
 
     def encode(self, rows: Sequence[Row], language: str) -> Encoded:
-        template = template_of(self.task, self.template, language)
-        return self.text.encode(template, texts_of(rows), self.prompt_length())
+        return self.in_template(self.template, rows, language, self.prompt_length())
 
     def verbalizer(self, language: str) -> Verbalizer:
         """The label words scored for rows of a language."""
@@ -188,15 +198,9 @@ class PromptMethod(Method):
             logits[rows] = self.backbone.label_logits(features[rows], self.verbalizer(self.task.languages[index]))
         return logits
 
-    def loss(self, batch: Batch) -> Tensor:
-        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
-
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the label words at `<mask>`, (n, labels), under the batch's prompt."""
         return self.label_logits(self.backbone.mask_features(batch, self.prompt(batch)), batch)
-
-    def score(self, batch: Batch) -> Tensor:
-        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)
 
 
 def symmetric_kl(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from xlbench.errors import XlbenchError
-from xlbench.task import Row, Task
+from xlbench.task import Task
 
 _PART = re.compile(r"(<sep>|<prompt>)")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -306,11 +306,6 @@ class PromptEncoder(nn.Module):
         states, _ = self.lstm(self.embeddings[None])
         vectors: Tensor = self.mlp(states[0])
         return vectors
-
-
-def texts_of(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """The texts of rows, as TextEncoder.encode takes them."""
-    return [row.texts for row in rows]
 
 
 def template_of(task: Task, name: str, language: str) -> Template:

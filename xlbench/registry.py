@@ -34,6 +34,7 @@ class Entry:
     place: str  # "methods/mpt.py:12", or "entry point of package 0.1"
     summary: str
     module: str | EntryPoint | None  # what to import; none: loaded already
+    origin: str = ""  # the whole path and line, which tells apart what `place` shortens to the same
 
 
 _classes: dict[Kind, dict[str, type]] = {"method": {}, "task": {}}
@@ -56,15 +57,18 @@ def _register(kind: Kind, name: str) -> Callable[[Registered], Registered]:
         raise XlbenchError(f"a {kind}'s name is letters and digits joined by '-', at most 80, not {name!r}")
 
     def keep(cls: Registered) -> Registered:
-        place = _place(cls)
+        if not isinstance(cls, type):
+            raise XlbenchError(f"@register_{kind}({name!r}) decorates a class, not {cls!r}")
+        place, origin = _place(cls)
         taken = _loaded[kind].get(name) or _found(kind).get(name)
-        if taken is not None and taken.place != place and not _same_class(kind, name, cls):
+        if taken is not None and taken.origin != origin and not _same_class(kind, name, cls):
+            first, second = (taken.place, place) if taken.place != place else (taken.origin, origin)
             raise XlbenchError(
-                f"the {kind} {name!r} is registered twice: in {taken.place} and in {place}; rename one of them"
+                f"the {kind} {name!r} is registered twice: in {first} and in {second}; rename one of them"
             )
         cls.name = name  # type: ignore[attr-defined]
         _classes[kind][name] = cls
-        _loaded[kind][name] = Entry(name, place, _first_line(cls.__doc__), None)
+        _loaded[kind][name] = Entry(name, place, _first_line(cls.__doc__), None, origin)
         return cls
 
     return keep
@@ -131,7 +135,7 @@ def load_plugin(plugin: str) -> None:
     key = str(path.resolve()) if is_file else plugin
     if key in _plugins:
         return
-    before = {kind: set(_classes[kind]) for kind in _classes}
+    before = {kind: dict(_classes[kind]) for kind in _classes}
     try:
         if is_file:
             if not path.is_file():
@@ -148,11 +152,17 @@ def load_plugin(plugin: str) -> None:
             raise
         line = _line_in(fault, path) if is_file else ""
         raise XlbenchError(f"the plug-in {plugin} does not import{line}: {type(fault).__name__}: {fault}") from fault
-    if all(set(_classes[kind]) == before[kind] for kind in before):
+    registered = [cls for kind in _classes for name, cls in _classes[kind].items() if before[kind].get(name) is not cls]
+    imported_before = any(_stands_in(cls, plugin) for kind in _classes for cls in _classes[kind].values())
+    if not registered and not imported_before:
         raise XlbenchError(
             f"the plug-in {plugin} registers nothing; decorate a class with @register_method or @register_task"
         )
     _plugins[key] = plugin
+
+
+def _stands_in(cls: type, module: str) -> bool:
+    return cls.__module__ == module or cls.__module__.startswith(f"{module}.")
 
 
 def source_of(cls: type) -> str:
@@ -210,7 +220,7 @@ def _found(kind: Kind) -> dict[str, Entry]:
                         f"the {kind} {name!r} is registered twice: in {found[name].place} and in {place}; "
                         "rename one of them"
                     )
-                found[name] = Entry(name, place, summary, f"{home}.{stem}")
+                found[name] = Entry(name, place, summary, f"{home}.{stem}", f"{file.resolve()}:{line}")
     for point in entry_points(group=home):
         place = f"entry point {point.value}" + (f" of {point.dist.name}" if point.dist else "")
         taken = found.get(point.name)
@@ -240,11 +250,13 @@ def _decorated(file: Path, kind: Kind) -> list[tuple[str, int, str]]:
     return found
 
 
-def _place(cls: type) -> str:
+def _place(cls: type) -> tuple[str, str]:
+    """Where a class stands: as messages name it, and by its whole path."""
     try:
-        return f"{_short(Path(inspect.getfile(cls)))}:{_class_line(cls)}"
+        file, line = Path(inspect.getfile(cls)), _class_line(cls)
+        return f"{_short(file)}:{line}", f"{file.resolve()}:{line}"
     except (OSError, TypeError):
-        return f"module {cls.__module__}"
+        return f"module {cls.__module__}", f"module {cls.__module__}:{cls.__qualname__}"
 
 
 def _class_line(cls: type) -> int:

@@ -15,6 +15,9 @@ from xlbench.errors import XlbenchError
 
 OFFLINE_HINT = "give --data-root DIR (a folder laid out like the hub) and a model folder to work without it"
 
+NO_ANSWER = "it does not answer, and the cache has no copy"
+HUB_PATIENCE = 5.0  # seconds
+
 
 class MissingColumn(XlbenchError):  # noqa: N818 - a table without it may be no mistake (a corpus lacks a language)
     """A table that was read lacks a column that was asked for."""
@@ -79,14 +82,36 @@ def _download(dataset: str, config: str, split: str, columns: tuple[str, ...]) -
     import datasets
 
     place = f"{dataset} ({config}, {split})"
+    answers = hub_answers()
     try:
         rows = datasets.load_dataset(dataset, config, split=split)
     except Exception as fault:  # the hub client raises many kinds; all mean that there are no rows
-        first = str(fault).splitlines()[0] if str(fault) else ""
-        raise XlbenchError(
-            f"cannot read {place} from the dataset hub ({type(fault).__name__}: {first}); {OFFLINE_HINT}"
-        ) from fault
+        reason = hub_reason(fault) if answers else NO_ANSWER
+        raise XlbenchError(f"cannot read {place} from the dataset hub ({reason}); {OFFLINE_HINT}") from fault
     return _table(rows.data.table, columns, place)
+
+
+@cache
+def hub_answers() -> bool:
+    """Whether the hub is in reach, asked once a process. If not, the hub's clients are set to work offline: they
+    take what their cache has and fail at once where it has nothing, in place of half a minute of retries."""
+    import datasets
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    if not constants.is_offline_mode():
+        try:
+            get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
+            return True
+        except Exception:  # no name, no route, no proxy, no time: it does not answer
+            constants.HF_HUB_OFFLINE = True
+    datasets.config.HF_HUB_OFFLINE = True
+    return False
+
+
+def hub_reason(fault: BaseException) -> str:
+    """An exception of the hub's clients in one line."""
+    return " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
 
 
 def _table(table: pa.Table, columns: tuple[str, ...], place: str) -> Table:

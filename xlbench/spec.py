@@ -25,7 +25,7 @@ Scalar = bool | int | float | str | None
 class Frozen(BaseModel):
     """The base of everything that is asked for: immutable, and a field nobody knows is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class Training(Frozen):

@@ -4,6 +4,7 @@
 hidden folder and renamed when whole, so that a reader never sees half of one; the first of two writers wins.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from xlbench.errors import XlbenchError
 from xlbench.spec import RunSpec
 
 SCHEMA_VERSION = 1
+RACES = 20  # writers of one record that may come between
 
 
 class Record(BaseModel):
@@ -67,6 +69,10 @@ class Record(BaseModel):
         return None if source is None or target is None else source - target
 
 
+class NewerRecord(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
+    """A record that this version of xlbench is too old to read."""
+
+
 class Store:
     """A folder of records; safe for several processes and machines that share it."""
 
@@ -78,9 +84,14 @@ class Store:
         return self.root / run_id
 
     def find(self, run_id: str) -> Record | None:
-        """The record of a run; None where there is none, or one that cannot be read (it is computed again)."""
+        """The record of a run; None where there is none, or one that cannot be read (it is computed again).
+
+        Raises XlbenchError for one that a newer xlbench wrote: it is whole, and must not be replaced.
+        """
         try:
             return read_record(self.path(run_id) / "record.json")
+        except NewerRecord:
+            raise
         except XlbenchError:
             return None
 
@@ -108,17 +119,27 @@ class Store:
         return final
 
     def _place(self, hidden: Path, final: Path) -> None:
-        if self.finished(final.name) is not None:
-            return
-        if final.exists():  # a failed run, or a folder that is not whole: out of the way, then gone
+        """Rename `hidden` to `final`; what stands there makes way unless it is finished, whoever writes beside us."""
+        for _ in range(RACES):
+            if self.finished(final.name) is not None:
+                return
+            try:
+                hidden.rename(final)
+                return
+            except OSError:
+                if not final.exists():
+                    raise
             old = final.with_name(f".{final.name}-old-{uuid.uuid4().hex[:8]}")
-            final.rename(old)
+            try:
+                final.rename(old)
+            except FileNotFoundError:  # another writer moved it first
+                continue
+            if self.finished(old.name) is not None:  # somebody finished between our look and our move
+                with contextlib.suppress(OSError):
+                    old.rename(final)
+                return
             shutil.rmtree(old, ignore_errors=True)
-        try:
-            hidden.rename(final)
-        except OSError:
-            if self.finished(final.name) is None:  # somebody else was not first either
-                raise
+        raise OSError("other writers kept replacing it")
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
@@ -142,7 +163,7 @@ def read_record(file: Path) -> Record:
         fields = json.loads(file.read_text(encoding="utf-8"))
         version = fields.get("schema_version") if isinstance(fields, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise XlbenchError(
+            raise NewerRecord(
                 f"the record {file} has schema {version}; this xlbench reads {SCHEMA_VERSION}: upgrade it"
             )
         return Record.model_validate(fields)
