@@ -6,7 +6,7 @@ from xlbench.errors import XlbenchError
 from xlbench.nli import NLITask
 from xlbench.registry import register_task
 from xlbench.sources import DataSource
-from xlbench.task import FewShot, Row, SplitName, rows_of
+from xlbench.task import FewShot, Row, SplitName, read_row, rows_of
 
 DATASET = "facebook/xnli"
 FEW_SHOT = "xnli-few-shot-splits.parquet"
@@ -55,7 +55,16 @@ def _rows(split: SplitName, language: str, source: DataSource) -> tuple[Row, ...
         groups = [f"train-{index}" for index in range(len(table))]
     else:
         groups = [f"{split}-premise-{number}" for number in _premises(split, source, len(table), table.place)]
-    return tuple(rows_of(table, XNLI.fields, XNLI.labels, language, split, groups))
+    rows = tuple(rows_of(table, XNLI.fields, XNLI.labels, language, split, groups))
+    if split != "train" and language != XNLI.source:
+        theirs = source.table(DATASET, XNLI.source, split, ("label",)).columns["label"]
+        for index, (row, label) in enumerate(zip(rows, theirs, strict=True)):
+            if row.label != label:
+                raise XlbenchError(
+                    f"{table.place}, row {index}: the label is {row.label} but {XNLI.source} has {label!r}; "
+                    "the languages must be aligned"
+                )
+    return rows
 
 
 @cache
@@ -81,10 +90,11 @@ def _premises(split: SplitName, source: DataSource, rows: int, place: str) -> tu
 def _published(side: str, language: str, source: DataSource) -> dict[int, tuple[Row, ...]]:
     """Rows of the published splits, by the number of shots; a row's translations have the same id."""
     names = ("split", "language", "shots", "id", *XNLI.fields, "label")
-    columns = source.file(FEW_SHOT, names).columns
+    table = source.file(FEW_SHOT, names)
     rows: dict[int, list[Row]] = {}
-    for split, spoken, shots, id_, premise, hypothesis, label in zip(*(columns[name] for name in names), strict=True):
+    for index, (split, spoken, shots, id_) in enumerate(zip(*(table.columns[name] for name in names[:4]), strict=True)):
         if (split, spoken) == (side, language):
             key = f"zhao-schuetze-{side}-{shots}-{id_}"
-            rows.setdefault(shots, []).append(Row(key, (premise, hypothesis), label, language, key))
+            texts, label = read_row(table, index, XNLI.fields, XNLI.labels)
+            rows.setdefault(shots, []).append(Row(key, texts, label, language, key))
     return {shots: tuple(found) for shots, found in rows.items()}

@@ -104,7 +104,9 @@ LearningRate = Annotated[float | None, typer.Option(help="AdamW's step size")]
 Warmup = Annotated[float | None, typer.Option(help="share of the steps in which the rate rises")]
 Checkpoints = Annotated[int | None, typer.Option(min=1, help="points at which a state may be selected")]
 Picture = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="also draw the board as a picture")]
-TokenBudget = Annotated[int, typer.Option(min=64, help="tokens in one evaluation batch")]
+TokenBudget = Annotated[
+    int | None, typer.Option(min=64, help="tokens in one evaluation batch; by the device if left out")
+]
 
 
 def _version(asked: bool) -> None:
@@ -135,7 +137,7 @@ def run_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = 8192, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train a method on a few shots in one language, test it in many, and keep the record."""
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
@@ -167,7 +169,7 @@ def compare_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = 8192, picture: Picture = None, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = None, picture: Picture = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
@@ -200,7 +202,7 @@ def demo_command(
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
     from xlbench.spec import Suite
 
-    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, 8192, quiet), quiet, picture)
+    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, None, quiet), quiet, picture)
 
 
 @command("leaderboard")
@@ -289,7 +291,7 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
 
 
 def _runtime(
-    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int, quiet: bool
+    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool
 ) -> Any:
     from xlbench.spec import Runtime, parse
 

@@ -66,22 +66,24 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
 def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[Prepared]:
     """The cells of a suite that can run, prepared so that mistakes show before anything is trained.
 
-    Methods that do not support the task are left out and named in `comparison.skipped`.
+    Methods that do not support the task are left out and named in `comparison.skipped`; a cell that the suite
+    names twice is one.
     """
     for plugin in runtime.plugins:
         registry.load_plugin(plugin)
-    cells: list[Prepared] = []
+    cells: dict[str, Prepared] = {}
     reasons: dict[str, str] = {}
     for spec in suite.cells():
         if spec.method not in reasons:
             try:
-                cells.append(prepare(spec, runtime))
+                cell = prepare(spec, runtime)
+                cells.setdefault(cell.id, cell)
             except NotSupported as fault:
                 reasons[spec.method] = str(fault)
     comparison.skipped = list(reasons.values())
     if not cells:
         raise XlbenchError(f"suite {suite.name}: no method can run: {'; '.join(comparison.skipped)}")
-    return cells
+    return list(cells.values())
 
 
 def _announced(cells: list[Prepared], progress: Progress) -> Iterator[Prepared]:

@@ -18,7 +18,8 @@ SHOWN = 5  # row ids that a message names
 
 def normalised(text: str) -> str:
     """A text as the guard compares it: NFKC, case-folded, punctuation and symbols as spaces, spaces joined."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().translate(_punctuation()).split())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())  # folding takes ß apart
+    return " ".join(folded.translate(_punctuation()).split())
 
 
 @cache

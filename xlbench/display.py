@@ -21,7 +21,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from xlbench.leaderboard import group, percent, score_rows
+from xlbench.leaderboard import NOTHING_COMMON, group, percent, score_rows
 from xlbench.progress import Progress
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ def show_board(records: "list[Record]", picture: Path | None = None) -> None:
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for one in group(records):
         for table in one.tables:
+            if not table.cells:
+                out.print(Text(f"{table.shots} shots per class: {NOTHING_COMMON}"))
+                continue
             head, rows = score_rows(table)
             title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
             out.print(table_of(title, head, rows))

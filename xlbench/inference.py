@@ -48,6 +48,11 @@ def predict(
     return scores
 
 
+def default_token_budget(device: torch.device) -> int:
+    """Tokens in a batch, padding included: what stays in a CPU's cache, or what fills a GPU."""
+    return 32768 if device.type == "cuda" else 1024
+
+
 def accuracy(scores: np.ndarray, gold: np.ndarray) -> float:
     """Share of rows whose most likely label is the gold one, 0 to 1. scores: (n, labels), gold: (n,)."""
     return float((scores.argmax(axis=1) == gold).mean())

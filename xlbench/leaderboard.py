@@ -19,6 +19,7 @@ from xlbench.store import Record, Store
 
 Cell = tuple[int, int]  # draw, seed
 ORACLE = "oracle-target-dev"
+NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ def matched_key(record: Record) -> dict[str, Any]:
     return {**spec, **identity}
 
 
-def method_label(record: Record) -> str:
-    """A method as the board names it: its name, with the settings that differ from its defaults."""
-    changed = ", ".join(f"{name}={value}" for name, value in sorted(record.spec.config.items()))
-    return record.spec.method + (f" ({changed})" if changed else "")
+def method_label(record: Record, with_corpus: bool = False) -> str:
+    """A method as the board names it: its name, with the settings that differ from its defaults, and with the
+    parallel corpus that it learned from, where it needs one."""
+    changed = [f"{name}={value}" for name, value in sorted(record.spec.config.items())]
+    if with_corpus and record.spec.parallel is not None:
+        changed.append(f"parallel={record.spec.parallel}, {record.spec.parallel_size} pairs")
+    return record.spec.method + (f" ({', '.join(changed)})" if changed else "")
 
 
 def group(records: Iterable[Record]) -> list[Group]:
@@ -82,9 +86,10 @@ def group(records: Iterable[Record]) -> list[Group]:
 def _table(shots: int, records: Sequence[Record]) -> Table:
     lines: dict[str, dict[Cell, Record]] = defaultdict(dict)
     left_out = []
+    corpora = {(one.spec.parallel, one.spec.parallel_size) for one in records if one.spec.parallel is not None}
     for record in sorted(records, key=lambda one: (one.spec.draw, one.spec.seed, one.started, one.id)):
         cell = (record.spec.draw, record.spec.seed)
-        label = method_label(record)
+        label = method_label(record, with_corpus=len(corpora) > 1)
         if cell in lines[label]:
             left_out.append(
                 f"{label}, draw {cell[0]}, seed {cell[1]}: record {lines[label][cell].id} is superseded by {record.id} "
@@ -137,15 +142,12 @@ def markdown(groups: Sequence[Group]) -> str:
             )
         for table in one.tables:
             parts.append(f"### {table.shots} shots per class\n")
-            if not table.cells:
-                parts.append("No draw and seed is common to all methods; nothing to compare.\n")
-                continue
-            parts.append(_scores(table) + "\n")
-            parts.append(_languages(table) + "\n")
-            if phenomena := _phenomena(table):
-                parts.append(phenomena + "\n")
-            parts.append(_costs(table) + "\n")
-            parts.extend(f"Left out: {escape(sentence)}.\n" for sentence in table.left_out)
+            if table.cells:
+                parts.extend(part + "\n" for part in (_scores(table), _languages(table), _phenomena(table)) if part)
+                parts.append(_costs(table) + "\n")
+            else:
+                parts.append(f"{NOTHING_COMMON}.\n")
+            parts.extend(f"Left out: {escape(sentence, 2000)}.\n" for sentence in table.left_out)
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -223,33 +225,32 @@ def _phenomena(table: Table) -> str:
         rows.append(
             [
                 escape(line.method),
-                *(percent(fmean(fmean(r.phenomena[kind].values()) for r in records)) for kind in kinds),
+                *(percent(_mean_of(_mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds),
             ]
         )
     return grid(["phenomenon", *map(escape, kinds)], rows)
 
 
+COSTS = (  # what a column is called, the cost that it shows, and how
+    ("training s", "training_seconds", ".1f"),
+    ("test s", "test_seconds", ".1f"),
+    ("test rows/s", "test_rows_per_second", ".0f"),
+    ("trainable parameters", "trainable_parameters", ",.0f"),
+    ("all parameters", "total_parameters", ",.0f"),
+    ("peak memory MiB", "peak_bytes", ",.0f"),
+)
+
+
 def _costs(table: Table) -> str:
+    """Mean costs of a run; memory is the device's where a run used one, else the process's."""
     rows = []
     for line in _by_mean(table):
-        costs = [line.records[cell].costs for cell in table.cells]
-        mean = {name: fmean(cost.get(name, 0.0) for cost in costs) for name in costs[0]}
-        rows.append(
-            [escape(line.method), f"{mean['training_seconds']:.1f}", f"{mean['test_seconds']:.1f}",
-             f"{mean['test_rows_per_second']:.0f}", f"{mean['trainable_parameters']:,.0f}",
-             f"{mean['total_parameters']:,.0f}",
-             f"{mean.get('peak_device_bytes', mean['peak_host_bytes']) / 2**20:,.0f}"]
-        )  # fmt: skip
-    head = [
-        "cost",
-        "training s",
-        "test s",
-        "test rows/s",
-        "trainable parameters",
-        "all parameters",
-        "peak memory MiB",
-    ]
-    return grid(head, rows)
+        runs = [line.records[cell].costs for cell in table.cells]
+        peaks = [run.get("peak_device_bytes", run.get("peak_host_bytes", 0.0)) / 2**20 for run in runs]
+        means = {name: _mean_of(run.get(name) for run in runs) for _, name, _ in COSTS} | {"peak_bytes": fmean(peaks)}
+        shown = ("–" if (mean := means[name]) is None else format(mean, form) for _, name, form in COSTS)
+        rows.append([escape(line.method), *shown])
+    return grid(["cost", *(head for head, _, _ in COSTS)], rows)
 
 
 def _by_mean(table: Table) -> list[Line]:
@@ -276,9 +277,9 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def escape(text: object) -> str:
+def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    kept = "".join(char if char.isprintable() else " " for char in str(text))[:200]
+    kept = "".join(char if char.isprintable() else " " for char in str(text))[:longest]
     for char in "\\`*_{}[]<>|#":
         kept = kept.replace(char, f"&#{ord(char)};") if char in "<>|" else kept.replace(char, "\\" + char)
     return kept

@@ -75,6 +75,9 @@ class Method:
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""
 
+    def __post_init__(self) -> None:
+        """Raises XlbenchError for what cannot work, before anything trains; the base has nothing to refuse."""
+
     @classmethod
     def supports(cls, task: Task) -> str | None:
         """None where the method can run on a task; else the reason, printed as "skipped"."""
@@ -150,6 +153,10 @@ class PromptMethod(Method):
     Config: ClassVar[type[MethodConfig]] = PromptConfig
     needs_masked_lm: ClassVar[bool] = True
     template: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for language in (self.task.source, *self.languages):
+            self.verbalizer(language)
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         return nn.ModuleDict({"backbone": backbone})

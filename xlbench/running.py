@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 
 from xlbench.costs import Stopwatch, parameters, peak_memory
-from xlbench.inference import accuracy, predict
+from xlbench.inference import accuracy, default_token_budget, predict
 from xlbench.method import Method, Resources
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
@@ -76,6 +76,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     """The run itself: the fields of the record that are measured, and the predictions."""
     spec, task, device = prepared.spec, prepared.task, prepared.device
     assert spec.languages is not None
+    budget = runtime.token_budget or default_token_budget(device)
     watch = Stopwatch()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -92,7 +93,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
         streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
 
     def evaluate() -> tuple[float, float]:
-        scores = predict(method, selecting, device, spec.precision, runtime.token_budget)
+        scores = predict(method, selecting, device, spec.precision, budget)
         assert selecting.labels is not None
         chosen = scores[np.arange(len(scores)), selecting.labels]
         return accuracy(scores, selecting.labels), -float(chosen.mean())
@@ -108,7 +109,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
             with watch.stage("encoding"):
                 encoded = method.encode_labelled(rows, language)
             with watch.stage("evaluation"), watch.stage("test"):
-                scores[language] = predict(method, encoded, device, spec.precision, runtime.token_budget, progress)
+                scores[language] = predict(method, encoded, device, spec.precision, budget, progress)
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
     return _measured(prepared, method, module, fitted, scores, watch), table

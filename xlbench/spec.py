@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -155,7 +155,7 @@ class Runtime(Frozen):
     data_root: Path | None = Field(None, description="folder that replaces the dataset hub")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
     plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
-    token_budget: int = Field(8192, ge=64, description="tokens in one evaluation batch, padding included")
+    token_budget: int | None = Field(None, ge=64, description="tokens in one evaluation batch; none: by the device")
     quiet: bool = Field(False, description="no progress bars")
 
     @field_validator("device")
@@ -189,11 +189,13 @@ def parse(model: type[Asked], fields: Mapping[str, Any], place: str) -> Asked:
 
 def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The fields that stand where an unknown one was found, following the location into nested models."""
+    place = "".join(f"{part}." for part in location[:-1])
     for part in location[:-1]:
         info = model.model_fields.get(str(part))
-        if info is not None and isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            model = info.annotation
-    return list(model.model_fields)
+        for inner in (info.annotation, *get_args(info.annotation)) if info is not None else ():
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
+    return [place + name for name in model.model_fields]
 
 
 def digest(value: Any) -> str:

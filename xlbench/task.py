@@ -160,18 +160,23 @@ def rows_of(
 
     Raises XlbenchError naming file and row: an empty text, a label that is none of 0 … len(labels) - 1.
     """
-    columns = [table.columns[name] for name in fields]
     rows = []
-    for index, (label, premise_id) in enumerate(zip(table.columns["label"], premise_ids, strict=True)):
-        texts = tuple(column[index] for column in columns)
-        for name, text in zip(fields, texts, strict=True):
-            if not isinstance(text, str) or not text.strip():
-                raise XlbenchError(f"{table.place}, row {index}: the {name} is empty; repair or remove the row")
-        if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(labels):
-            known = ", ".join(f"{number} {name}" for number, name in enumerate(labels))
-            raise XlbenchError(f"{table.place}, row {index}: unknown label {label!r}; known: {known}")
+    for index, premise_id in enumerate(premise_ids):
+        texts, label = read_row(table, index, fields, labels)
         rows.append(Row(f"{ids}-{index}", texts, label, language, premise_id))
     return rows
+
+
+def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """The texts and the label of one row. Raises XlbenchError naming file and row."""
+    texts, label = tuple(table.columns[name][index] for name in fields), table.columns["label"][index]
+    for name, text in zip(fields, texts, strict=True):
+        if not isinstance(text, str) or not text.strip():
+            raise XlbenchError(f"{table.place}, row {index}: the {name} is empty; repair or remove the row")
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(labels):
+        known = ", ".join(f"{number} {name}" for number, name in enumerate(labels))
+        raise XlbenchError(f"{table.place}, row {index}: unknown label {label!r}; known: {known}")
+    return texts, label
 
 
 def _generator(*parts: object) -> np.random.Generator:

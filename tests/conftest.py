@@ -1,0 +1,39 @@
+"""What tests share: the tiny backbone, the logic task, and a runtime whose records go to a folder of their own."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reads from a hub
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from xlbench import registry
+from xlbench.backbone import Backbone
+from xlbench.spec import Runtime
+from xlbench.task import Task
+
+torch.set_num_threads(1)  # the models are small, and results must not depend on the machine's cores
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Backbone:
+    """The shipped backbone as it was loaded; a test that trains takes `tiny.fresh()`."""
+    return Backbone.load("tiny")
+
+
+@pytest.fixture(scope="session")
+def logic() -> Task:
+    task: Task = registry.get("task", "logic")()
+    return task
+
+
+@pytest.fixture
+def store_folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def runtime(store_folder: Path) -> Runtime:
+    return Runtime(runs=store_folder, device="cpu", quiet=True)

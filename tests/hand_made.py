@@ -1,0 +1,57 @@
+"""Records written by hand, for what is computed from records alone."""
+
+import hashlib
+import json
+from typing import Any
+
+from xlbench.spec import RunSpec
+from xlbench.store import Record
+
+IDENTITY = {
+    "protocol": "1",
+    "task_version": "1",
+    "data": "d0",
+    "test_data": "t0",
+    "revision": "sha256:0",
+    "method_source": "m0",
+}
+COSTS = {
+    "training_seconds": 2.0,
+    "test_seconds": 1.0,
+    "test_rows_per_second": 12.0,
+    "trainable_parameters": 10.0,
+    "total_parameters": 20.0,
+    "peak_host_bytes": 3.0 * 2**20,
+}
+
+
+def record(
+    method: str = "finetune",
+    accuracy: dict[str, float] | None = None,
+    spec: dict[str, Any] | None = None,
+    identity: dict[str, str] | None = None,
+    **fields: Any,
+) -> Record:
+    """A finished record of `method`, with what differs from an ordinary one."""
+    accuracy = accuracy or {"en": 0.5, "fr": 0.4}
+    asked = {
+        "task": "logic", "model": "tiny", "shots": 4, "languages": list(accuracy), "precision": "fp32",
+        "training": {"learning_rate": 1e-3, "steps": 2},
+    }  # fmt: skip
+    whole = {
+        "status": "finished",
+        "spec": RunSpec.model_validate({**asked, "method": method, **(spec or {})}),
+        "identity": {**IDENTITY, **(identity or {})},
+        "method_config": {},
+        "source_language": "en",
+        "labels": ("entailment", "neutral", "contradiction"),
+        "environment": {"device": "cpu", "device_name": "a processor"},
+        "test": {"rows": 12, "premises": 2, "languages": len(accuracy)},
+        "accuracy": accuracy,
+        "costs": COSTS,
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 3.0,
+        **fields,
+    }
+    seal = hashlib.sha256(json.dumps([str(whole["spec"]), whole["identity"], str(fields)]).encode()).hexdigest()
+    return Record.model_validate({"id": seal[:12], **whole})

@@ -1,0 +1,281 @@
+"""The commands: what they print, what they leave, and that their options reach the spec."""
+
+import json
+import re
+
+import pytest
+from hand_made import record
+from small_data import plugin, registry_as_it_was
+from typer.testing import CliRunner
+
+import xlbench
+from xlbench import RunSpec, Runtime, Store, XlbenchError, cli, comparing, run
+from xlbench.cli import app
+
+QUICK = (
+    "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--steps", "2",
+    "--checkpoints", "1", "--device", "cpu",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    with registry_as_it_was():
+        yield
+
+
+def command(*arguments) -> str:
+    """What a command that ends well prints."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def only_record(tmp_path) -> dict:
+    (file,) = (tmp_path / "runs").glob("*/record.json")
+    return json.loads(file.read_text())
+
+
+def test_version():
+    assert command("--version") == f"xlbench {xlbench.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["run", "compare", "demo", "leaderboard", "list", "show", "check"])
+def test_every_command_and_option_has_a_help_text(name):
+    assert name in command("--help")
+    text = command(name, "--help")
+    assert f"Usage: xlbench {name}" in text or f"{name} [OPTIONS]" in text
+    (found,) = [one for one in app.registered_commands if one.name == name]
+    assert (found.callback.__doc__ or "").strip()
+    rows = re.findall(r"│ [* ] +(--[a-z-]+).*? {2,}(\S.*?) *│", text)
+    assert rows
+    assert all(words for _, words in rows)
+
+
+def test_no_arguments_print_the_help():
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 2
+    assert "Usage" in done.stdout
+    assert "compare" in done.stdout
+
+
+def test_list_methods_tasks_and_suites():
+    methods, tasks, suites = (command("list", what).splitlines() for what in ("methods", "tasks", "suites"))
+    assert {line.split()[0] for line in methods} >= {"finetune", "mpt", "pct", "soft-prompt"}
+    assert {line.split()[0] for line in tasks} >= {"logic", "xnli"}
+    assert {line.split()[0] for line in suites} >= {"demo", "mpt-paper", "xnli-quick"}
+    assert all(len(line.split()) > 3 for line in (*methods, *tasks, *suites))
+    assert command("list").splitlines() == methods
+
+
+def test_the_suites_that_ship_are_what_the_issue_asks_for():
+    found = {name: xlbench.Suite.read(cli._suite_file(name)) for name in ("demo", "mpt-paper", "xnli-quick")}
+    for suite in found.values():
+        assert [choice.method for choice in suite.methods] == ["finetune", "soft-prompt", "pct", "mpt"]
+        assert suite.description
+    assert len(list(found["mpt-paper"].cells())) == 4 * 9 * 5
+    assert found["mpt-paper"].run["task"] == "xnli"
+    assert next(found["demo"].cells()).model == "tiny"
+
+
+# run
+
+
+def test_run_prints_accuracies_means_gap_costs_and_the_record_s_place(tmp_path):
+    text = command("run", "--method", "finetune", "--shots", "2", *QUICK)
+    kept = only_record(tmp_path)
+    accuracy = kept["accuracy"]
+    for name, value in (
+        ("en (source)", accuracy["en"]),
+        ("fr", accuracy["fr"]),
+        ("mean", (accuracy["en"] + accuracy["fr"]) / 2),
+        ("mean without source", accuracy["fr"]),
+        ("gap", accuracy["en"] - accuracy["fr"]),
+    ):
+        assert re.search(rf"│ {re.escape(name)} +│ +{100 * value:.1f} │", text), name
+    assert f"record: runs/{kept['id']}\n" in text
+    assert re.search(r"training [\d.]+ s", text)
+    assert re.search(r"peak memory [\d,]+ MiB", text)
+    assert re.search(r"[\d,]+ trainable parameters", text)
+
+
+def test_the_same_run_again_computes_nothing(tmp_path):
+    first = command("run", "--method", "finetune", "--shots", "2", *QUICK)
+    started = only_record(tmp_path)["started"]
+    assert command("run", "--method", "finetune", "--shots", "2", *QUICK) == first
+    assert only_record(tmp_path)["started"] == started
+
+
+def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
+    seen = []
+
+    def note(spec, runtime, progress):
+        seen.append((spec, runtime))
+        raise XlbenchError("seen")
+
+    monkeypatch.setattr("xlbench.running.run", note)
+    CliRunner().invoke(
+        app,
+        ["run", "--method", "mpt", "--task", "xnli", "--shots", "3", "--draw", "1", "--seed", "2", "--model", "m",
+         "--revision", "r", "--languages", "en, fr,sw", "--test-premises", "5", "--split", "zhao-schuetze", "--tune",
+         "lora", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel", "paws-x",
+         "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate", "0.5",
+         "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r", "--device",
+         "cpu", "--token-budget", "512", "--quiet"],
+    )  # fmt: skip
+    ((spec, runtime),) = seen
+    assert spec == RunSpec(
+        method="mpt", task="xnli", shots=3, draw=1, seed=2, model="m", revision="r", languages=("en", "fr", "sw"),
+        test_premises=5, split="zhao-schuetze", tune="lora", max_length=64, precision="fp32", selection="last",
+        parallel="paws-x", parallel_size=7, config={"alpha": 0.3},
+        training={"steps": 9, "epochs": 8, "batch_size": 6, "learning_rate": 0.5, "warmup": 0.25, "checkpoints": 4},
+    )  # fmt: skip
+    assert runtime == Runtime(runs="r", data_root=".", device="cpu", token_budget=512, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("a=1", 1), ("a=0.5", 0.5), ("a=1e-3", 1e-3), ("a=true", True), ("a=false", False), ("a=word", "word"),
+        ("a=two words", "two words"), ("a='quoted'", "quoted"), ("a=", ""), ("a=x=y", "x=y"), ("a=[1, 2]", "[1, 2]"),
+        ("a=2024-01-01", "2024-01-01"), ("a=True", "True"), ('a="1"', "1"),
+    ],
+)  # fmt: skip
+def test_settings_are_read_as_toml_values(pair, value):
+    found = cli._settings([pair])["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("pair", ["alpha", "=1", ""])
+def test_a_setting_without_name_or_value_is_refused(pair):
+    with pytest.raises(XlbenchError, match=r"--set takes NAME=VALUE, not "):
+        cli._settings([pair])
+
+
+def test_the_last_of_two_settings_holds():
+    assert cli._settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+
+
+def test_progress_is_not_on_standard_output(tmp_path):
+    done = CliRunner().invoke(
+        app, ["compare", "--methods", "finetune", "--shots", "1", "--draws", "1", "--seeds", "1", *QUICK]
+    )
+    assert done.exit_code == 0, done.output
+    assert "1 cells, 0 done already, 1 to compute" in done.stderr
+    assert "to compute" not in done.stdout
+
+
+def test_quiet_says_nothing_but_the_result():
+    done = CliRunner().invoke(app, ["run", "--method", "finetune", "--shots", "1", *QUICK, "--quiet"])
+    assert done.stderr == ""
+
+
+# compare
+
+
+def test_compare_with_a_suite_s_file_takes_options_that_go_beside_it(tmp_path):
+    (tmp_path / "mine.toml").write_text('methods = ["finetune"]\nshots = [1]\n[run]\ntask = "logic"\n')
+    text = command("compare", "--suite", "mine.toml", *(part for part in QUICK if part not in {"--task", "logic"}))
+    assert "logic on tiny, 1 shots per class" in text
+    assert "1 runs computed, 1 in the table; records in runs" in text
+    kept = only_record(tmp_path)
+    assert (kept["spec"]["training"]["steps"], kept["spec"]["test_premises"]) == (2, 4)
+
+
+@pytest.mark.parametrize("option", [("--shots", "4"), ("--draws", "5"), ("--seeds", "5"), ("--task", "xnli")])
+def test_compare_with_a_suite_refuses_the_axes_that_the_suite_has(monkeypatch, option):
+    """Silently ignored, they would give a table of something else."""
+    done = CliRunner().invoke(app, ["compare", "--suite", "demo", *option])
+    assert done.exit_code == 2
+    assert option[0] in done.stderr
+
+
+def test_demo_runs_the_suite_that_ships(monkeypatch):
+    seen = []
+    monkeypatch.setattr(comparing, "run_suite", lambda suite, *rest: seen.append(suite) or comparing.Comparison(suite))
+    command("demo")
+    assert seen[0] == xlbench.Suite.read(cli._suite_file("demo"))
+
+
+# leaderboard
+
+
+def test_leaderboard_writes_from_records_alone(tmp_path):
+    assert run(RunSpec(method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_premises=4,
+                       training={"steps": 1, "checkpoints": 1}), Runtime(runs="runs", device="cpu"))  # fmt: skip
+    assert command("leaderboard") == "wrote leaderboard/README.md\n"
+    first = (tmp_path / "leaderboard" / "README.md").read_bytes()
+    assert b"| finetune |" in first
+    command("leaderboard", "--runs", "runs", "--out", "other")
+    assert (tmp_path / "other" / "README.md").read_bytes() == first
+
+
+# show
+
+
+@pytest.mark.parametrize("name", ["finetune", "soft-prompt", "pct", "mpt"])
+def test_show_a_method(name):
+    method = xlbench.registry.get("method", name)
+    text = command("show", name)
+    assert f"method {name}  [methods/" in text
+    for field, info in method.Config.model_fields.items():
+        assert f"  {field} = {info.default!r}: {info.description}" in text
+    assert f"cite: {method.citation}" in text
+
+
+@pytest.mark.parametrize("name", ["xnli", "logic"])
+def test_show_a_task(name):
+    task = xlbench.registry.get("task", name)
+    text = command("show", name, "--languages", "en,sw")
+    for part in (", ".join(task.languages), task.license, task.citation, "2 contradiction", "sw label words: ndiyo"):
+        assert part in text
+    assert "fr label words" not in text
+
+
+@pytest.mark.parametrize("name", ["finetune", "pct"])
+def test_show_a_method_on_a_task_renders_three_rows_a_language(name):
+    text = command("show", name, "--task", "logic", "--languages", "en,fr")
+    parts = re.split(r"^(\w\w), as tiny reads it:$", text, flags=re.M)[1:]
+    assert parts[::2] == ["en", "fr"]
+    for part in parts[1::2]:
+        rendered = [line for line in part.splitlines() if line.startswith("  ")]
+        assert len(rendered) == 3
+        assert all(re.search(r"→ (entailment|neutral|contradiction)$", line) for line in rendered)
+        assert all("<mask>" in line for line in rendered) is (name == "pct")
+
+
+def test_show_what_two_registries_know_shows_both_or_says_which(tmp_path):
+    """A method and a task may have one name; `show` must not hide one of them in silence."""
+    file = plugin(tmp_path / "mine.py", "logic")
+    text = command("show", "logic", "--plugin", file)
+    assert "method logic" in text
+
+
+# check
+
+
+def test_check_says_each_point():
+    lines = command("check", "finetune").splitlines()
+    assert len(lines) > 10
+    assert all(line.startswith("ok    ") for line in lines)
+
+
+# From Python
+
+
+def test_what_commands_do_can_be_called(tmp_path):
+    spec = RunSpec(method="finetune", task="logic", model="tiny", shots=2, languages=("en", "fr"), test_premises=4,
+                   training={"steps": 2, "checkpoints": 1})  # fmt: skip
+    found = run(spec, Runtime(runs=tmp_path / "called", device="cpu"))
+    command("run", "--method", "finetune", "--shots", "2", *QUICK)
+    assert only_record(tmp_path)["id"] == found.id
+    assert Store(tmp_path / "runs").find(found.id).accuracy == found.accuracy
+    assert record("x").spec.method == "x"
+
+
+def test_everything_promised_is_there():
+    assert all(getattr(xlbench, name) is not None for name in xlbench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        xlbench.nothing  # noqa: B018

@@ -1,0 +1,132 @@
+"""The prediction engine: the rows' order, and scores that do not depend on the batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from xlbench import registry
+from xlbench.errors import XlbenchError
+from xlbench.inference import accuracy, predict
+from xlbench.method import Method
+from xlbench.progress import Progress
+from xlbench.prompts import Encoded
+
+CPU = torch.device("cpu")
+METHODS = ("finetune", "soft-prompt", "pct", "mpt")
+
+
+class Echo(Method):
+    """Scores that are the row's first token and its length; `spoil` changes what a batch gives."""
+
+    name = "echo"
+
+    def score(self, batch):
+        found = torch.stack([batch.ids[:, 0], batch.attention.sum(1), batch.language], dim=1)
+        return self.spoil(found.float())
+
+    spoil = staticmethod(lambda scores: scores)
+
+
+def rows(lengths: list[int]) -> Encoded:
+    numbers = np.arange(len(lengths))
+    return Encoded([np.full(n, i) for i, n in zip(numbers, lengths, strict=True)], numbers, numbers, numbers % 5)
+
+
+def echo(tiny, logic, encoded: Encoded, budget: int = 20, spoil=None, progress=None) -> np.ndarray:
+    method = Echo(Echo.Config(), tiny, logic, ("en",))
+    if spoil is not None:
+        method.spoil = spoil
+    return predict(method, encoded, CPU, "fp32", budget, progress)
+
+
+def test_scores_come_in_the_order_of_the_rows(tiny, logic):
+    lengths = [3, 9, 1, 40, 9, 2, 7]
+    found = echo(tiny, logic, rows(lengths))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[i, n, i % 5] for i, n in enumerate(lengths)]
+
+
+def test_no_rows_give_no_scores(tiny, logic):
+    assert echo(tiny, logic, rows([])).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda s: s[:, :2], lambda s: s[:1], lambda s: s[:, 0], lambda s: s.T, lambda s: s[None]]
+)
+def test_scores_of_the_wrong_shape_are_refused(tiny, logic, spoil):
+    with pytest.raises(XlbenchError, match=r"method echo: score gave .* for a batch of 4 rows and 3 labels"):
+        echo(tiny, logic, rows([5, 5, 5, 5]), spoil=spoil)
+
+
+def test_nan_scores_are_refused_and_the_row_is_named(tiny, logic):
+    def spoil(scores):
+        return torch.where(scores[:, :1] == 2, torch.nan, scores)
+
+    with pytest.raises(XlbenchError, match=r"method echo: score gave NaN \(first for row 2 of 4\)"):
+        echo(tiny, logic, rows([5, 6, 1, 9]), spoil=spoil)
+
+
+def test_progress_hears_of_every_row(tiny, logic):
+    class Counter(Progress):
+        rows = 0
+
+        def step(self, count=1, **facts):
+            self.rows += count
+
+    progress = Counter()
+    echo(tiny, logic, rows([5, 6, 1, 9, 30]), progress=progress)
+    assert progress.rows == 5
+
+
+def test_accuracy_is_the_share_of_rows_whose_likeliest_label_is_gold():
+    scores = np.log([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3]])
+    assert accuracy(scores, np.array([0, 2, 1, 0])) == 0.75
+
+
+@pytest.fixture(scope="module")
+def methods(tiny, logic) -> dict[str, Method]:
+    """Each method as it stands before training, heads and prompts made larger so that scores differ."""
+    made = {}
+    for name in METHODS:
+        torch.manual_seed(0)
+        method_class = registry.get("method", name)
+        method = method_class(method_class.Config(), tiny.fresh(), logic, ("en", "fr", "zh"))
+        module = method.build(method.backbone, logic).eval()
+        for key, value in module.named_parameters():
+            if key.startswith(("head", "prompt", "translators")) and value.dim() > 1:
+                value.data *= 5
+        made[name] = method
+    return made
+
+
+def several_languages(method: Method, logic) -> Encoded:
+    parts = [method.encode_labelled(logic.test(language, None)[:24], language) for language in ("en", "zh", "fr")]
+    return Encoded.join(parts)
+
+
+def shuffled(encoded: Encoded, order: np.ndarray) -> Encoded:
+    return Encoded(
+        [encoded.ids[i] for i in order], encoded.mask_at[order], encoded.second_at[order], encoded.language[order],
+        encoded.labels[order],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_log_probabilities_do_not_depend_on_the_batches_or_the_order_of_rows(methods, logic, name):
+    method = methods[name]
+    encoded = several_languages(method, logic)
+    alone = predict(method, encoded, CPU, "fp32", 1)
+    assert np.allclose(np.exp(alone).sum(axis=1), 1, atol=1e-5)
+    assert alone.std(axis=0).max() > 1e-3  # rows do score differently
+    for budget in (100, 1000, 100_000):
+        assert np.abs(predict(method, encoded, CPU, "fp32", budget) - alone).max() < 1e-5
+    order = np.random.default_rng(0).permutation(len(encoded))
+    again = predict(method, shuffled(encoded, order), CPU, "fp32", 700)
+    assert np.abs(again - alone[order]).max() < 1e-5
+
+
+def test_predicting_leaves_no_gradients(methods, logic):
+    method = methods["finetune"]
+    predict(method, several_languages(method, logic), CPU, "fp32", 4096)
+    assert all(value.grad is None for value in method.backbone.parameters())
+    assert all(value.grad is None for value in method.head.parameters())

@@ -1,0 +1,272 @@
+"""The board: numbers worked out by hand from records written by hand, and what may not share a table."""
+
+import random
+import re
+
+import pyarrow as pa
+import pytest
+from hand_made import COSTS, IDENTITY, record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xlbench import Store, XlbenchError
+from xlbench.leaderboard import escape, group, percent, score_rows, write
+
+PREDICTIONS = pa.table({"row_id": ["a"]})
+
+
+def keep(tmp_path, *records, runs="runs"):
+    """The records in a folder, and the board that is written from them."""
+    for one in records:
+        Store(tmp_path / runs).write(one, PREDICTIONS)
+    return write(tmp_path / runs, tmp_path / f"{runs}-board").read_text(encoding="utf-8")
+
+
+def lines_of(text: str, first: str) -> list[list[str]]:
+    """The rows of the markdown table whose head starts with `first`, cell by cell."""
+    head = next(at for at, line in enumerate(text.splitlines()) if line.startswith(f"| {first} |"))
+    rows = []
+    for line in text.splitlines()[head:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [rows[0], *rows[2:]]
+
+
+FOUR = (
+    record("finetune", {"en": 0.50, "fr": 0.40, "sw": 0.30}, {"draw": 0}),
+    record("finetune", {"en": 0.60, "fr": 0.50, "sw": 0.10}, {"draw": 1}),
+    record("mpt", {"en": 0.80, "fr": 0.60, "sw": 0.40}, {"draw": 0}, costs={**COSTS, "training_seconds": 4.0}),
+    record("mpt", {"en": 0.70, "fr": 0.30, "sw": 0.20}, {"draw": 1}, costs={**COSTS, "training_seconds": 8.0}),
+)
+
+
+def test_scores_worked_out_by_hand(tmp_path):
+    """finetune: means .40 and .40; sources .5, .6; targets .35, .30; gaps .15, .30.
+    mpt: means .60 and .40; sources .8, .7; targets .50, .25; gaps .30, .45."""
+    assert lines_of(keep(tmp_path, *FOUR), "method") == [
+        ["method", "mean accuracy", "lowest – highest run", "source", "target mean", "gap", "draws × seeds"],
+        ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 × 1"],
+        ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"],
+    ]
+
+
+def test_languages_worked_out_by_hand(tmp_path):
+    assert lines_of(keep(tmp_path, *FOUR), "accuracy") == [
+        ["accuracy", "en", "fr", "sw"],
+        ["mpt", "75.0", "45.0", "30.0"],
+        ["finetune", "55.0", "45.0", "20.0"],
+    ]
+
+
+def test_costs_worked_out_by_hand(tmp_path):
+    rows = lines_of(keep(tmp_path, *FOUR), "cost")
+    assert rows[1] == ["mpt", "6.0", "1.0", "12", "10", "20", "3"]
+    assert rows[2] == ["finetune", "2.0", "1.0", "12", "10", "20", "3"]
+
+
+def test_phenomena_worked_out_by_hand(tmp_path):
+    phenomena = ({"counting": {"en": 0.2, "fr": 0.4}}, {"counting": {"en": 0.6, "fr": 0.8}})
+    records = [record(spec={"draw": draw}, phenomena=kinds) for draw, kinds in enumerate(phenomena)]
+    assert lines_of(keep(tmp_path, *records), "phenomenon") == [["phenomenon", "counting"], ["finetune", "50.0"]]
+
+
+def test_a_language_that_one_record_lacks_is_a_dash(tmp_path):
+    only = record("finetune", {"fr": 0.5})
+    assert lines_of(keep(tmp_path, only), "method")[1] == ["finetune", "50.0", "50.0 – 50.0", "–", "50.0", "–", "1 × 1"]
+
+
+def test_each_number_of_shots_has_its_table(tmp_path):
+    records = [record(spec={"shots": shots}, accuracy={"en": shots / 100}) for shots in (16, 4)]
+    text = keep(tmp_path, *records)
+    assert re.findall(r"^### (.*)$", text, re.M) == ["4 shots per class", "16 shots per class"]
+    assert text.index("| finetune | 4.0 |") < text.index("| finetune | 16.0 |")
+
+
+def test_a_setting_that_differs_makes_a_line_of_its_own(tmp_path):
+    records = (record("mpt", spec={"config": {"alpha": 0.3, "steps": 2}}), record("mpt"))
+    assert {row[0] for row in lines_of(keep(tmp_path, *records), "method")[1:]} == {"mpt", "mpt (alpha=0.3, steps=2)"}
+
+
+def test_the_word_percent():
+    assert [percent(value) for value in (0, 1, 1 / 3, 0.12345, None)] == ["0.0", "100.0", "33.3", "12.3", "–"]
+
+
+# Determined by the records alone
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path):
+    boards = set()
+    for number in range(4):
+        records = [*FOUR, record(spec={"shots": 16}), record(spec={"model": "other"})]
+        random.Random(number).shuffle(records)
+        boards.add(keep(tmp_path, *records, runs=f"runs{number}"))
+    assert len(boards) == 1
+
+
+def test_ties_are_in_the_order_of_names(tmp_path):
+    records = [record(name) for name in ("pct", "finetune", "mpt")]
+    assert [row[0] for row in lines_of(keep(tmp_path, *records), "method")[1:]] == ["finetune", "mpt", "pct"]
+
+
+def test_writing_again_replaces_the_board_and_leaves_nothing_beside_it(tmp_path):
+    first = keep(tmp_path, *FOUR)
+    again = keep(tmp_path)
+    assert again == first
+    assert [path.name for path in (tmp_path / "runs-board").iterdir()] == ["README.md"]
+
+
+def test_words_about_the_board_stand_above_it(tmp_path):
+    (tmp_path / "runs-board").mkdir()
+    (tmp_path / "runs-board" / "ABOUT.md").write_text("What was run, and on what.\n")
+    assert keep(tmp_path, *FOUR).startswith("# Leaderboard\n\nWhat was run, and on what.\n\n## logic on tiny\n")
+
+
+def test_failed_records_are_on_no_board(tmp_path):
+    failed = record("mpt", accuracy={"en": 0.99}, status="failed", error="e")
+    assert "mpt" not in keep(tmp_path, record("finetune"), failed)
+
+
+@pytest.mark.parametrize("records", [[], [record(status="failed")]])
+def test_no_finished_record_is_said(tmp_path, records):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(XlbenchError, match="there is no finished record to make a board of"):
+        keep(tmp_path, *records)
+    assert not (tmp_path / "runs-board").exists()
+
+
+def test_a_broken_record_is_named(tmp_path):
+    keep(tmp_path, record())
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "record.json").write_text("{")
+    with pytest.raises(XlbenchError, match=r"the record .*broken/record\.json cannot be read"):
+        keep(tmp_path)
+
+
+# What may share a table
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"task": "xnli"}}, {"spec": {"model": "large"}}, {"spec": {"split": "zhao-schuetze"}},
+        {"spec": {"test_premises": 3}}, {"spec": {"tune": "lora"}}, {"spec": {"lora": {"rank": 2}}},
+        {"spec": {"max_length": 64}}, {"spec": {"precision": "bf16"}}, {"spec": {"selection": "last"}},
+        {"spec": {"selection": "oracle-target-dev"}}, {"spec": {"languages": ["en", "fr", "sw"]}},
+        {"spec": {"training": {"steps": 3, "learning_rate": 1e-3}}},
+        {"spec": {"training": {"steps": 2, "learning_rate": 2e-3}}},
+        {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "batch_size": 8}}},
+        {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "checkpoints": 2}}},
+        {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "warmup": 0.1}}},
+        {"identity": {"protocol": "2"}}, {"identity": {"task_version": "2"}}, {"identity": {"test_data": "t1"}},
+        {"identity": {"revision": "sha256:1"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_records_that_differ_in_what_must_be_equal_share_no_table(tmp_path, change):
+    groups = group([record("finetune"), record("mpt", **change)])
+    assert len(groups) == 2
+    assert all(len(table.lines) == 1 for one in groups for table in one.tables)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"spec": {"seed": 0}}, {"identity": {"method_source": "m1"}}, {"identity": {"data": "d1"}},
+     {"environment": {"device": "cuda", "device_name": "a GPU"}}, {"spec": {"parallel": "paws-x"}}],
+    ids=str,
+)  # fmt: skip
+def test_records_that_differ_in_what_a_method_is_share_a_table(change):
+    (one,) = group([record("finetune"), record("mpt", **change)])
+    assert [line.method for line in one.tables[0].lines] == ["finetune", "mpt"]
+
+
+def test_one_table_s_methods_with_two_parallel_corpora_say_which():
+    (one,) = group(
+        [record("finetune"), record("mpt", spec={"parallel": "paws-x"}), record("mpt", spec={"parallel": "ntrex-128"})]
+    )
+    assert [line.method for line in one.tables[0].lines] == [
+        "finetune",
+        "mpt (parallel=ntrex-128, 1000 pairs)",
+        "mpt (parallel=paws-x, 1000 pairs)",
+    ]
+    assert one.tables[0].left_out == ()
+
+
+def test_a_draw_that_one_method_lacks_is_left_out_for_all_and_said(tmp_path):
+    extra = record("finetune", {"en": 1.0, "fr": 1.0, "sw": 1.0}, {"draw": 2})
+    text = keep(tmp_path, *FOUR, extra)
+    assert lines_of(text, "method")[2] == ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"]
+    assert "Left out: finetune: draw/seed 2/0, which not every method of the table has." in text
+
+
+def test_many_draws_left_out_are_all_named(tmp_path):
+    extra = [record("finetune", spec={"draw": draw}) for draw in range(60)]
+    text = keep(tmp_path, record("mpt"), *extra)
+    assert all(f"{draw}/0" in text for draw in range(1, 60))
+
+
+def test_methods_with_no_draw_in_common_are_not_compared_and_it_is_said(tmp_path):
+    text = keep(tmp_path, record("finetune", spec={"draw": 0}), record("mpt", spec={"draw": 1}))
+    assert "No draw and seed is common to all methods; nothing to compare." in text
+    assert "Left out: finetune: draw/seed 0/0, which not every method of the table has." in text
+    assert "| method |" not in text
+
+
+def test_a_record_of_older_source_gives_way_to_the_newer_and_it_is_said(tmp_path):
+    old = record(accuracy={"en": 0.1}, identity={"method_source": "m1"}, started="2026-01-01T00:00:00+00:00")
+    new = record(accuracy={"en": 0.9}, identity={"method_source": "m2"}, started="2026-01-02T00:00:00+00:00")
+    text = keep(tmp_path, new, old)
+    assert lines_of(text, "method")[1][1] == "90.0"
+    assert f"record {old.id} is superseded by {new.id}" in text
+
+
+def test_the_oracle_is_named_and_never_ranked(tmp_path):
+    asked = {"selection": "oracle-target-dev"}
+    text = keep(tmp_path, record("a", {"en": 0.1}, asked), record("b", {"en": 0.9}, asked))
+    assert "**Oracle**" in text
+    assert "never ranked" in text
+    assert [row[0] for row in lines_of(text, "method")[1:]] == ["a", "b"]
+
+
+def test_a_table_can_be_had_as_rows():
+    (one,) = group(FOUR)
+    head, rows = score_rows(one.tables[0])
+    assert len(head) == len(rows[0]) == len(rows[1])
+    assert rows[0][0] == "mpt"
+
+
+# What plug-ins and records may call things
+
+NASTY = "<script>alert(1)</script>|x|\n# head [l](http://e) `c` *b* _i_ \\ \x1b[31m ![i](x)"
+
+
+@given(st.text(max_size=60))
+def test_escaped_text_is_one_line_without_markup(text):
+    found = escape(text)
+    assert found.isprintable() or not found
+    assert not re.search(r"[<>|]", found)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[`*_{}\[\]]", found.replace("&#", ""))
+
+
+def test_escaped_text_ends():
+    assert len(escape("a" * 10_000)) == 200
+
+
+def test_nothing_that_a_record_says_becomes_markup(tmp_path):
+    """Method names cannot hold such text, but a record is a file that anybody can write."""
+    nasty = record(
+        NASTY, {"en": 0.5, NASTY: 0.5}, {"task": NASTY, "model": NASTY, "config": {"word": NASTY}, "split": NASTY},
+        {"revision": NASTY}, phenomena={NASTY: {"en": 0.5}}, environment={"device": NASTY, "device_name": NASTY},
+    )  # fmt: skip
+    other = record(
+        NASTY, {"en": 0.5, NASTY: 0.5}, {**nasty.spec.model_dump(), "draw": 1}, {**IDENTITY, "revision": NASTY}
+    )
+    text = keep(tmp_path, nasty, other)
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "[l](" not in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    heads = {"method": 7, "accuracy": 3, "phenomenon": 2, "cost": 7}
+    for line in tables:
+        assert line.count("|") - 1 in heads.values()
+    assert len(lines_of(text, "accuracy")[0]) == 3

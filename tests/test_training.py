@@ -1,0 +1,260 @@
+"""The training loop: budget, order of the shots, selection policies, and what is not counted as training."""
+
+from collections import Counter
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xlbench import costs
+from xlbench.costs import Stopwatch
+from xlbench.errors import XlbenchError
+from xlbench.method import Method, Stream
+from xlbench.progress import Progress
+from xlbench.prompts import Encoded
+from xlbench.spec import Training
+from xlbench.training import fit, generator, training_batches
+
+CPU = torch.device("cpu")
+
+
+class Counting(Method):
+    """One weight w whose gradient is `slope`: with AdamW at rate 1 and no decay it falls by 1 a step."""
+
+    name = "counting"
+    slope = 1.0
+
+    def build(self, backbone, task):
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen: list[list[int]] = []
+        self.modes: list[bool] = []
+        self.module = nn.ParameterDict({"weight": self.weight})
+        return self.module
+
+    def loss(self, batch):
+        self.seen.append(batch.ids[:, 0].tolist())
+        self.modes.append(self.module.training)
+        return (self.slope * self.weight).sum()
+
+
+def rows(count: int) -> Encoded:
+    """Row i is the one token i."""
+    zeros = np.zeros(count, dtype=np.int64)
+    return Encoded([np.array([number]) for number in range(count)], zeros, zeros, zeros, zeros)
+
+
+def train(tiny, logic, selection="last", scripted=(), shots=4, seed=0, slope=1.0, watch=None, **settings):
+    """A fitted Counting method, and the steps at which `evaluate` was called with the weight it saw."""
+    method = Counting(Counting.Config(), tiny, logic, ("en",))
+    module = method.build(tiny, logic)
+    method.slope = slope
+    script, called = iter(scripted), []
+
+    def evaluate():
+        called.append((len(method.seen), method.weight.item(), module.training))
+        return next(script)
+
+    training = Training(**{"learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2, **settings})
+    fitted = fit(
+        method, module, rows(shots), {}, evaluate, training, selection, seed, CPU, "fp32",
+        watch or Stopwatch(), Progress(),
+    )  # fmt: skip
+    return method, fitted, called
+
+
+# Selection
+
+
+def test_last_keeps_the_final_state_and_never_looks_at_dev(tiny, logic):
+    method, fitted, called = train(tiny, logic, "last", steps=6, checkpoints=3)
+    assert method.weight.item() == pytest.approx(-6)
+    assert (fitted.steps, fitted.step, called) == (6, 6, [])
+    assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
+    assert all("dev_accuracy" not in entry for entry in fitted.history)
+
+
+@pytest.mark.parametrize(
+    ("scripted", "step"),
+    [
+        ([(0.5, 1.0), (0.7, 2.0), (0.6, 0.1)], 4),  # the best accuracy, whatever the loss
+        ([(0.7, 1.0), (0.7, 0.9), (0.6, 0.1)], 4),  # a tie: the lower loss
+        ([(0.7, 0.9), (0.7, 1.0), (0.7, 0.9)], 2),  # a tie in both: the earlier
+        ([(0.1, 1.0), (0.2, 1.0), (0.3, 1.0)], 6),
+    ],
+)
+@pytest.mark.parametrize("selection", ["source-dev", "oracle-target-dev"])
+def test_dev_selection_restores_the_best_checkpoint(tiny, logic, selection, scripted, step):
+    method, fitted, called = train(tiny, logic, selection, scripted, steps=6, checkpoints=3)
+    assert fitted.step == step
+    assert method.weight.item() == pytest.approx(-step)
+    assert [(done, training) for done, _, training in called] == [(2, False), (4, False), (6, False)]
+    assert [weight for _, weight, _ in called] == pytest.approx([-2, -4, -6])
+    assert [(entry["dev_accuracy"], entry["dev_loss"]) for entry in fitted.history] == scripted
+    assert all(method.modes)  # every loss was computed in training mode
+    assert not method.module.training
+
+
+@pytest.mark.parametrize(("last", "mean"), [(1, -8), (2, -7), (3, -6), (9, -5)])
+def test_average_last_is_the_mean_of_the_weights_at_the_last_checkpoints(tiny, logic, last, mean):
+    method, fitted, called = train(tiny, logic, "average-last", steps=8, checkpoints=4, average_last=last)
+    assert method.weight.item() == pytest.approx(mean)  # of -2, -4, -6, -8
+    assert (fitted.step, called) == (8, [])
+
+
+# Budget
+
+
+def test_steps_come_before_epochs(tiny, logic):
+    assert train(tiny, logic, steps=3, epochs=50)[1].steps == 3
+    assert train(tiny, logic, epochs=3, shots=5)[1].steps == 9  # three batches of 2, 2 and 1
+    assert train(tiny, logic, epochs=3, shots=5, batch_size=100)[1].steps == 3
+
+
+def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step(tiny, logic):
+    def steps(**settings):
+        return [entry["step"] for entry in train(tiny, logic, **settings)[1].history]
+
+    assert steps(steps=10, checkpoints=5) == [2, 4, 6, 8, 10]
+    assert steps(steps=7, checkpoints=2)[-1] == 7
+    assert steps(steps=2, checkpoints=10) == [1, 2]
+    assert steps(steps=1, checkpoints=1) == [1]
+
+
+def test_warmup_raises_the_rate_in_equal_parts(tiny, logic):
+    # Of 8 steps half warm up, at 1/4, 2/4, 3/4 and 4/4 of the rate; AdamW's step is the rate here.
+    assert train(tiny, logic, steps=8, warmup=0.5)[0].weight.item() == pytest.approx(-(0.25 + 0.5 + 0.75 + 1 + 4))
+    assert train(tiny, logic, steps=8, warmup=0.0)[0].weight.item() == pytest.approx(-8)
+
+
+def test_the_gradient_is_clipped_and_weights_decay(tiny, logic):
+    # AdamW decays by rate · decay · w before its step: w1 = -1, w2 = -1 + 0.1 - 1, and so on.
+    assert train(tiny, logic, steps=2, weight_decay=0.1)[0].weight.item() == pytest.approx(-1.9)
+    method, _, _ = train(tiny, logic, steps=1, slope=1e6, clip=0.5)
+    assert method.weight.grad.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tiny, logic, slope):
+    with pytest.raises(XlbenchError, match="method counting: the loss is nan at step 2; try a smaller learning rate"):
+        train(tiny, logic, steps=6, checkpoints=3, slope=slope)
+
+
+def test_a_method_with_nothing_to_train_is_refused(tiny, logic):
+    method = Counting(Counting.Config(), tiny, logic, ("en",))
+    module = method.build(tiny, logic).requires_grad_(False)
+    with pytest.raises(XlbenchError, match="method counting has nothing to train with --tune frozen; use all or lora"):
+        fit(method, module, rows(2), {}, lambda: (0, 0), Training(learning_rate=1), "last", 0, CPU, "fp32",
+            Stopwatch(), Progress())  # fmt: skip
+
+
+# Order
+
+
+def test_every_row_comes_once_an_epoch_in_a_new_order(tiny, logic):
+    method, _, _ = train(tiny, logic, shots=7, epochs=3)
+    assert [len(batch) for batch in method.seen] == [2, 2, 2, 1] * 3
+    epochs = [[row for batch in method.seen[4 * e : 4 * e + 4] for row in batch] for e in range(3)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def order(tiny, logic, seed: int, streams: dict[str, Stream], batches: int = 6):
+    method = Counting(Counting.Config(), tiny, logic, ("en",))
+    endless = training_batches(method, rows(6), streams, 4, seed, CPU)
+    return [next(endless) for _ in range(batches)]
+
+
+def test_the_order_of_the_shots_depends_on_the_seed_and_nothing_else(tiny, logic):
+    alone = [batch.ids.tolist() for batch in order(tiny, logic, 1, {})]
+    beside = [batch.ids.tolist() for batch in order(tiny, logic, 1, {"more": Stream(rows(50))})]
+    torch.manual_seed(123)
+    np.random.seed(123)
+    assert alone == beside == [batch.ids.tolist() for batch in order(tiny, logic, 1, {})]
+    assert alone != [batch.ids.tolist() for batch in order(tiny, logic, 2, {})]
+
+
+def test_an_aligned_stream_gives_the_rows_of_the_shots(tiny, logic):
+    for batch in order(tiny, logic, 0, {"same": Stream(rows(6), aligned=True)}):
+        assert torch.equal(batch.streams["same"].ids, batch.ids)
+
+
+def test_streams_of_one_group_share_their_order_and_others_do_not(tiny, logic):
+    streams = {
+        "ours": Stream(rows(9), group="pairs"),
+        "theirs": Stream(rows(9), group="pairs"),
+        "other": Stream(rows(9)),
+    }
+    batches = order(tiny, logic, 0, streams, 3)
+    seen = {name: [batch.streams[name].ids.tolist() for batch in batches] for name in streams}
+    assert seen["ours"] == seen["theirs"]
+    assert seen["ours"] != seen["other"]
+    for name in streams:  # batches of 4, 4 and 1: every row once
+        assert Counter(row[0] for batch in seen[name] for row in batch) == Counter(range(9))
+
+
+def test_one_purposes_draws_do_not_shift_anothers():
+    assert generator(0, "shots").random() == generator(0, "shots").random()
+    numbers = {generator(seed, purpose).random() for seed in range(3) for purpose in ("shots", "resources")}
+    assert len(numbers) == 6
+
+
+# Time
+
+
+class Clock:
+    """A clock that moves only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    fake = Clock()
+    monkeypatch.setattr(costs.time, "perf_counter", fake)
+    return fake
+
+
+def test_a_stage_inside_another_is_taken_out_of_it(clock):
+    watch = Stopwatch()
+    with watch.stage("training"):
+        clock.now += 5
+        with watch.stage("evaluation"):
+            clock.now += 3
+            with watch.stage("test"):
+                clock.now += 0.5
+        clock.now += 2
+    clock.now += 100  # between stages nothing is booked
+    with watch.stage("training"):
+        clock.now += 1
+    assert watch.seconds == {"training": 8.0, "evaluation": 3.0, "test": 0.5}
+
+
+def test_a_stage_that_fails_is_booked_and_left(clock):
+    watch = Stopwatch()
+    with watch.stage("training"):
+        with suppress(KeyError), watch.stage("evaluation"):
+            clock.now += 3
+            raise KeyError
+        clock.now += 2
+    assert watch.seconds == {"training": 2.0, "evaluation": 3.0}
+
+
+def test_training_time_excludes_evaluation(tiny, logic, clock):
+    watch = Stopwatch()
+
+    class Slow(list):
+        def __iter__(self):
+            for item in list.__iter__(self):
+                clock.now += 7
+                yield item
+
+    with watch.stage("training"):
+        clock.now += 1
+        train(tiny, logic, "source-dev", Slow([(0.5, 1.0)] * 3), steps=6, checkpoints=3, watch=watch)
+    assert watch.seconds == {"training": 1.0, "evaluation": 21.0}
