@@ -82,6 +82,8 @@ class MPT(PromptMethod):
         for language in targets:
             if not resources.parallel.get(language):
                 self._without_pairs(language)
+        if self.config.alpha == 0 and self.translator_of:
+            self.notes.append("alpha is 0, so the translators stay as they were initialised")
         pairs = [pair for language in targets for pair in resources.parallel.get(language, ())]
         if self.config.alpha == 0 or not pairs:
             return {}
@@ -94,7 +96,9 @@ class MPT(PromptMethod):
         if self.config.without_pairs == "error":
             raise XlbenchError(f"the parallel corpus has no pairs for {language!r}; choose another with --parallel")
         self.notes.append(f"no parallel pairs for {language}: its texts are scored with the source prompt")
-        self.translator_of.pop(self.task.languages.index(language), None)
+        key = self.translator_of.pop(self.task.languages.index(language), None)
+        if key is not None and key not in self.translator_of.values():
+            del self.translators[key]
 
     def _side(self, pairs: Sequence[Pair], source: bool) -> Encoded:
         """One side of the pairs, in the template of its language."""

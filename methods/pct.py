@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -22,8 +23,8 @@ class PCT(PromptMethod):
     at `<mask>`. One verbalizer serves all languages; at test time, the test language's template.
 
     Their released evaluation takes the arg max over the whole vocabulary; the other papers take it over the
-    label words, and so does this one, so that methods compare. `score_over=vocabulary` gives theirs: a row
-    whose most likely word is no label word is then counted as wrong.
+    label words, and so does this one, so that methods compare. `score_over=vocabulary` gives theirs: where
+    the most likely word is no label word, all labels score -inf, which counts as wrong.
     """
 
     class Config(PromptConfig):
@@ -73,7 +74,11 @@ class PCT(PromptMethod):
             return super().score(batch)
         features = self.backbone.mask_features(batch)
         words = self.label_logits(features, batch).float()
-        return words - self.backbone.vocabulary_logits(features).float().logsumexp(dim=-1, keepdim=True)
+        whole = self.backbone.vocabulary_logits(features).float()
+        languages = {self.task.languages[index] for index in batch.language.tolist()}
+        pieces = {piece for spoken in languages for word in self.verbalizer(spoken).pieces for piece in word}
+        chosen = torch.isin(whole.argmax(dim=-1), torch.tensor(sorted(pieces), device=whole.device))
+        return (words - whole.logsumexp(dim=-1, keepdim=True)).masked_fill(~chosen[:, None], -torch.inf)
 
 
 def pct_loss(

@@ -303,9 +303,6 @@ def test_pct_normalises_over_the_vocabulary_where_asked(tiny, logic):
     assert torch.allclose(theirs[known], vocabulary[:, ids][known], atol=1e-4)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="accuracy takes the arg max over the label words alone, as PCT's docstring denies"
-)
 def test_pct_over_the_vocabulary_is_wrong_where_no_label_word_is_the_likeliest(tiny, logic):
     method = made("pct", tiny, logic, score_over="vocabulary")
     method.backbone = Scripted(tiny, [1 / 4, 1 / 8, 1 / 8, 1 / 2], U)

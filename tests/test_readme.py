@@ -45,7 +45,11 @@ def test_the_example_task_keeps_the_contract(tmp_path: Path):
     for language, visited in (("en", "visited"), ("fr", "a visité")):
         for split in ("train", "validation", "test"):
             rows = [
-                {"premise": f"{split} {number} {visited} Oslo", "hypothesis": f"{split} {number}{label} Oslo", "label": label}
+                {
+                    "premise": f"{split} {number} {visited} Oslo",
+                    "hypothesis": f"{split} {number}{label} Oslo",
+                    "label": label,
+                }
                 for number in range(8)
                 for label in range(3)
             ]

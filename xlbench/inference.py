@@ -54,8 +54,16 @@ def default_token_budget(device: torch.device) -> int:
 
 
 def accuracy(scores: np.ndarray, gold: np.ndarray) -> float:
-    """Share of rows whose most likely label is the gold one, 0 to 1. scores: (n, labels), gold: (n,)."""
-    return float((scores.argmax(axis=1) == gold).mean())
+    """Share of rows whose most likely label is the gold one, 0 to 1. scores: (n, labels), gold: (n,).
+
+    A row whose labels all score -inf chose none of them, and is wrong.
+    """
+    return float(((scores.argmax(axis=1) == gold) & np.isfinite(scores.max(axis=1))).mean())
+
+
+def mean_loss(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Mean of -log-probability of the gold label, each at most 100 (a label may score -inf)."""
+    return -float(np.maximum(scores[np.arange(len(scores)), gold], -100.0).mean())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

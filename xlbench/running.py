@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 
 from xlbench.costs import Stopwatch, parameters, peak_memory
-from xlbench.inference import accuracy, default_token_budget, predict
+from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.method import Method, Resources
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
@@ -95,8 +95,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     def evaluate() -> tuple[float, float]:
         scores = predict(method, selecting, device, spec.precision, budget)
         assert selecting.labels is not None
-        chosen = scores[np.arange(len(scores)), selecting.labels]
-        return accuracy(scores, selecting.labels), -float(chosen.mean())
+        return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
 
     with watch.stage("training"):
         fitted = fit(
