@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint unit clean
+.PHONY: demo test lint unit picture board clean
 
 # The environment: built once, and again where what it is built from has changed.
 .venv/ready: pyproject.toml constraints.txt
@@ -28,3 +28,11 @@ unit: .venv/ready
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# The picture in the README, drawn from the demo's records.
+picture: .venv/ready
+	$(BIN)/xlbench demo --picture docs/demo.svg
+
+# The committed board, written again from the committed records.
+board: .venv/ready
+	$(BIN)/xlbench leaderboard --runs leaderboard/records --out leaderboard

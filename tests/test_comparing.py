@@ -138,6 +138,13 @@ def test_a_mistake_in_the_last_cell_is_said_before_the_first_is_computed(runtime
     assert not runtime.runs.exists()
 
 
+def test_a_method_that_has_nothing_to_train_is_skipped_and_leaves_no_record(runtime):
+    found = run_suite(suite("pct", "finetune", run={**SHARED, "tune": "frozen"}), runtime)
+    assert found.skipped == ["method pct has nothing to train with --tune frozen; use all or lora"]
+    assert found.failed == []
+    assert {record.spec.method for record in Store(runtime.runs).records()} == {"finetune"}
+
+
 # On the command line
 
 COMPARE = (

@@ -196,7 +196,13 @@ def test_a_draw_that_one_method_lacks_is_left_out_for_all_and_said(tmp_path):
     extra = record("finetune", {"en": 1.0, "fr": 1.0, "sw": 1.0}, {"draw": 2})
     text = keep(tmp_path, *FOUR, extra)
     assert lines_of(text, "method")[2] == ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"]
-    assert "Left out: finetune: draw/seed 2/0, which not every method of the table has." in text
+    assert "Left out: finetune: draw/seed 2/0, which not every method of the table has with the same shots." in text
+
+
+def test_the_same_draw_of_other_shots_is_not_compared(tmp_path):
+    """Draw 0 of a folder with fewer training rows is not draw 0 of the hub."""
+    text = keep(tmp_path, record("finetune", identity={"shots": "a"}), record("mpt", identity={"shots": "b"}))
+    assert "No draw and seed is common to all methods; nothing to compare." in text
 
 
 def test_many_draws_left_out_are_all_named(tmp_path):
@@ -208,7 +214,7 @@ def test_many_draws_left_out_are_all_named(tmp_path):
 def test_methods_with_no_draw_in_common_are_not_compared_and_it_is_said(tmp_path):
     text = keep(tmp_path, record("finetune", spec={"draw": 0}), record("mpt", spec={"draw": 1}))
     assert "No draw and seed is common to all methods; nothing to compare." in text
-    assert "Left out: finetune: draw/seed 0/0, which not every method of the table has." in text
+    assert "Left out: finetune: draw/seed 0/0, which not every method of the table has with the same shots." in text
     assert "| method |" not in text
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xlbench.tasks.logic import forms as f
-from xlbench.tasks.logic import grammar, names
 
 from xlbench.contamination import normalised
+from xlbench.tasks.logic import forms as f
+from xlbench.tasks.logic import grammar, names
 
 SPLITS = ("train", "validation", "test")
 

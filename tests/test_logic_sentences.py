@@ -1,6 +1,7 @@
 """Sentences of the logic grammar in every language: inflection, agreement, articles, order."""
 
 import pytest
+
 from xlbench.tasks.logic import forms as f
 from xlbench.tasks.logic import grammar, names
 from xlbench.tasks.logic.languages import el, fr, ru, tr

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from xlbench.methods.mpt import translator
-from xlbench.methods.pct import pct_loss
 
 import xlbench
 from xlbench import registry
@@ -19,7 +17,9 @@ from xlbench.costs import trained_parameters
 from xlbench.errors import XlbenchError
 from xlbench.inference import accuracy, predict
 from xlbench.method import Method, Resources, kl, symmetric_kl
-from xlbench.prompts import Encoded
+from xlbench.methods.mpt import translator
+from xlbench.methods.pct import pct_loss
+from xlbench.prompts import Encoded, Verbalizer
 from xlbench.spec import RunSpec, Runtime, Training
 from xlbench.store import Record, Store
 from xlbench.task import FewShot, Row, Task
@@ -306,6 +306,7 @@ def test_pct_normalises_over_the_vocabulary_where_asked(tiny, logic):
 def test_pct_over_the_vocabulary_is_wrong_where_no_label_word_is_the_likeliest(tiny, logic):
     method = made("pct", tiny, logic, score_over="vocabulary")
     method.backbone = Scripted(tiny, [1 / 4, 1 / 8, 1 / 8, 1 / 2], U)
+    method.verbalizer = lambda language: Verbalizer(("yes", "maybe", "no"), ((0,), (1,), (2,)))
     scores = method.score(scripted([0, 1], [0, 0])).detach().numpy()
     assert accuracy(scores, np.array([0, 0])) == 0.5
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xlbench import Runtime, RunSpec, Training, registry, run
+from xlbench import RunSpec, Runtime, Training, registry, run
 from xlbench.checking import check
 
 README = Path(__file__).parents[1] / "README.md"

@@ -193,6 +193,12 @@ def test_a_setting_at_its_default_is_no_setting_and_one_is_one_point_nought():
     assert id_of(config={"alpha": 1}) == id_of(config={"alpha": 1.0})
 
 
+def test_what_plays_no_part_does_not_change_the_id():
+    assert id_of(training={"epochs": 7}) == id_of()  # steps are given
+    assert id_of(lora={"rank": 2}) == id_of()  # the whole backbone trains
+    assert id_of(tune="lora", lora={"rank": 2}) != id_of(tune="lora")
+
+
 def test_all_languages_are_the_languages_named():
     languages = registry.get("task", "logic").languages
     assert id_of(languages=None) == id_of(languages=languages)

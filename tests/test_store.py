@@ -194,6 +194,12 @@ def test_a_root_that_cannot_be_written(tmp_path):
         Store(tmp_path / "runs").write(record(), PREDICTIONS)
 
 
+def test_a_folder_is_made_ready_and_left_empty(store):
+    store.ready()
+    store.ready()
+    assert everything(store) == []
+
+
 # Races
 
 

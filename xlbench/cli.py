@@ -160,10 +160,10 @@ def run_command(
 def compare_command(
     suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
     methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt")] = None,
-    shots: Annotated[str, typer.Option(help="numbers of shots, as 4,16")] = "4,16",
-    draws: Annotated[int, typer.Option(min=1, help="few-shot draws")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, help="seeds for each draw")] = 2,
-    task: Annotated[str, typer.Option(help="registered task")] = "xnli",
+    shots: Annotated[str | None, typer.Option(help="numbers of shots; 4,16 if left out")] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="few-shot draws; 3 if left out")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
+    task: Annotated[str | None, typer.Option(help="registered task; xnli if left out")] = None,
     model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
     split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
@@ -173,25 +173,29 @@ def compare_command(
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
-    With --suite the options that the suite does not set may be given beside it (--model, --data-root, …).
+    With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
-    fields = _fields(locals())
+    fields = _fields(locals()) | ({"task": task} if task is not None else {})
+    numbers = None if shots is None else _numbers(shots)
+    given = {"shots": numbers, "draws": draws, "seeds": seeds}
+    axes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
     from xlbench.spec import Suite, parse
 
     if suite is not None:
         read = Suite.read(_suite_file(suite))
+        next(read.cells())  # raises where the file itself is mistaken
         training = {**read.run.get("training", {}), **fields.pop("training", {})}
         asked = parse(
             Suite,
-            {**read.model_dump(), "run": {**read.run, **fields, "training": training}},
+            {**read.model_dump(), **axes, "run": {**read.run, **fields, "training": training}},
             f"suite {suite}",
         )
     else:
-        axes = {"methods": _split(methods or ""), "shots": _numbers(shots), "draws": draws, "seeds": seeds}
-        asked = parse(Suite, {**axes, "run": {**fields, "task": task}}, "the command line")
+        axes = {"methods": _split(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
+        asked = parse(Suite, {**axes, "run": fields}, "the command line")
     _compare(asked, runtime, quiet, picture)
 
 

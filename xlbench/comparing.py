@@ -52,7 +52,9 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     with progress.stage("cells", len(missing)):
         todo = _announced([cells[number] for number in missing], progress)
         for number, outcome in zip(missing, executors.local(todo, runtime, progress), strict=True):
-            if outcome.record is None:
+            if outcome.skipped:
+                comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
+            elif outcome.record is None:
                 comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
                 progress.say(f"failed: {comparison.failed[-1]}")
             else:

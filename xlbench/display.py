@@ -134,6 +134,8 @@ def show_board(records: "list[Record]", picture: Path | None = None) -> None:
             title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
+            for sentence in table.left_out:
+                out.print(Text(f"left out: {sentence}"), soft_wrap=True)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_text(drawn.export_svg(title="xlbench"), encoding="utf-8")

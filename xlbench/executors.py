@@ -19,6 +19,7 @@ class Outcome:
     prepared: Prepared
     record: Record | None
     error: str = ""
+    skipped: bool = False  # the method said that it cannot run so
 
 
 def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> Iterator[Outcome]:
@@ -26,8 +27,8 @@ def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> It
     for prepared in cells:
         try:
             yield Outcome(prepared, execute(prepared, runtime, progress))
-        except (NotSupported, XlbenchError) as fault:
-            yield Outcome(prepared, None, str(fault))
+        except XlbenchError as fault:
+            yield Outcome(prepared, None, str(fault), isinstance(fault, NotSupported))
         except Exception as fault:  # whatever a plug-in raises must not stop the others
             frame = traceback.extract_tb(fault.__traceback__)[-1]
             yield Outcome(

@@ -17,14 +17,14 @@ from xlbench.errors import XlbenchError
 from xlbench.spec import digest
 from xlbench.store import Record, Store
 
-Cell = tuple[int, int]  # draw, seed
+Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One method of one table: its name, and its records by (draw, seed)."""
+    """One method of one table: its name, and its records by draw, seed and shots."""
 
     method: str
     records: Mapping[Cell, Record]
@@ -88,7 +88,7 @@ def _table(shots: int, records: Sequence[Record]) -> Table:
     left_out = []
     corpora = {(one.spec.parallel, one.spec.parallel_size) for one in records if one.spec.parallel is not None}
     for record in sorted(records, key=lambda one: (one.spec.draw, one.spec.seed, one.started, one.id)):
-        cell = (record.spec.draw, record.spec.seed)
+        cell = (record.spec.draw, record.spec.seed, record.identity.get("shots", ""))
         label = method_label(record, with_corpus=len(corpora) > 1)
         if cell in lines[label]:
             left_out.append(
@@ -100,8 +100,8 @@ def _table(shots: int, records: Sequence[Record]) -> Table:
     for label, cells in sorted(lines.items()):
         extra = sorted(set(cells) - common)
         if extra:
-            named = ", ".join(f"{draw}/{seed}" for draw, seed in extra)
-            left_out.append(f"{label}: draw/seed {named}, which not every method of the table has")
+            named = ", ".join(f"{draw}/{seed}" for draw, seed, _ in extra)
+            left_out.append(f"{label}: draw/seed {named}, which not every method of the table has with the same shots")
     return Table(
         shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
     )  # fmt: skip
@@ -173,7 +173,7 @@ def _shared(one: Group) -> str:
 
 def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the main table, best mean first; accuracies in percent."""
-    draws, seeds = len({draw for draw, _ in table.cells}), len({seed for _, seed in table.cells})
+    draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
     for line in _by_mean(table):
         records = [line.records[cell] for cell in table.cells]

@@ -14,7 +14,7 @@ from xlbench.corpora import CORPORA, Pair
 from xlbench.errors import NotSupported, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.sources import DataSource
-from xlbench.spec import RunSpec, Runtime, digest, parse
+from xlbench.spec import Lora, RunSpec, Runtime, Training, digest, parse
 from xlbench.task import FewShot, Row, Task
 
 PROTOCOL = "1"  # raised when a change in the harness changes numbers
@@ -49,8 +49,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     """
     for plugin in runtime.plugins:
         registry.load_plugin(plugin)
-    task: Task = registry.get("task", spec.task)()
-    method_class: type[Method] = registry.get("method", spec.method)
+    task: Task = _class_of("task", spec.task, Task)()
+    method_class: type[Method] = _class_of("method", spec.method, Method)
     config = parse(method_class.Config, spec.config, f"the config of method {spec.method}")
     languages = task.check_languages(spec.languages)
     reason = method_class.supports(task)
@@ -76,12 +76,22 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "task_version": task.version,
         "data": digest([_content(learned), test.digest, [_pair_content(side) for side in pairs.values()]])[:16],
         "test_data": test.digest,
+        "shots": digest([_content(shots.train), _content(shots.dev)])[:16],
         "revision": backbone.revision,
         "method_source": digest(registry.source_of(method_class))[:16],
     }
     resolved = _resolved(spec, config, languages, corpus, backbone, device)
     finding = {"compared": compared, "shared": 0}
     return Prepared(resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device)
+
+
+def _class_of(kind: registry.Kind, name: str, base: type) -> Any:
+    """The class of a name. Raises XlbenchError where a plug-in registered something else under it."""
+    found = registry.get(kind, name)
+    if not issubclass(found, base):
+        place = registry.find(kind, name).place
+        raise XlbenchError(f"the {kind} {name!r} ({place}): {found.__name__} is no {base.__name__}, its base class")
+    return found
 
 
 def _resolved(
@@ -92,10 +102,12 @@ def _resolved(
     backbone: Backbone,
     device: torch.device,
 ) -> RunSpec:
-    """The spec with every choice made, and nothing in it that only this machine knows (a model's folder)."""
+    """The spec with every choice made, settings that play no part at their defaults, and nothing in it that only
+    this machine knows (a model's folder)."""
     defaults = type(config)().model_dump()
     folder = Path(spec.model).expanduser()
     rate = spec.training.learning_rate or backbone.recommended_learning_rate
+    unused = {"epochs": Training().epochs} if spec.training.steps else {}
     return spec.with_(
         languages=languages,
         config={name: value for name, value in config.model_dump().items() if value != defaults[name]},
@@ -104,7 +116,8 @@ def _resolved(
         parallel=corpus,
         parallel_size=spec.parallel_size if corpus else RunSpec.model_fields["parallel_size"].default,
         precision=_precision(spec.precision, device),
-        training={**spec.training.model_dump(), "learning_rate": rate},
+        training={**spec.training.model_dump(), **unused, "learning_rate": rate},
+        lora=spec.lora if spec.tune == "lora" else Lora(),
     )
 
 

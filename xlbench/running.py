@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from xlbench.costs import Stopwatch, parameters, peak_memory
+from xlbench.errors import NotSupported
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.method import Method, Resources
 from xlbench.preparing import Prepared, prepare
@@ -60,8 +61,11 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         "started": started.isoformat(timespec="seconds"),
     }
     store = Store(runtime.runs)
+    store.ready()
     try:
         found, predictions = _compute(prepared, runtime, progress)
+    except NotSupported:  # nothing broke: the method cannot do what was asked
+        raise
     except Exception as fault:
         seconds = time.perf_counter() - clock
         store.write(Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common))

@@ -20,6 +20,7 @@ Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 Scalar = bool | int | float | str | None
+SCALARS = ("bool", "int", "float", "str")
 
 
 class Frozen(BaseModel):
@@ -88,7 +89,7 @@ class RunSpec(Frozen):
 
 
 class MethodChoice(Frozen):
-    """A method as a suite names it: the method, the settings that differ, and what the board calls it."""
+    """A method as a suite names it: the method, and the settings that differ from its defaults."""
 
     method: str
     config: dict[str, Scalar] = {}
@@ -176,12 +177,14 @@ def parse(model: type[Asked], fields: Mapping[str, Any], place: str) -> Asked:
         return model.model_validate(dict(fields))
     except ValidationError as fault:
         first = fault.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        place_in, message = first["loc"], first["msg"].removeprefix("Value error, ")
+        if place_in and place_in[-1] in SCALARS:  # pydantic says what is wrong with each kind that it might be
+            place_in, message = place_in[:-1], "must be a finite number, text, true or false"
+        field = ".".join(str(part) for part in place_in)
         if first["type"] == "extra_forbidden":
             raise unknown("field", field, _fields(model, first["loc"]), place) from fault
         if first["type"] == "missing":
             raise XlbenchError(f"{place} lacks the field {field!r}") from fault
-        message = first["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
         raise XlbenchError(f"{place}: {field}{value}: {message}" if field else f"{place}: {message}") from fault

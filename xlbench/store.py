@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,15 @@ class Store:
         record = self.find(run_id)
         whole = record is not None and record.status == "finished"
         return record if whole and (self.path(run_id) / "predictions.parquet").is_file() else None
+
+    def ready(self) -> None:
+        """Make the folder. Raises XlbenchError where nothing can be written there: before a run, not after it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as fault:
+            raise XlbenchError(f"cannot write records under {self.root}: {fault.strerror or fault}") from fault
 
     def write(self, record: Record, predictions: pa.Table | None = None) -> Path:
         """Keep a record, whole or not at all. A finished record is never overwritten; a failed one is replaced."""

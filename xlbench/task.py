@@ -119,6 +119,8 @@ class Task:
         a larger sample contains every smaller one. Raises XlbenchError where there are fewer premises.
         """
         rows = list(self.rows("test", language, source))
+        if not rows:
+            raise XlbenchError(f"task {self.name} has no test rows in {language}")
         if premises is None:
             return rows
         ids = list(dict.fromkeys(row.premise_id for row in rows))

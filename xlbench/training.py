@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
 from xlbench.costs import Stopwatch, trained_parameters
-from xlbench.errors import XlbenchError
+from xlbench.errors import NotSupported, XlbenchError
 from xlbench.inference import autocast
 from xlbench.method import Method, Stream
 from xlbench.progress import Progress
@@ -49,11 +49,11 @@ def fit(
 
     last: the final state. average-last: the mean of the weights at the last checkpoints. source-dev and
     oracle-target-dev: the checkpoint with the best accuracy by `evaluate` (ties: the lower loss, then the
-    earlier). Raises XlbenchError where the loss is not a number or nothing trains.
+    earlier). Raises XlbenchError where the loss is not a number, NotSupported where nothing trains.
     """
     trained = trained_parameters(module)
     if not trained:
-        raise XlbenchError(f"method {method.name} has nothing to train with --tune frozen; use all or lora")
+        raise NotSupported(f"method {method.name} has nothing to train with --tune frozen; use all or lora")
     assert training.learning_rate is not None
     per_epoch = math.ceil(len(shots) / training.batch_size)
     steps = training.steps or training.epochs * per_epoch
