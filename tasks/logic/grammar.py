@@ -182,40 +182,40 @@ def _parallel() -> tuple[Form, ...]:
     return tuple(found.values())[:PARALLEL]
 
 
-def stories(rng: random.Random, exclude: frozenset[tuple[Form, ...]] | None = None) -> Iterator[tuple[Form, ...]]:
-    """Endless little texts of two to four sentences that are true together.
+def stories(
+    rng: random.Random,
+    exclude: frozenset[tuple[Form, ...]] | None = None,
+    lengths: tuple[int, ...] = (2, 3, 3, 4),
+) -> Iterator[tuple[Form, ...]]:
+    """Endless little texts that are true together, of two or more and at most `lengths` sentences, drawn evenly.
 
-    After one to three sentences of one phenomenon (sometimes two) come sentences that follow from
-    them or agree with them.  No story holds all the sentences of a premise in `exclude`, which by
+    After one to three sentences of one phenomenon come sentences that follow from them and, some of
+    the time, a last one that merely agrees with them.  No story holds all the sentences of a premise in `exclude`, which by
     default are the premises of validation and test; their names and constructions all occur.
     """
     if exclude is None:
         exclude = frozenset(item.premise for split in ("validation", "test") for item in items(split))
     excluded = frozenset(frozenset(premise) for premise in exclude)
     while True:
-        story = _story(rng)
+        story = _story(rng, lengths)
         if len(story) >= 2 and not _contains(story, excluded):
             yield story
 
 
-def _story(rng: random.Random) -> tuple[Form, ...]:
+def _story(rng: random.Random, lengths: tuple[int, ...]) -> tuple[Form, ...]:
     kind = rng.choice(KINDS)
     other = rng.choice(KINDS) if rng.random() < 0.2 else kind
     with_roles = next((one for one in (kind, other) if one.phenomenon == "definite"), kind)
     cast = _cast(rng, None, with_roles)  # roles want people of one gender
     told = list(draw_premise(kind, rng, cast))
-    facts = Facts(tuple(told))
-    length = rng.choice((2, 3, 3, 4))
-    for _ in range(30):
-        if len(told) >= length:
-            break
-        shape = rng.choice((other if rng.random() < 0.5 else kind).shapes)
-        form = hypothesis(shape, rng, cast)
-        wanted = ENTAILMENT if rng.random() < 0.75 else NEUTRAL
-        if form not in told and _says_something(form) and facts.label(form) == wanted:
-            told.append(form)
-            facts.add(form)
-    return tuple(told)
+    length, facts = rng.choice(lengths), Facts(tuple(told))
+    drawn = [hypothesis(rng.choice((other if rng.random() < 0.2 else kind).shapes), rng, cast) for _ in range(40)]
+    fresh = [form for form in dict.fromkeys(drawn) if _says_something(form) and (form not in told or kind.copies)]
+    follows = [form for form in fresh if facts.label(form) == ENTAILMENT]
+    told += follows[: max(0, length - len(told))]
+    if rng.random() < 0.4:
+        told += [form for form in fresh if facts.label(form) == NEUTRAL][:1]
+    return tuple(told[:length])
 
 
 def _contains(story: tuple[Form, ...], excluded: frozenset[frozenset[Form]]) -> bool:
