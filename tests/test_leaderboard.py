@@ -45,7 +45,7 @@ def test_scores_worked_out_by_hand(tmp_path):
     """finetune: means .40 and .40; sources .5, .6; targets .35, .30; gaps .15, .30.
     mpt: means .60 and .40; sources .8, .7; targets .50, .25; gaps .30, .45."""
     assert lines_of(keep(tmp_path, *FOUR), "method") == [
-        ["method", "mean accuracy", "lowest – highest run", "source", "target mean", "gap", "draws × seeds"],
+        ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "draws × seeds"],
         ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 × 1"],
         ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"],
     ]

@@ -6,9 +6,14 @@
 What takes long to import (torch, transformers) is imported when it is first used.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from xlbench.version import __version__
+
+# Read when torch loads: a thread that waits gives its core away. Spinning, two threads on two busy cores made the
+# same run twenty times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from xlbench.comparing import compare

@@ -187,7 +187,7 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     return [
         "method",
         "mean accuracy",
-        "lowest – highest run",
+        "range of runs",
         "source",
         "target mean",
         "gap",
