@@ -190,8 +190,9 @@ def stories(
     """Endless little texts that are true together, of two or more and at most `lengths` sentences, drawn evenly.
 
     After one to three sentences of one phenomenon come sentences that follow from them and, some of
-    the time, a last one that merely agrees with them.  No story holds all the sentences of a premise in `exclude`, which by
-    default are the premises of validation and test; their names and constructions all occur.
+    the time, a last one that merely agrees with them.  No story holds all the sentences of a premise
+    in `exclude`, which by default are the premises of validation and test; their names and
+    constructions all occur.
     """
     if exclude is None:
         exclude = frozenset(item.premise for split in ("validation", "test") for item in items(split))
