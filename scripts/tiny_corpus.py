@@ -115,7 +115,7 @@ def read(seed: int) -> Iterator[Text]:
         (kind,) = rng.choices(list(KINDS), weights=list(KINDS.values()))
         one, other = rng.sample(LANGUAGES, 2)
         cut = opening(story) if rng.random() < 0.8 else rng.randrange(1, len(story))
-        head, rest = story[:cut], story[cut:]
+        head, rest = story[:cut], story[cut : cut + rng.choice((1, 1, 2, 4))]
         if kind == "translation":
             start = rng.randrange(len(story))
             part = story[start : start + rng.choice((1, 1, 2, 3))]
