@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 import xlbench
+import xlbench.backbone as backbone_module
 from xlbench import registry
 from xlbench.backbone import TINY, Backbone
 from xlbench.batching import Batch, collate
@@ -333,3 +335,24 @@ def test_every_method_scores_rows_with_bert(bert, logic: Task, name):
         scores = method.score(batch)
     assert scores.shape == (5, 3)
     assert torch.allclose(scores.exp().sum(-1), torch.ones(5))
+
+
+def test_a_batch_of_unlike_lengths_is_read_a_few_rows_at_a_time_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny, random = Backbone.load("tiny").fresh(), np.random.default_rng(0)
+    lengths = [5, 90, 7, 30, 6, 60, 8, 12, 40]
+    ids = [np.concatenate([[0, -1, -2], random.integers(10, 500, length), [2]]) for length in lengths]
+    numbers = np.zeros(len(lengths), dtype=np.int64)
+    encoded = Encoded(ids, numbers + 3, numbers + 4, numbers, numbers)
+    batch = collate(encoded, range(len(ids)), tiny.tokenizer.pad_token_id, "cpu")
+    prompt = torch.randn(len(ids), 2, tiny.dimension, generator=torch.manual_seed(0)).requires_grad_()
+    words = tiny.encoder.get_input_embeddings().weight  # type: ignore[operator, union-attr]
+    found = []
+    for worthwhile in (0.0, 1e9):
+        monkeypatch.setattr(backbone_module, "WORTHWHILE", worthwhile)
+        features = tiny.mask_features(batch, prompt)
+        gradients = torch.autograd.grad(features.pow(2).sum(), (words, prompt))
+        found.append((features.detach(), *gradients))
+    for few, whole in zip(*found, strict=True):
+        torch.testing.assert_close(few, whole, atol=1e-5, rtol=1e-4)

@@ -22,6 +22,9 @@ from xlbench.spec import Lora, Tune
 TINY = Path(__file__).parent / "tiny"
 PUBLISHED_LEARNING_RATE = 1e-5
 
+# On a CPU a batch with so many times its real tokens is worth cutting, into so many rows at a time.
+WORTHWHILE, ROWS_AT_A_TIME = 1.15, 4
+
 # Where each family keeps the part of its masked-LM head that stands before the decoder.
 _HEADS = ("lm_head", "cls", "predictions", "head")
 
@@ -69,16 +72,21 @@ class Backbone(nn.Module):
 
     def hidden(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states, (n, t, d). `prompt`: (L, d), or (n, L, d) for a prompt of each row's own."""
+        return self._encode(self._vectors(batch, prompt), batch.attention, batch.segments)
+
+    def _vectors(self, batch: Batch, prompt: Tensor | None) -> Tensor:
+        """What the encoder reads, (n, t, d): word embeddings, and prompt vectors where ids are below zero."""
         embed: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
         vectors: Tensor = embed()(batch.ids.clamp_min(0))
-        if prompt is not None:
-            rows = prompt.expand(len(batch), *prompt.shape[-2:]).to(vectors.dtype)
-            where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
-            vectors = torch.where(
-                (batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors
-            )
-        kind = {"token_type_ids": batch.segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
-        output = self.encoder(inputs_embeds=vectors, attention_mask=batch.attention, **kind)
+        if prompt is None:
+            return vectors
+        rows = prompt.expand(len(batch), *prompt.shape[-2:]).to(vectors.dtype)
+        where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
+        return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
+
+    def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor) -> Tensor:
+        kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        output = self.encoder(inputs_embeds=vectors, attention_mask=attention, **kind)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -86,9 +94,7 @@ class Backbone(nn.Module):
         """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
         if self.transform is None:
             raise XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
-        hidden = self.hidden(batch, prompt)
-        at_mask = hidden[torch.arange(len(batch), device=hidden.device), batch.mask_at]
-        features: Tensor = self.transform(at_mask)
+        features: Tensor = self.transform(self._at(batch, batch.mask_at, prompt))
         return features
 
     def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
@@ -104,7 +110,25 @@ class Backbone(nn.Module):
 
     def first_token(self, batch: Batch) -> Tensor:
         """The hidden state of the first token (`<s>`), (n, d)."""
-        return self.hidden(batch)[:, 0]
+        return self._at(batch, torch.zeros_like(batch.mask_at), None)
+
+    def _at(self, batch: Batch, position: Tensor, prompt: Tensor | None) -> Tensor:
+        """The last hidden state at one `position` (n,) of each row, (n, d).
+
+        On a CPU rows of unlike lengths go through the encoder a few at a time, each few padded to their own
+        longest: the same numbers, with less padding.
+        """
+        vectors = self._vectors(batch, prompt)
+        lengths = batch.attention.sum(dim=1)
+        chunks = [torch.arange(len(batch), device=batch.ids.device)]
+        if batch.ids.device.type == "cpu" and batch.ids.numel() > WORTHWHILE * int(lengths.sum()):
+            chunks = list(lengths.argsort(descending=True, stable=True).split(ROWS_AT_A_TIME))
+        found = []
+        for rows in chunks:
+            width = int(lengths[rows].max()) if len(chunks) > 1 else batch.ids.shape[1]
+            parts = (whole[rows, :width] for whole in (vectors, batch.attention, batch.segments))
+            found.append(self._encode(*parts)[torch.arange(len(rows), device=rows.device), position[rows]])
+        return torch.cat(found)[torch.cat(chunks).argsort()]
 
     def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).
