@@ -1,0 +1,521 @@
+"""Statistics: numbers worked out by hand, and properties that hold for any design."""
+
+import math
+import re
+from itertools import permutations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from xlbench.errors import XlbenchError
+from xlbench.planning import DEFAULT_PARTS, VarianceParts, power, variance_parts
+from xlbench.premises import premise_scores, stack
+from xlbench.statistics import (
+    OVER_DRAWS,
+    OVER_PREMISES,
+    OVER_SEEDS,
+    Interval,
+    Pair,
+    above_chance,
+    bootstrap,
+    difference,
+    holm,
+    pairwise,
+    ranks,
+    score,
+)
+
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(2, 8))
+seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=40, deadline=None)
+
+
+def design(shape: tuple[int, ...], seed: int, mean: float = 0.5) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    draws = random.normal(0, 0.03, (shape[0], 1, 1))
+    return mean + draws + random.normal(0, 0.1, shape)
+
+
+def predictions(rows: list[tuple[str, str, str, int, int]]) -> pa.Table:
+    """A table of (row id, premise id, language, gold, predicted) with two labels."""
+    ids, premises, languages, gold, predicted = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "row_id": pa.array(ids).dictionary_encode(),
+            "premise_id": pa.array(premises).dictionary_encode(),
+            "language": pa.array(languages).dictionary_encode(),
+            "gold": pa.array(gold, pa.int8()),
+            "log_prob_0": pa.array([math.log(0.9 if one == 0 else 0.1) for one in predicted], pa.float32()),
+            "log_prob_1": pa.array([math.log(0.9 if one == 1 else 0.1) for one in predicted], pa.float32()),
+        }
+    )
+
+
+ROWS = [
+    ("p1-0", "p1", "en", 0, 0), ("p1-1", "p1", "en", 1, 1), ("p2-0", "p2", "en", 0, 0), ("p2-1", "p2", "en", 1, 0),
+    ("p1-0", "p1", "sw", 0, 1), ("p1-1", "p1", "sw", 1, 1), ("p2-0", "p2", "sw", 0, 1), ("p2-1", "p2", "sw", 1, 0),
+]  # fmt: skip
+
+
+# Predictions to premises
+
+
+def test_scores_of_premises_worked_by_hand():
+    found = premise_scores(predictions(ROWS))
+    assert found.languages == ("en", "sw")
+    assert found.premises == ("p1", "p2")
+    assert found.by_language == pytest.approx(np.array([[1, 0.5], [0.5, 0]]))
+    assert found.values == pytest.approx([0.75, 0.25])
+    assert found.chance == pytest.approx([0.5, 0.5])
+
+
+def test_premises_of_unequal_size_keep_each_language_s_accuracy():
+    rows = [*ROWS, ("p2-2", "p2", "en", 0, 0), ("p2-2", "p2", "sw", 0, 0)]
+    found = premise_scores(predictions(rows))
+    assert found.by_language.mean(axis=1) == pytest.approx([4 / 5, 2 / 5])
+    assert found.chance.mean() == pytest.approx(3 / 5)
+
+
+def test_languages_count_the_same_whatever_their_number_of_rows():
+    rows = [("a", "", "en", 0, 0), ("b", "", "en", 0, 0), ("c", "", "en", 0, 0), ("d", "", "sw", 0, 1)]
+    found = premise_scores(predictions(rows), unit="row")
+    assert found.premises == ("a", "b", "c", "d")
+    assert found.values.mean() == pytest.approx(0.5)
+
+
+def test_the_order_of_rows_does_not_matter():
+    one, other = premise_scores(predictions(ROWS)), premise_scores(predictions(ROWS[::-1]))
+    assert one.test == other.test
+    assert np.array_equal(one.by_language, other.by_language)
+
+
+def test_a_row_without_a_finite_score_is_wrong():
+    table = predictions(ROWS)
+    for column in ("log_prob_0", "log_prob_1"):
+        values = table[column].to_numpy().copy()
+        values[0] = -np.inf
+        table = table.set_column(table.column_names.index(column), column, pa.array(values))
+    assert premise_scores(table).values == pytest.approx([0.5, 0.25])
+
+
+def test_a_record_s_folder_is_read(tmp_path):
+    pq.write_table(predictions(ROWS), tmp_path / "predictions.parquet")
+    assert premise_scores(tmp_path).values == pytest.approx([0.75, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "sentence"),
+    [
+        (ROWS + ROWS[:1], {}, "row p1-0 in en is there twice"),
+        (ROWS[:-1], {}, "lack row p2-1 of premise p2 in sw (1 such gaps)"),
+        (ROWS[:4], {"languages": {"en", "sw"}}, "lack the language sw; compare only"),
+        (ROWS, {"languages": {"en"}}, "have, unasked, the language sw"),
+        (ROWS, {"premises": {"p1", "p2", "p3", "p4"}}, "lack the premise p3 and 1 more"),
+        ([*ROWS[:-1], ("p2-1", "p2", "sw", 7, 0)], {}, "row p2-1 in sw has a gold label outside 0 to 1"),
+        ([*ROWS[:-1], ("p2-1", "p1", "sw", 1, 0)], {}, "row p2-1 has more than one premise"),
+        (ROWS, {"unit": "word"}, "unknown unit 'word'"),
+    ],
+)
+def test_predictions_that_would_mislead_are_refused_in_one_sentence(rows, wanted, sentence):
+    with pytest.raises(XlbenchError, match=re.escape(sentence)) as fault:
+        premise_scores(predictions(rows), **wanted)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("column", ["row_id", "premise_id", "language", "gold", "log_prob_0", "log_prob_1"])
+def test_a_missing_column_is_named(column):
+    with pytest.raises(XlbenchError, match=f"lack the column {column}; they need row_id"):
+        premise_scores(predictions(ROWS).drop_columns([column]))
+
+
+def test_rows_as_units_need_no_premise():
+    found = premise_scores(predictions(ROWS).drop_columns(["premise_id"]), unit="row")
+    assert found.values == pytest.approx([0.5, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"), [(math.nan, "row p1-0 in en has a log-probability that is NaN"), (None, "an empty cell")]
+)
+def test_missing_scores_are_refused(value, sentence):
+    table = predictions(ROWS)
+    column = pa.array([value, *table["log_prob_1"].to_pylist()[1:]], pa.float32())
+    with pytest.raises(XlbenchError, match=sentence):
+        premise_scores(table.set_column(5, "log_prob_1", column))
+
+
+@pytest.mark.parametrize(("at", "column"), [(3, "gold"), (4, "log_prob_0")])
+def test_a_column_of_text_is_refused(at, column):
+    table = predictions(ROWS).set_column(at, column, pa.array(["yes"] * len(ROWS)))
+    with pytest.raises(XlbenchError, match=f"a column {column} of string, which is no number"):
+        premise_scores(table)
+
+
+def test_no_rows_and_no_file_are_refused(tmp_path):
+    with pytest.raises(XlbenchError, match="have no row; run it again"):
+        premise_scores(predictions(ROWS).slice(0, 0))
+    with pytest.raises(XlbenchError, match="cannot be read"):
+        premise_scores(tmp_path)
+    (tmp_path / "predictions.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(XlbenchError, match="cannot be read"):
+        premise_scores(tmp_path)
+
+
+def test_runs_are_stacked_by_draw_and_seed():
+    right = premise_scores(predictions(ROWS))
+    wrong = premise_scores(predictions([(*row[:4], 1 - row[3]) for row in ROWS]))
+    cells = {(1, 0): wrong, (0, 7): right, (1, 4): right, (0, 2): wrong}
+    stacked = stack({"mpt": cells})["mpt"]
+    assert stacked.shape == (2, 2, 2)
+    assert stacked[:, :, 0] == pytest.approx(np.array([[0, 0.75], [0, 0.75]]))
+
+
+def test_runs_that_do_not_match_are_not_stacked():
+    run = premise_scores(predictions(ROWS))
+    other = premise_scores(predictions([(*row[:3], 1 - row[3], row[4]) for row in ROWS]))
+    for methods, sentence in (
+        ({}, "there is no run"),
+        ({"mpt": {(0, 0): run}, "pct": {(1, 0): run}}, "pct and mpt have different draws and seeds"),
+        ({"mpt": {(0, 0): run, (0, 1): run, (1, 0): run}}, "some draws have more seeds than others"),
+        ({"mpt": {(0, 0): run, (1, 0): other}}, "were not tested on the same rows"),
+    ):
+        with pytest.raises(XlbenchError, match=sentence):
+            stack(methods)
+
+
+# Intervals
+
+
+def test_an_interval_worked_by_hand():
+    """Draw means 0.4 and 0.6, premises that do not differ: 0.5 ± t(1) x 0.1."""
+    values = np.array([[[0.4, 0.4]], [[0.6, 0.6]]])
+    found = score(values)
+    assert found.estimate == pytest.approx(0.5)
+    assert found.high == pytest.approx(0.5 + 12.7062 * 0.1, abs=1e-5)
+    assert found.scope == OVER_DRAWS
+
+
+def test_both_parts_add_as_squares():
+    """Additive effects, so no interaction: premises 0.3 and 0.5 in the mean, draws 0.3 and 0.5."""
+    values = 0.4 + np.array([-0.1, 0.1])[:, None, None] + np.array([-0.1, 0.1])
+    found = score(values)
+    assert found.high - found.estimate == pytest.approx(math.hypot(1.27062, 1.27062), abs=1e-5)
+
+
+def test_one_draw_is_flagged_and_uses_what_there_is():
+    values = design((1, 1, 50), 3)
+    found = score(values)
+    by_t = stats.t.interval(0.95, 49, loc=values.mean(), scale=stats.sem(values[0, 0]))
+    assert (found.low, found.high) == pytest.approx(by_t)
+    assert found.scope == OVER_PREMISES
+    assert score(design((1, 2, 50), 3)).scope == OVER_SEEDS
+
+
+@few
+@given(shapes, seeds)
+def test_an_interval_holds_its_estimate_and_grows_with_its_level(shape, seed):
+    values = design(shape, seed)
+    narrow, wide = score(values, level=0.9), score(values, level=0.99)
+    assert wide.low <= narrow.low <= narrow.estimate <= narrow.high <= wide.high
+    assert narrow.estimate == pytest.approx(values.mean())
+
+
+@few
+@given(shapes, seeds)
+def test_exchanging_the_methods_flips_the_sign(shape, seed):
+    one, other = design(shape, seed), design(shape, seed + 1, 0.52)
+    there, back = difference(one, other), difference(other, one)
+    assert there.p == pytest.approx(back.p)
+    assert there.interval.estimate == pytest.approx(-back.interval.estimate)
+    assert there.interval.low == pytest.approx(-back.interval.high)
+
+
+@few
+@given(shapes, seeds)
+def test_the_order_of_draws_seeds_and_premises_does_not_matter(shape, seed):
+    values = design(shape, seed)
+    random = np.random.default_rng(seed)
+    shuffled = values
+    for axis in range(3):
+        shuffled = shuffled.take(random.permutation(shape[axis]), axis=axis)
+    one, other = score(values), score(shuffled)
+    assert (one.low, one.estimate, one.high) == pytest.approx((other.low, other.estimate, other.high))
+
+
+@few
+@given(shapes, seeds, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_p_and_interval_agree(shape, seed, level):
+    found = difference(design(shape, seed), design(shape, seed + 1, 0.55), level=level)
+    assert found.interval.excludes_zero == (found.p < 1 - level)
+
+
+def test_a_paired_t_test_where_premises_do_not_matter():
+    draws = np.array([0.01, 0.03, 0.02, 0.05, -0.01])
+    found = difference(0.5 + np.tile(draws[:, None, None], (1, 2, 4)), np.full((5, 2, 4), 0.5))
+    assert found.p == pytest.approx(stats.ttest_1samp(draws, 0).pvalue, rel=1e-6)
+
+
+def test_equal_methods_do_not_differ_whatever_the_rounding():
+    values = design((3, 2, 40), 0)
+    for other in (values, values + 1e-16):
+        found = difference(values, other)
+        assert found.p == 1
+        assert not found.interval.excludes_zero
+
+
+def test_a_constant_difference_is_certain():
+    assert difference(np.full((2, 1, 3), 0.7), np.full((2, 1, 3), 0.5)).p == 0
+
+
+@few
+@given(seeds)
+def test_a_tiny_p_is_found(seed):
+    found = difference(design((5, 2, 30), seed, 40.0), design((5, 2, 30), seed + 1, 0.0))
+    assert 0 < found.p < 1e-6
+
+
+# The bootstrap
+
+
+def test_the_bootstrap_is_repeatable_and_paired():
+    one, other = design((3, 2, 40), 0), design((3, 2, 40), 1)
+    means = bootstrap(np.stack([one, other]), 300, seed=5)
+    assert means.shape == (300, 2)
+    assert np.array_equal(means, bootstrap(np.stack([one, other]), 300, seed=5))
+    assert means[:, 0] - means[:, 1] == pytest.approx(bootstrap(one - other, 300, seed=5))
+    assert not np.array_equal(means, bootstrap(np.stack([one, other]), 300, seed=6))
+
+
+def test_the_bootstrap_s_spread_worked_by_hand():
+    """Four draws that alone differ: the variance of a resampled mean is that of the draws (over n), over n."""
+    draws = np.array([0.1, 0.2, 0.5, 0.6])
+    means = bootstrap(np.tile(draws[:, None, None], (1, 2, 5)), 20_000)
+    assert means.mean() == pytest.approx(draws.mean(), abs=0.005)
+    assert means.var() == pytest.approx(draws.var() / 4, rel=0.05)
+
+
+def test_bootstrap_intervals_agree_with_t_where_draws_are_many():
+    one, other = design((60, 1, 80), 0), design((60, 1, 80), 1, 0.52)
+    by_t, resampled = difference(one, other), difference(one, other, how="bootstrap", resamples=2000)
+    assert resampled.interval.low == pytest.approx(by_t.interval.low, abs=0.003)
+    assert resampled.interval.high == pytest.approx(by_t.interval.high, abs=0.003)
+    assert score(one, how="bootstrap", resamples=2000).high == pytest.approx(score(one).high, abs=0.003)
+    assert 0 < resampled.p < 0.05
+
+
+# Many comparisons
+
+
+def test_holm_worked_by_hand():
+    """Sorted: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, which may not fall below the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@few
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_a_p_and_keeps_the_order(p):
+    corrected = holm(p)
+    assert ((corrected >= p) & (corrected <= 1)).all()
+    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+
+
+@few
+@given(st.integers(2, 5), seeds, st.floats(0, 0.2))
+def test_corrected_intervals_say_what_corrected_p_values_say(number, seed, apart):
+    methods = {f"m{i}": design((4, 2, 10), seed + i, 0.4 + apart * i) for i in range(number)}
+    for pair in pairwise(methods):
+        assert pair.corrected.excludes_zero == (pair.corrected_p <= 0.05)
+        assert pair.corrected.low <= pair.difference.low + 1e-12
+        assert pair.p <= pair.corrected_p
+        assert {pair.better, pair.worse} in ({None}, {pair.first, pair.second})
+
+
+def told(first: str, second: str, sign: int) -> Pair:
+    """A pair in which the first is better (1), worse (-1), or neither (0)."""
+    interval = Interval(0.1 * sign, 0.1 * sign - 0.05, 0.1 * sign + 0.05, 0.95, OVER_DRAWS)
+    return Pair(first, second, interval, 0.5, interval, 0.5)
+
+
+def test_methods_that_cannot_be_told_apart_share_their_places():
+    pairs = [told("a", "b", 0), told("a", "c", 1), told("b", "c", 0)]
+    assert {name: str(rank) for name, rank in ranks("abc", pairs).items()} == {"a": "1–2", "b": "1–3", "c": "2–3"}
+
+
+def test_clear_differences_give_clear_ranks():
+    pairs = [told("a", "b", -1), told("a", "c", -1), told("b", "c", 1)]
+    assert {name: str(rank) for name, rank in ranks("abc", pairs).items()} == {"a": "3", "b": "1", "c": "2"}
+
+
+def test_a_method_at_chance_takes_no_place():
+    pairs = [told("a", "b", 1), told("a", "c", 1), told("b", "c", 1)]
+    assert {name: str(rank) for name, rank in ranks("ac", pairs).items()} == {"a": "1", "c": "2"}
+
+
+def chained(better: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """All that follows: better than one that is better is better."""
+    longer = better | {(a, d) for a, b in better for c, d in better if b == c}
+    return better if longer == better else chained(longer)
+
+
+@few
+@given(st.integers(1, 6), st.data())
+def test_what_places_say_is_what_pairs_say(number, data):
+    truth = data.draw(st.permutations(range(number)))
+    names = [f"m{i}" for i in range(number)]
+    pairs = [
+        told(names[i], names[j], data.draw(st.sampled_from([0, 1])) * (1 if truth[i] < truth[j] else -1))
+        for i in range(number)
+        for j in range(i + 1, number)
+    ]
+    found = ranks(names, pairs)
+    assert min(rank.best for rank in found.values()) == 1
+    assert max(rank.worst for rank in found.values()) == number
+    direct = {(pair.better, pair.worse) for pair in pairs}
+    for better, worse in direct - {(None, None)}:
+        assert found[better].best < found[worse].best
+        assert found[better].worst < found[worse].worst
+    for one, other in permutations(names, 2):
+        if found[one].worst < found[other].best:
+            assert (one, other) in chained(direct)
+    for one in found.values():
+        assert 1 <= one.best <= one.worst <= number
+
+
+# Chance
+
+
+def test_chance_is_tested_on_one_side():
+    above, below = design((5, 2, 60), 1, 0.45), design((5, 2, 60), 1, 0.2)
+    assert above_chance(above, 1 / 3).above
+    assert above_chance(above, 1 / 3).p == pytest.approx(difference(above, np.full(above.shape, 1 / 3)).p / 2)
+    assert not above_chance(below, 1 / 3).above
+    assert above_chance(below, 1 / 3).p > 0.95
+    assert not above_chance(np.full((5, 2, 60), 1 / 3), np.full(60, 1 / 3)).above
+
+
+def test_chance_by_premise_takes_the_test_set_s_own_variation_out():
+    majority = np.tile([0.0, 1.0], 30)
+    values = majority + np.array([0.04, 0.05, 0.06])[:, None, None]
+    assert above_chance(values, majority).p < above_chance(values, majority.mean()).p
+    assert above_chance(values, majority).excess == pytest.approx(0.05)
+
+
+# Variance parts and power
+
+
+def test_variance_parts_worked_by_hand():
+    """2 draws x 2 seeds x 2 premises, effects without interaction: draw ±3, seed ±1, premise ±2.
+
+    Mean squares: draws 72, seeds 4 (on 2 degrees), premises 32, the others 0. So the seed has 4 / 2 = 2, the draw
+    (72 - 4) / 4 = 17, the premise 32 / 4 = 8.
+    """
+    values = (
+        np.array([-3.0, 3.0])[:, None, None] + np.array([[-1.0, 1.0], [-1.0, 1.0]])[:, :, None] + np.array([-2.0, 2.0])
+    )
+    found = variance_parts(values)
+    assert (found.draw, found.seed, found.premise) == pytest.approx((17, 2, 8))
+    assert (found.draw_premise, found.rest) == pytest.approx((0, 0))
+    assert found.of_mean(2, 2, 2) == pytest.approx({"draw": 8.5, "seed": 0.5, "premise": 4, "rest": 0})
+    assert found.shares(2, 2, 2) == pytest.approx({"draw": 8.5 / 13, "seed": 0.5 / 13, "premise": 4 / 13, "rest": 0})
+
+
+def test_variance_parts_are_found_again():
+    random = np.random.default_rng(0)
+    sizes = {"draw": 0.3, "seed": 0.2, "premise": 0.4, "draw_premise": 0.5, "rest": 0.6}
+    where = {"draw": (300, 1, 1), "seed": (300, 3, 1), "premise": (1, 1, 300), "draw_premise": (300, 1, 300),
+             "rest": (300, 3, 300)}  # fmt: skip
+    values = np.zeros((300, 3, 300))
+    for name, size in sizes.items():
+        values = values + random.normal(0, size, where[name])
+    found = variance_parts(values)
+    for name, size in sizes.items():
+        assert getattr(found, name) == pytest.approx(size**2, rel=0.25)
+
+
+@few
+@given(shapes, seeds)
+def test_no_part_is_negative_and_shares_add_up(shape, seed):
+    found = variance_parts(design(shape, seed))
+    shares = [share for share in found.shares(*shape).values() if share is not None]
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) == pytest.approx(1)
+    assert (found.draw is None) == (shape[0] == 1)
+    assert (found.seed is None) == (shape[1] == 1)
+    assert bool(found.notes) == (1 in shape[:2])
+
+
+def test_nothing_varies():
+    assert variance_parts(np.full((2, 2, 4), 0.25)).shares(2, 2, 4) == {"draw": 0, "seed": 0, "premise": 0, "rest": 0}
+
+
+def test_power_is_what_simulation_finds():
+    parts = VarianceParts(0.02**2, 0.01**2, 0.1**2, 0.05**2, 0.1**2)
+    smallest = power(parts, 5, 2, 100).smallest
+    random, found = np.random.default_rng(0), []
+    for _ in range(1500):
+        values = (
+            smallest
+            + random.normal(0, 0.02, (5, 1, 1))
+            + random.normal(0, 0.01, (5, 2, 1))
+            + random.normal(0, 0.1, 100)
+            + random.normal(0, 0.05, (5, 1, 100))
+            + random.normal(0, 0.1, (5, 2, 100))
+        )
+        found.append(score(values).excludes_zero)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.035)
+
+
+def test_power_with_draws_alone_is_that_of_the_t_test():
+    parts = VarianceParts(0.02**2, 0.0, 0.0, 0.0, 0.0)
+    smallest = power(parts, 6, 1, 100).smallest
+    shift, edge = smallest / (0.02 / math.sqrt(6)), stats.t.ppf(0.975, 5)
+    assert stats.nct.sf(edge, 5, shift) + stats.nct.cdf(-edge, 5, shift) == pytest.approx(0.8, abs=0.002)
+
+
+def test_more_draws_show_less_and_the_draws_named_are_the_fewest():
+    found = power(DEFAULT_PARTS, 5, 2, 1670)
+    assert found.smallest > power(DEFAULT_PARTS, 10, 2, 1670).smallest
+    for wanted, draws in found.draws_for.items():
+        assert power(DEFAULT_PARTS, draws, 2, 1670).smallest <= wanted
+        assert power(DEFAULT_PARTS, draws - 1, 2, 1670).smallest > wanted
+    assert found.notes == DEFAULT_PARTS.notes
+
+
+def test_power_says_what_cannot_be_had():
+    assert power(DEFAULT_PARTS, 1, 2, 1670).smallest is None
+    assert power(VarianceParts(0.0, 0.0, 0.3**2, 0.0, 0.0), 5, 2, 100).draws_for[0.01] is None
+    assert power(VarianceParts(0.0, 0.0, 0.0, 0.0, 0.0), 5, 2, 100).smallest == 0
+    with pytest.raises(XlbenchError, match="one draw tells nothing of the power"):
+        power(variance_parts(design((1, 2, 9), 0)), 5, 2, 100)
+    with pytest.raises(XlbenchError, match="not 0 x 2 x 100"):
+        power(DEFAULT_PARTS, 0, 2, 100)
+    with pytest.raises(XlbenchError, match="both lie between"):
+        power(DEFAULT_PARTS, 5, 2, 100, wanted=1.5)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: score(np.zeros(4)), "an array of draws, seeds and premises, not one of 1 axes"),
+        (lambda: bootstrap(np.zeros(4)), "not one of 1 axes"),
+        (lambda: bootstrap(np.zeros((2, 2, 3)), 0), "at least one resample, not 0"),
+        (lambda: score(np.zeros((2, 0, 3))), "two premises at least, not 2 x 0 x 3"),
+        (lambda: score(np.full((2, 2, 3), np.nan)), "missing or NaN"),
+        (lambda: score(np.zeros((2, 2, 3)), level=95), "the level must lie between 0 and 1, not at 95"),
+        (lambda: difference(np.zeros((2, 2, 3)), np.zeros((2, 1, 3))), "not 2 x 2 x 3 and 2 x 1 x 3"),
+        (lambda: above_chance(np.zeros((2, 2, 3)), [0.5, 0.5]), "one number, or one for each premise"),
+        (lambda: holm([0.5, 1.5]), "between 0 and 1"),
+        (lambda: variance_parts(np.zeros((2, 2, 1))), "two premises at least"),
+    ],
+)
+def test_errors_are_one_sentence(call, sentence):
+    with pytest.raises(XlbenchError, match=re.escape(sentence)) as fault:
+        call()
+    assert "\n" not in str(fault.value)

@@ -1,0 +1,209 @@
+"""Where a mean's variance comes from, and what a design of draws, seeds and premises can show.
+
+The model of a design (`xlbench.statistics`): mean + draw + seed within draw + premise + draw x premise + rest,
+each with a variance of its own. All are shares of 1, not points.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, special
+
+from xlbench.errors import XlbenchError
+from xlbench.statistics import LEVEL, as_design
+
+POWER = 0.8
+POINTS = (0.01, 0.02, 0.03)
+MOST_DRAWS = 1000
+QUANTILES = (np.arange(400) + 0.5) / 400
+
+NO_DRAW = "one draw: what another draw would change is not known"
+NO_SEED = "one seed a draw: what the seed changes is counted with the draw, and the rest with draw x premise"
+NO_SEED_ONE_DRAW = "one seed: what another seed would change is not known"
+NO_REST = "one run: the rest is counted with the premise"
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """Variance components of a premise's accuracy, or of a paired difference; None: cannot be told, see `notes`.
+
+    `draw`, `seed` (within a draw) and `premise` shift all premises of a run, or all runs of a premise;
+    `draw_premise` is what a draw does to single premises, `rest` what a seed does to them, and sampling.
+    """
+
+    draw: float | None
+    seed: float | None
+    premise: float
+    draw_premise: float | None
+    rest: float | None
+    notes: tuple[str, ...] = ()
+
+    def of_mean(self, draws: int, seeds: int, premises: int) -> dict[str, float | None]:
+        """What each part adds to the variance of a mean over a design: draw, seed, premise, rest (both kinds).
+
+        Where the seed could not be told from the draw, more seeds are not counted on.
+        """
+        runs = draws * (seeds if self.seed is not None or self.draw is None else 1)
+        known = [
+            part / number / premises for part, number in ((self.draw_premise, draws), (self.rest, runs))
+            if part is not None
+        ]  # fmt: skip
+        return {
+            "draw": None if self.draw is None else self.draw / draws,
+            "seed": None if self.seed is None else self.seed / runs,
+            "premise": self.premise / premises,
+            "rest": sum(known) if known else None,
+        }
+
+    def shares(self, draws: int, seeds: int, premises: int) -> dict[str, float | None]:
+        """`of_mean` as shares of its sum; all 0 where nothing varies."""
+        parts = self.of_mean(draws, seeds, premises)
+        total = sum(part or 0.0 for part in parts.values())
+        return {name: None if part is None else part / total if total else 0.0 for name, part in parts.items()}
+
+
+# For when there are no records, of a difference between two methods. METHODS.md ("Why the statistics must be
+# different") gives a deviation of 1 to 4 points between runs at 64 shots and fewer, and says that the draw does
+# more than the seed: here 2 points, three quarters of the variance the draw's, and two methods' errors half
+# shared, so that a difference varies as a score does. What premises add is a choice as well: a deviation of 10
+# points between premises, as much again from premise to premise in each run.
+DEFAULT_PARTS = VarianceParts(
+    0.75 * 0.02**2, 0.25 * 0.02**2, 0.1**2, 0.0, 0.1**2,
+    ("no records: a deviation of 2 points between runs is assumed (METHODS.md: 1 to 4), most of it the draw's",),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a design can show. `smallest` is a difference, None where there is no test over draws (one draw);
+    `draws_for` maps a difference to the draws that show it, None where no number up to MOST_DRAWS does."""
+
+    draws: int
+    seeds: int
+    premises: int
+    smallest: float | None
+    draws_for: dict[float, int | None]
+    notes: tuple[str, ...]
+
+
+def variance_parts(values: ArrayLike) -> VarianceParts:
+    """Variance components of a design (draws, seeds, premises), or of the difference of two.
+
+    From the mean squares and what they expect (Searle, Casella & McCulloch 1992, chapter 4: two-way crossed, one
+    factor nested); an estimate below zero is zero. `notes` says what cannot be told, and with what it is counted.
+    Raises XlbenchError.
+    """
+    design = as_design(values)
+    draws, seeds, premises = design.shape
+    of_draws, of_runs = design.mean(axis=(1, 2)), design.mean(axis=2)
+    of_premises, crossed = design.mean(axis=(0, 1)), design.mean(axis=1)
+    mean = float(design.mean())
+
+    between_premises = draws * seeds * _square(of_premises - mean, premises - 1)
+    between_draws = seeds * premises * _square(of_draws - mean, draws - 1)
+    between_seeds = premises * _square(of_runs - of_draws[:, None], draws * (seeds - 1))
+    interaction = seeds * _square(
+        crossed - of_draws[:, None] - of_premises + mean, (draws - 1) * (premises - 1)
+    )  # fmt: skip
+    within = _square(
+        design - of_runs[:, :, None] - crossed[:, None, :] + of_draws[:, None, None],
+        draws * (seeds - 1) * (premises - 1),
+    )
+    if draws == 1 and seeds == 1:
+        return VarianceParts(None, None, between_premises, None, None, (NO_DRAW, NO_SEED_ONE_DRAW, NO_REST))
+    if draws == 1:
+        return VarianceParts(
+            None, _part(between_seeds - within, premises), _part(between_premises - within, seeds), None, within,
+            (NO_DRAW,),
+        )  # fmt: skip
+    premise = _part(between_premises - interaction, draws * seeds)
+    if seeds == 1:
+        return VarianceParts(_part(between_draws - interaction, premises), None, premise, interaction, None, (NO_SEED,))
+    return VarianceParts(
+        _part(between_draws - between_seeds - interaction + within, seeds * premises),
+        _part(between_seeds - within, premises),
+        premise,
+        _part(interaction - within, seeds),
+        within,
+    )
+
+
+def power(
+    parts: VarianceParts,
+    draws: int,
+    seeds: int,
+    premises: int,
+    *,
+    differences: Sequence[float] = POINTS,
+    wanted: float = POWER,
+    level: float = LEVEL,
+) -> Power:
+    """What a design can show: the smallest difference found with probability `wanted`, and draws for others.
+
+    `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
+    that of `xlbench.statistics.difference`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's first
+    step. Raises XlbenchError where the draw's part is not known, or the design is none.
+    """
+    if parts.draw is None:
+        raise XlbenchError("one draw tells nothing of the power over draws; give the parts of two or more draws")
+    if min(draws, seeds) < 1 or premises < 2:
+        raise XlbenchError(f"a design needs a draw, a seed and two premises, not {draws} x {seeds} x {premises}")
+    if not (0 < level < 1 and 1 - level < wanted < 1):
+        raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
+    smallest = None if draws == 1 else _smallest(parts, draws, seeds, premises, wanted, level)
+    needed = {one: _draws_for(one, parts, seeds, premises, wanted, level) for one in differences}
+    return Power(draws, seeds, premises, smallest, needed, parts.notes)
+
+
+def _smallest(parts: VarianceParts, draws: int, seeds: int, premises: int, wanted: float, level: float) -> float:
+    """The smallest difference that the test finds with the probability wanted.
+
+    The error of the mean and its estimate are independent, so the power is a mean over the estimate's
+    distribution, chi-square with draws - 1 degrees of freedom.
+    """
+    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, premises).items()}
+    runs, of_premises = adds["draw"] + adds["seed"] + adds["rest"], adds["premise"]
+    spread = math.sqrt(runs + of_premises)
+    if spread == 0:
+        return 0.0
+    tail, degrees = (1 - level) / 2, draws - 1
+    estimates = special.chdtri(degrees, QUANTILES) / degrees
+    t_runs, t_premises = special.stdtrit(degrees, tail), special.stdtrit(premises - 1, tail)
+    half_widths = np.sqrt(t_runs**2 * runs * estimates + t_premises**2 * of_premises)
+
+    def short(difference: float) -> float:
+        """The power at a difference, less what is wanted."""
+        above = special.ndtr((difference - half_widths) / spread)
+        below = special.ndtr((-difference - half_widths) / spread)
+        return float((above + below).mean()) - wanted
+
+    return float(optimize.brentq(short, 0.0, half_widths.max() + 10 * spread))
+
+
+def _draws_for(
+    difference: float, parts: VarianceParts, seeds: int, premises: int, wanted: float, level: float
+) -> int | None:
+    """The fewest draws whose smallest difference is at most this one; more draws never show less."""
+    low, high = 2, MOST_DRAWS
+    if _smallest(parts, high, seeds, premises, wanted, level) > difference:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if _smallest(parts, middle, seeds, premises, wanted, level) <= difference:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _square(deviations: np.ndarray, degrees: int) -> float:
+    """A mean square; 0 without degrees of freedom."""
+    return float((deviations**2).sum()) / degrees if degrees else 0.0
+
+
+def _part(difference: float, number: int) -> float:
+    """A component from a difference of mean squares; never below zero."""
+    return max(0.0, difference / number)

@@ -1,0 +1,233 @@
+"""Predictions → accuracy per premise: all that statistics need to know of a run.
+
+The rows of one premise, in all languages, stand or fall together, so the premise is the unit; a run of 75,150
+predictions becomes 1,670 numbers a language.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from xlbench.errors import XlbenchError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Cell = tuple[int, int]  # draw, seed
+Unit = Literal["premise", "row"]
+
+
+@dataclass(frozen=True, eq=False)
+class PremiseScores:
+    """One run, by language and premise; accuracies of 0 to 1.
+
+    `by_language` is (languages, premises), and its mean over premises is each language's accuracy. Where all
+    premises have the same number of rows, an entry is the share of the premise's rows that are right; where
+    not, it is the linearised share (Särndal et al. 1992, section 5.7), whose spread is that of the accuracy.
+    `majority` is the same for the one class that does best when it is always answered; `test` tells test sets
+    apart (a digest of row ids and gold labels).
+    """
+
+    languages: tuple[str, ...]
+    premises: tuple[str, ...]
+    by_language: FloatArray
+    majority: FloatArray
+    test: str
+
+    @property
+    def values(self) -> FloatArray:
+        """(premises,): the mean over languages, each with equal weight."""
+        return self.by_language.mean(axis=0)
+
+    @property
+    def chance(self) -> FloatArray:
+        """(premises,): `majority`, its mean over languages."""
+        return self.majority.mean(axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Predictions laid out: arrays are (rows, languages), and `rows` and `languages` are sorted."""
+
+    rows: list[str]
+    languages: list[str]
+    present: NDArray[np.bool_]
+    gold: IntArray  # -1 where not present
+    right: NDArray[np.bool_]
+    premise: list[str]  # of each row
+
+
+def premise_scores(
+    source: pa.Table | Path,
+    *,
+    languages: Collection[str] | None = None,
+    premises: Collection[str] | None = None,
+    unit: Unit = "premise",
+) -> PremiseScores:
+    """Accuracy by language and premise, from predictions or from a record's folder.
+
+    `languages` and `premises`, where given, are what must be there, no less and no more. `unit="premise"` wants
+    every row in every language; `unit="row"`, for tasks without shared premises, takes each row id as a unit and
+    lets languages have rows of their own. A row counts as in `xlbench.inference.accuracy`.
+
+    Raises XlbenchError for columns, rows, premises or languages that are missing, for NaN, and for duplicates.
+    """
+    place = f"the predictions in {source}" if isinstance(source, Path) else "the predictions"
+    table = _read(source) if isinstance(source, Path) else source
+    found = _rows(table, unit, place)
+    for what, wanted, there in (
+        ("language", languages, found.languages),
+        ("premise", premises, found.premise),
+    ):
+        _same(what, wanted, there, place)
+    if unit == "premise":
+        _complete(found, place)
+    ids, unit_of = np.unique(np.array(found.premise), return_inverse=True)
+    counts = _sums(found.present, unit_of, len(ids))
+    classes = range(int(found.gold.max()) + 1)
+    best = max(classes, key=lambda label: float(((found.gold == label).sum(axis=0) / counts.sum(axis=1)).mean()))
+    digest = hashlib.sha256("\n".join([*found.rows, "", *found.premise, "", *found.languages]).encode())
+    digest.update(found.gold.tobytes())
+    return PremiseScores(
+        tuple(found.languages),
+        tuple(ids.tolist()),
+        _linearised(_sums(found.right, unit_of, len(ids)), counts),
+        _linearised(_sums(found.gold == best, unit_of, len(ids)), counts),
+        digest.hexdigest()[:12],
+    )
+
+
+def stack(runs: Mapping[str, Mapping[Cell, PremiseScores]]) -> dict[str, FloatArray]:
+    """Methods' runs by draw and seed as arrays (draws, seeds, premises), in the order of draws, seeds, premises.
+
+    Raises XlbenchError where methods differ in their draws and seeds, where draws differ in their number of
+    seeds, or where runs were not tested on the same rows.
+    """
+    every = [(method, cell, one) for method, cells in runs.items() for cell, one in sorted(cells.items())]
+    if not every:
+        raise XlbenchError("there is no run to compute statistics of; name at least one")
+    first_method, first_cell, first = every[0]
+    cells = sorted(runs[first_method])
+    seeds = [[cell for cell in cells if cell[0] == draw] for draw in sorted({draw for draw, _ in cells})]
+    for method, cell, one in every:
+        if sorted(runs[method]) != cells:
+            raise XlbenchError(f"{method} and {first_method} have different draws and seeds; compare those both have")
+        if one.test != first.test:
+            raise XlbenchError(
+                f"{method} (draw {cell[0]}, seed {cell[1]}) and {first_method} (draw {first_cell[0]}, seed "
+                f"{first_cell[1]}) were not tested on the same rows; compare only runs that were"
+            )
+    if len({len(each) for each in seeds}) > 1:
+        raise XlbenchError("some draws have more seeds than others; compare the seeds that every draw has")
+    return {
+        method: np.array([[each[cell].values for cell in of_draw] for of_draw in seeds])
+        for method, each in runs.items()
+    }
+
+
+def _read(folder: Path) -> pa.Table:
+    """A record's predictions. Raises XlbenchError."""
+    try:
+        return pq.read_table(folder / "predictions.parquet")
+    except (pa.ArrowException, OSError) as fault:
+        reason = str(fault).splitlines()[0]
+        raise XlbenchError(f"the predictions in {folder} cannot be read ({reason}); run it again") from fault
+
+
+def _rows(table: pa.Table, unit: Unit, place: str) -> _Rows:
+    """Predictions by row and language. Raises XlbenchError for what cannot be laid out."""
+    unit_column = {"premise": "premise_id", "row": "row_id"}.get(unit)
+    if unit_column is None:
+        raise XlbenchError(f"unknown unit {unit!r}; it is 'premise' or 'row'")
+    labels = [name for name in table.column_names if name.startswith("log_prob_")]
+    scored = [f"log_prob_{label}" for label in range(max(2, len(labels)))]
+    needed = list(dict.fromkeys(["row_id", unit_column, "language", "gold", *scored]))
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise XlbenchError(f"{place} lack the column {', '.join(missing)}; they need {', '.join(needed)}")
+    if table.num_rows == 0:
+        raise XlbenchError(f"{place} have no row; run it again")
+    empty = [name for name in needed if table[name].null_count]
+    if empty:
+        raise XlbenchError(f"{place} have an empty cell in the column {empty[0]}; run it again")
+    scored_as = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
+    odd = [name for name, fits in scored_as.items() if not fits(table[name].type)]
+    if odd:
+        raise XlbenchError(f"{place} have a column {odd[0]} of {table[odd[0]].type}, which is no number; run it again")
+    rows, row = _codes(table["row_id"])
+    languages, language = _codes(table["language"])
+    units, of = _codes(table[unit_column])
+    scores = np.stack([table[name].to_numpy() for name in scored], axis=1)
+    gold = table["gold"].to_numpy().astype(np.int64)
+    for wrong, words in (
+        (np.isnan(scores).any(axis=1), "has a log-probability that is NaN"),
+        ((gold < 0) | (gold >= len(scored)), f"has a gold label outside 0 to {len(scored) - 1}"),
+        (_repeated(row * len(languages) + language), "is there twice"),
+    ):
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise XlbenchError(f"in {place}, row {rows[row[at]]} in {languages[language[at]]} {words}; run it again")
+    unit_of = np.zeros(len(rows), np.int64)
+    unit_of[row] = of
+    if (unit_of[row] != of).any():
+        at = int(np.flatnonzero(unit_of[row] != of)[0])
+        raise XlbenchError(f"in {place}, row {rows[row[at]]} has more than one premise; its languages must agree")
+    laid_gold = np.full((len(rows), len(languages)), -1)
+    laid_gold[row, language] = gold
+    right = np.zeros(laid_gold.shape, np.bool_)
+    right[row, language] = (scores.argmax(axis=1) == gold) & np.isfinite(scores.max(axis=1))
+    return _Rows(rows, languages, laid_gold >= 0, laid_gold, right, [units[one] for one in unit_of])
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
+    """The sorted values of a column of text, and each row's place among them."""
+    encoded = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    values = np.array([str(value) for value in encoded.chunk(0).dictionary.to_pylist()])
+    indices = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    used, codes = np.unique(values, return_inverse=True)
+    seen, place = np.unique(codes[indices], return_inverse=True)
+    return used[seen].tolist(), place.astype(np.int64)
+
+
+def _repeated(keys: IntArray) -> NDArray[np.bool_]:
+    """Which keys stand there more than once."""
+    return np.asarray(np.bincount(keys)[keys] > 1)
+
+
+def _same(what: str, wanted: Collection[str] | None, there: Collection[str], place: str) -> None:
+    """Raise XlbenchError where what is there is not what was wanted."""
+    if wanted is None:
+        return
+    for names, words in ((set(wanted) - set(there), "lack"), (set(there) - set(wanted), "have, unasked,")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise XlbenchError(f"{place} {words} the {what} {min(names)}{more}; compare only runs that have the same")
+
+
+def _complete(found: _Rows, place: str) -> None:
+    """Raise XlbenchError where a row, and so a part of its premise, is not in every language."""
+    gaps = np.argwhere(~found.present)
+    if len(gaps):
+        row, language = gaps[0]
+        raise XlbenchError(
+            f"{place} lack row {found.rows[row]} of premise {found.premise[row]} in {found.languages[language]} "
+            f"({len(gaps)} such gaps); run it again, or take rows as units if languages have rows of their own"
+        )
+
+
+def _sums(cells: NDArray[np.bool_], unit_of: IntArray, units: int) -> FloatArray:
+    """(rows, languages) summed over each unit's rows: (languages, units)."""
+    return np.array([np.bincount(unit_of, weights=column, minlength=units) for column in cells.T.astype(float)])
+
+
+def _linearised(right: FloatArray, counts: FloatArray) -> FloatArray:
+    """Scores whose mean over units is the accuracy, and whose spread is the accuracy's; (languages, units)."""
+    rows = counts.sum(axis=1, keepdims=True)
+    accuracy = right.sum(axis=1, keepdims=True) / rows
+    return np.asarray(accuracy + counts.shape[1] * (right - accuracy * counts) / rows)

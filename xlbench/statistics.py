@@ -1,0 +1,353 @@
+"""Intervals, paired differences, ranks, variance parts and power, from accuracies per premise.
+
+A design is an array (draws, seeds, premises) of one method's accuracies: the same premises in every run, the seeds
+nested in their draw. All accuracies, differences and bounds are shares of 1, not points.
+
+The interval. The error of a mean is the sum of two parts: what the draws (and the seeds within them) do, known
+with draws - 1 degrees of freedom, and what the premises do, known with a thousand and more. Each has a t interval
+of its own; the half-width of the whole is the root of the sum of their squares (Zou & Donner 2008, "MOVER"). With
+few draws it errs wide. `benchmarks/calibration.py` measures it beside the two usual ways, which are too narrow
+with few draws: the percentiles of a hierarchical bootstrap (`how="bootstrap"`), and one t with the degrees of
+freedom of Satterthwaite (1946).
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+
+from xlbench.errors import XlbenchError
+
+FloatArray = NDArray[np.float64]
+How = Literal["t", "bootstrap"]
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+BLOCK = 256  # resamples at a time
+ROUNDING = 1e-12  # accuracies that differ by less are equal
+SMALLEST_P = 1e-15
+OVER_DRAWS = "other draws, seeds and premises"
+OVER_SEEDS = "other seeds and premises, with this one draw"
+OVER_PREMISES = "other premises, with this one run"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval, and what the interval says it of: OVER_DRAWS, OVER_SEEDS or OVER_PREMISES."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    scope: str
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, paired; `p` is two-sided, and below 1 - level where the interval excludes zero."""
+
+    interval: Interval
+    p: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One comparison of a table. `corrected` is the interval at the level of Holm's step: it excludes zero where,
+    and only where, `corrected_p` is at most 1 - level."""
+
+    first: str
+    second: str
+    difference: Interval
+    p: float
+    corrected: Interval
+    corrected_p: float
+
+    @property
+    def better(self) -> str | None:
+        """The method that is better by the corrected interval; None where they cannot be told apart."""
+        if not self.corrected.excludes_zero:
+            return None
+        return self.first if self.corrected.estimate > 0 else self.second
+
+    @property
+    def worse(self) -> str | None:
+        """The other one."""
+        return {self.first: self.second, self.second: self.first, None: None}[self.better]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The places that a method can have: from `best` to `worst`, 1 the first. See `ranks`."""
+
+    best: int
+    worst: int
+
+    def __str__(self) -> str:
+        return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
+
+
+@dataclass(frozen=True)
+class AboveChance:
+    """A one-sided test of a mean against chance; `excess` is how far the mean is above it."""
+
+    excess: float
+    p: float
+    above: bool
+
+
+@dataclass(frozen=True)
+class _Error:
+    """What the error of a mean is made of: squared standard errors, and degrees of freedom (0: no such part)."""
+
+    estimate: float
+    runs: float
+    runs_df: int
+    premises: float
+    premises_df: int
+
+    def half_width(self, tail: float) -> float:
+        """Of the interval that leaves `tail` on each side."""
+        return math.sqrt(
+            _t(tail, self.runs_df) ** 2 * self.runs + _t(tail, self.premises_df) ** 2 * self.premises
+        )  # fmt: skip
+
+    def interval(self, level: float, scope: str) -> Interval:
+        half = self.half_width((1 - level) / 2)
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, level, scope)
+
+    def tail(self) -> float:
+        """The tail at which zero lies on the edge of the interval; half of the two-sided p."""
+        if self.estimate == 0:
+            return 0.5
+        if self.half_width(SMALLEST_P) <= abs(self.estimate):
+            return 0.0 if self.half_width(SMALLEST_P) == 0 else SMALLEST_P
+        edge = optimize.brentq(
+            lambda log: self.half_width(math.exp(log)) - abs(self.estimate),
+            math.log(SMALLEST_P), math.log(0.5), xtol=1e-12,
+        )  # fmt: skip
+        return math.exp(edge)
+
+
+def score(
+    values: ArrayLike, *, level: float = LEVEL, how: How = "t", resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """The mean of a design (draws, seeds, premises), with its interval.
+
+    With one draw the interval speaks of other seeds and premises only, with one run of other premises only, and
+    its `scope` says so. `resamples` and `seed` are those of the bootstrap. Raises XlbenchError for an array that
+    is no design.
+    """
+    design = as_design(values)
+    if how == "bootstrap":
+        return _percentiles(design, bootstrap(design, resamples, seed), level)
+    return _error(design).interval(_level(level), _scope(design))
+
+
+def difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    level: float = LEVEL,
+    how: How = "t",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Mean of `first` minus mean of `second`, paired over the same draws, seeds and premises, with interval and p.
+
+    Both are designs of one shape. The p-value is that at which the interval's edge is zero. Raises XlbenchError
+    for arrays that are no designs, or not of one shape.
+    """
+    design = _paired(first, second)
+    if how == "bootstrap":
+        means = bootstrap(design, resamples, seed)
+        beyond = min((means <= 0).sum(), (means >= 0).sum())
+        p = min(1.0, 2 * (int(beyond) + 1) / (resamples + 1))
+        return Difference(_percentiles(design, means, level), p)
+    error = _error(design)
+    return Difference(error.interval(_level(level), _scope(design)), 2 * error.tail())
+
+
+def bootstrap(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
+    """Means of resampled designs: (…, draws, seeds, premises) → (resamples, …).
+
+    A hierarchical bootstrap: draws, then seeds within each, then premises, the same for every run and for
+    everything along the leading axes. Raises XlbenchError.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim < 3:
+        raise XlbenchError(f"statistics need an array of draws, seeds and premises, not one of {array.ndim} axes")
+    draws, seeds, premises = array.shape[-3:]
+    as_design(array.reshape(-1, seeds, premises))
+    if resamples < 1:
+        raise XlbenchError(f"the bootstrap needs at least one resample, not {resamples}")
+    runs = array.reshape(-1, premises).T
+    random = np.random.default_rng(seed)
+    means = np.empty((resamples, *array.shape[:-3]))
+    for start in range(0, resamples, BLOCK):
+        block = min(BLOCK, resamples - start)
+        drawn = random.integers(draws, size=(block, draws, 1))
+        chosen = drawn * seeds + random.integers(seeds, size=(block, draws, seeds))
+        weight = _counts(chosen.reshape(block, -1), draws * seeds) / (draws * seeds)
+        kept = _counts(random.integers(premises, size=(block, premises)), premises) / premises
+        of_runs = (kept @ runs).reshape(block, *array.shape[:-3], draws * seeds)
+        means[start : start + block] = np.einsum("b...r,br->b...", of_runs, weight)
+    return means
+
+
+def holm(p: ArrayLike) -> FloatArray:
+    """Holm's (1979) corrected p-values, in the order given. Raises XlbenchError for what is no p-value."""
+    given = np.asarray(p, dtype=np.float64).reshape(-1)
+    if not ((given >= 0) & (given <= 1)).all():
+        raise XlbenchError("a p-value must lie between 0 and 1")
+    order = np.argsort(given, kind="stable")
+    corrected = np.empty_like(given)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)))
+    return corrected
+
+
+def pairwise(methods: Mapping[str, ArrayLike], *, level: float = LEVEL) -> list[Pair]:
+    """All pairs of a table's methods, corrected over the table; `methods` maps a name to its design.
+
+    The corrected interval is at the level of Holm's step: 1 - alpha / m for the smallest p of m, 1 - alpha /
+    (m - 1) for the next, and so on to the first that is not significant, whose level all others get. That any pair
+    is wrongly told apart has a chance of alpha at most; that all these intervals hold the truth at once may have
+    less than 1 - alpha. Raises XlbenchError.
+    """
+    names = list(combinations(methods, 2))
+    designs = [_paired(methods[first], methods[second]) for first, second in names]
+    errors = [_error(design) for design in designs]
+    p = np.array([2 * error.tail() for error in errors])
+    corrected_p = holm(p)
+    alpha, left, stopped = 1 - _level(level), len(names), False
+    levels = np.empty(len(names))
+    for at in np.argsort(p, kind="stable"):
+        levels[at] = 1 - alpha / left
+        stopped = stopped or p[at] > alpha / left
+        left -= not stopped
+    return [
+        Pair(*names[at], error.interval(level, _scope(design)), float(p[at]),
+             error.interval(float(levels[at]), _scope(design)), float(corrected_p[at]))
+        for at, (design, error) in enumerate(zip(designs, errors, strict=True))
+    ]  # fmt: skip
+
+
+def ranks(methods: Collection[str], pairs: Sequence[Pair]) -> dict[str, Rank]:
+    """The places of methods by the pairs' corrected intervals. Pairs with a method that is not named do not count.
+
+    The best place is 1 + the number of methods that are better, the worst the number of methods - the number that
+    are worse; better than one that is better counts as better. 'Not told apart' is not transitive (a above c, b
+    apart from neither), so one number a method would claim more than was shown. Places do not: where one method's
+    come wholly before another's, it is better; methods that cannot be told apart share at least one; and of two
+    that can, the better has both the better best and the better worst.
+    """
+    better = {name: {pair.better for pair in pairs if pair.worse == name} & set(methods) for name in methods}
+    for middle in better:
+        for name in better:
+            if middle in better[name]:
+                better[name] |= better[middle]
+    return {
+        name: Rank(1 + len(better[name]), len(better) - sum(name in above for above in better.values()))
+        for name in methods
+    }
+
+
+def above_chance(values: ArrayLike, chance: ArrayLike, *, level: float = LEVEL) -> AboveChance:
+    """Whether the mean of a design is above chance, by a one-sided test at 1 - level.
+
+    `chance` is the accuracy of always answering the majority class: a number, or (premises,), which takes the
+    test set's own chance variation out. A cell that is not above is marked on a board, and not ranked. Raises
+    XlbenchError.
+    """
+    design = as_design(values)
+    floor = np.asarray(chance, dtype=np.float64)
+    if floor.shape not in ((), design.shape[2:]) or not np.isfinite(floor).all():
+        raise XlbenchError("chance must be one number, or one for each premise")
+    error = _error(design - floor)
+    p = error.tail() if error.estimate > 0 else 1 - error.tail()
+    return AboveChance(error.estimate, p, p <= 1 - _level(level))
+
+
+def as_design(values: ArrayLike) -> FloatArray:
+    """An array (draws, seeds, premises). Raises XlbenchError."""
+    design = np.asarray(values, dtype=np.float64)
+    if design.ndim != 3:
+        raise XlbenchError(f"statistics need an array of draws, seeds and premises, not one of {design.ndim} axes")
+    if 0 in design.shape or design.shape[2] < 2:
+        raise XlbenchError(
+            f"statistics need a draw, a seed and two premises at least, not {' x '.join(map(str, design.shape))}"
+        )
+    if not np.isfinite(design).all():
+        raise XlbenchError("an accuracy is missing or NaN; leave its run out, or run it again")
+    return design
+
+
+def _paired(first: ArrayLike, second: ArrayLike) -> FloatArray:
+    """First minus second. Raises XlbenchError where they are not of one shape."""
+    one, other = as_design(first), as_design(second)
+    if one.shape != other.shape:
+        shapes = " and ".join(" x ".join(map(str, each.shape)) for each in (one, other))
+        raise XlbenchError(f"paired methods need the same draws, seeds and premises, not {shapes}")
+    return one - other
+
+
+def _level(level: float) -> float:
+    """A level of confidence. Raises XlbenchError."""
+    if not 0 < level < 1:
+        raise XlbenchError(f"the level must lie between 0 and 1, not at {level}")
+    return level
+
+
+def _scope(design: FloatArray) -> str:
+    """What an interval of this design speaks of."""
+    return OVER_DRAWS if design.shape[0] > 1 else OVER_SEEDS if design.shape[1] > 1 else OVER_PREMISES
+
+
+def _error(design: FloatArray) -> _Error:
+    """The parts of the mean's error. The units are draws; with one draw, its seeds.
+
+    The squared standard error over units holds all that varies with them, so that of the premises is less the
+    interaction's share (a two-way table without replication; Searle, Casella & McCulloch 1992, chapter 4).
+    """
+    units = design.mean(axis=1) if design.shape[0] > 1 else design[0]
+    number, premises = units.shape
+    of_units, of_premises = units.mean(axis=1), units.mean(axis=0)
+    spread = float(of_premises.var(ddof=1))
+    runs = 0.0
+    if number > 1:
+        rest = units - of_units[:, None] - of_premises + of_units.mean()
+        spread = max(0.0, spread - float((rest**2).sum()) / ((number - 1) * (premises - 1) * number))
+        runs = float(of_units.var(ddof=1)) / number
+    estimate = float(of_units.mean())
+    return _Error(
+        0.0 if abs(estimate) <= ROUNDING else estimate,
+        0.0 if runs < ROUNDING**2 else runs, number - 1,
+        0.0 if spread / premises < ROUNDING**2 else spread / premises, premises - 1,
+    )  # fmt: skip
+
+
+def _t(tail: float, degrees: int) -> float:
+    """The t that leaves `tail` above it; 0 where there are no degrees of freedom."""
+    return -float(special.stdtrit(degrees, tail)) if degrees else 0.0
+
+
+def _counts(chosen: NDArray[np.int64], number: int) -> FloatArray:
+    """How often each of `number` things was chosen, row by row."""
+    rows = len(chosen)
+    flat = (chosen + number * np.arange(rows)[:, None]).reshape(-1)
+    return np.bincount(flat, minlength=rows * number).reshape(rows, number).astype(np.float64)
+
+
+def _percentiles(design: FloatArray, means: FloatArray, level: float) -> Interval:
+    """The percentile interval of a bootstrap."""
+    low, high = np.quantile(means, [(1 - _level(level)) / 2, (1 + level) / 2])
+    return Interval(float(design.mean()), float(low), float(high), level, _scope(design))
