@@ -14,7 +14,9 @@ from statistics import fmean
 from typing import Any
 
 from xlbench.errors import XlbenchError
+from xlbench.evidence import Evidence, points, weigh
 from xlbench.spec import digest
+from xlbench.statistics import Interval
 from xlbench.store import Record, Store
 
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
@@ -115,7 +117,7 @@ def write(runs: Path, out: Path) -> Path:
     groups = group(Store(runs).records())
     about = out / "ABOUT.md"
     words = about.read_text(encoding="utf-8").strip() + "\n\n" if about.is_file() else ""
-    text = "# Leaderboard\n\n" + words + markdown(groups)
+    text = "# Leaderboard\n\n" + words + markdown(groups, Store(runs))
     target = out / "README.md"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -128,8 +130,8 @@ def write(runs: Path, out: Path) -> Path:
     return target
 
 
-def markdown(groups: Sequence[Group]) -> str:
-    """The board's tables, group by group."""
+def markdown(groups: Sequence[Group], store: Store) -> str:
+    """The board's tables, group by group; `store` has the records' predictions."""
     parts = []
     for one in groups:
         key = one.key
@@ -143,7 +145,8 @@ def markdown(groups: Sequence[Group]) -> str:
         for table in one.tables:
             parts.append(f"### {table.shots} shots per class\n")
             if table.cells:
-                parts.extend(part + "\n" for part in (_scores(table), _languages(table), _phenomena(table)) if part)
+                parts.extend([_scores(table) + "\n", *(part + "\n" for part in _evidence(table, store))])
+                parts.extend(part + "\n" for part in (_languages(table), _phenomena(table)) if part)
                 parts.append(_costs(table) + "\n")
             else:
                 parts.append(f"{NOTHING_COMMON}.\n")
@@ -198,6 +201,64 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
 def _scores(table: Table) -> str:
     head, rows = score_rows(table)
     return grid(head, [[escape(row[0]), *row[1:]] for row in rows])
+
+
+def evidence(table: Table, store: Store) -> Evidence:
+    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
+    return weigh(
+        {line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in _by_mean(table)}
+    )
+
+
+def _evidence(table: Table, store: Store) -> list[str]:
+    """Intervals and places, the pairs, the variance parts, and what they say in words; or why there are none."""
+    if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:
+        return []
+    try:
+        found = evidence(table, store)
+    except XlbenchError as fault:
+        return [f"No intervals: {escape(str(fault).replace(f'{store.root}/', ''), 2000)}.\n"]
+    scores = [
+        [
+            escape(name),
+            interval(one),
+            str(found.places.get(name, "–")),
+            f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}",
+        ]
+        for name, one in found.scores.items()
+    ]
+    pairs = [
+        [
+            f"{escape(pair.first)} − {escape(pair.second)}",
+            points(pair.difference.estimate),
+            interval(pair.difference),
+            interval(pair.corrected),
+            p_value(pair.corrected_p),
+        ]
+        for pair in found.pairs
+    ]
+    parts = []
+    for name, one in found.parts.items():
+        shares = one.shares(found.draws, found.seeds, found.premises)
+        shown = ("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())
+        parts.append([escape(name), *shown])
+    scope = next(iter(found.scores.values())).scope
+    tables = [grid(["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
+    if pairs:
+        tables.append(grid(["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"], pairs))
+    tables.append(grid(["variance of the mean", "draw", "seed", "premises", "rest"], parts))
+    notes = list(dict.fromkeys(note.capitalize() for one in found.parts.values() for note in one.notes))
+    return [" ".join(f"{escape(sentence, 2000)}." for sentence in [*found.words(), *notes]) + "\n", *tables]
+
+
+def interval(one: Interval) -> str:
+    """An interval in percent or points."""
+    return f"{points(one.low)} – {points(one.high)}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals, never shown as 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _languages(table: Table) -> str:

@@ -1,0 +1,98 @@
+"""From predictions in a folder to intervals, places and sentences on the board."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hand_made import record
+
+from xlbench import Store, XlbenchError
+from xlbench.evidence import weigh
+from xlbench.leaderboard import evidence, group, write
+
+LANGUAGES = ("en", "fr")
+
+
+def predictions(accuracy: float, seed: int, premises: int = 60) -> pa.Table:
+    """Three rows a premise in two languages; about so many right, the same premises hard for all."""
+    random = np.random.default_rng(seed)
+    hard = np.random.default_rng(0).normal(0, 0.1, premises)
+    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "premise_id", "language", "gold")}
+    scores = []
+    for language in LANGUAGES:
+        for premise in range(premises):
+            for gold in range(3):
+                columns["row_id"].append(f"{premise}-{gold}")
+                columns["premise_id"].append(str(premise))
+                columns["language"].append(language)
+                columns["gold"].append(gold)
+                right = random.random() < accuracy + hard[premise]
+                said = gold if right else (gold + 1) % 3
+                scores.append([-0.1 if label == said else -3.0 for label in range(3)])
+    laid = {f"log_prob_{label}": np.array(scores)[:, label] for label in range(3)}
+    return pa.table({**columns, **laid})
+
+
+def runs(tmp_path: Path, accuracies: dict[str, float], draws: int) -> dict[str, dict[tuple[int, int], Path]]:
+    found: dict[str, dict[tuple[int, int], Path]] = {}
+    for number, (method, accuracy) in enumerate(accuracies.items()):
+        for draw in range(draws):
+            folder = tmp_path / f"{method}-{draw}"
+            folder.mkdir()
+            pq.write_table(predictions(accuracy, 100 * number + draw), folder / "predictions.parquet")
+            found.setdefault(method, {})[draw, 0] = folder
+    return found
+
+
+def test_a_clear_difference_is_said_and_a_method_at_chance_is_not_ranked(tmp_path):
+    found = weigh(runs(tmp_path, {"good": 0.8, "fair": 0.6, "coin": 1 / 3}, draws=5))
+    assert (found.draws, found.seeds, found.premises) == (5, 1, 60)
+    assert {name: str(place) for name, place in found.places.items()} == {"good": "1", "fair": "2"}
+    assert not found.above["coin"].above
+    said = " ".join(found.words())
+    assert "good is better than fair by" in said
+    assert "Not shown to be above chance, and not ranked: coin" in said
+    assert "(5 draws, 1 seed, 60 premises)" in said
+
+
+def test_equal_methods_share_their_places_and_the_words_say_so(tmp_path):
+    found = weigh(runs(tmp_path, {"one": 0.6, "other": 0.6}, draws=4))
+    assert {str(place) for place in found.places.values()} == {"1–2"}
+    assert "No two methods above chance can be told apart" in found.words()
+
+
+@pytest.mark.parametrize(("draws", "words"), [(1, "1 draw cannot support"), (2, "2 draws cannot support")])
+def test_few_draws_are_warned_about(tmp_path, draws, words):
+    found = weigh(runs(tmp_path, {"good": 0.9, "fair": 0.5}, draws))
+    assert any(words in sentence for sentence in found.words())
+    assert (found.power is None) == (draws == 1)
+
+
+def test_the_board_shows_intervals_pairs_and_variance_parts(tmp_path):
+    store = Store(tmp_path / "runs")
+    for number, (method, accuracy) in enumerate({"finetune": 0.8, "mpt": 0.5}.items()):
+        for draw in range(3):
+            one = record(method, {"en": accuracy, "fr": accuracy}, {"draw": draw})
+            store.write(one, predictions(accuracy, 10 * number + draw))
+    text = write(tmp_path / "runs", tmp_path / "board").read_text(encoding="utf-8")
+    assert "finetune is better than mpt by" in text
+    for head in ("| evidence | 95 % interval (other draws, seeds and premises)", "| difference |", "| variance of"):
+        assert head in text
+    (table,) = group(store.records())[0].tables
+    assert evidence(table, store).scores.keys() == {"finetune", "mpt"}
+
+
+def test_predictions_that_cannot_be_read_are_named_and_the_rest_of_the_board_stands(tmp_path):
+    Store(tmp_path / "runs").write(record(), pa.table({"row_id": ["a"]}))
+    text = write(tmp_path / "runs", tmp_path / "board").read_text(encoding="utf-8")
+    assert "No intervals: the predictions in" in text
+    assert "| finetune | 45.0 |" in text
+
+
+def test_methods_with_other_draws_are_refused(tmp_path):
+    found = runs(tmp_path, {"good": 0.9, "fair": 0.5}, 2)
+    del found["fair"][1, 0]
+    with pytest.raises(XlbenchError, match="have different draws and seeds"):
+        weigh(found)

@@ -1,0 +1,106 @@
+"""What the predictions behind one table show: intervals, places, pairs, and where the variance comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlbench.planning import Power, VarianceParts, power, variance_parts
+from xlbench.premises import Cell, premise_scores, stack
+from xlbench.statistics import (
+    LEVEL,
+    AboveChance,
+    Interval,
+    Pair,
+    Rank,
+    above_chance,
+    pairwise,
+    ranks,
+    score,
+)
+
+FEW_DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one table, by method: accuracies as shares of 1.
+
+    `scores` are means over languages, draws, seeds and premises with their intervals; `places` those of the
+    methods above chance, by the corrected pairs; `parts` the variance components of each method's score.
+    `power` is what the pairs' design can show at the level of Holm's first step, by the pair that varies most; None
+    where there is one draw or one method.
+    """
+
+    draws: int
+    seeds: int
+    premises: int
+    scores: dict[str, Interval]
+    above: dict[str, AboveChance]
+    places: dict[str, Rank]
+    pairs: list[Pair]
+    parts: dict[str, VarianceParts]
+    power: Power | None
+
+    def words(self) -> list[str]:
+        """The findings as sentences: who is better, who is at chance, and what this design could show."""
+        told = "" if self.draws > 1 else "With this one draw of the shots, "
+        said = []
+        for pair in self.pairs:
+            if pair.better is not None and {pair.first, pair.second} <= self.places.keys():
+                low, high = sorted((abs(pair.corrected.low), abs(pair.corrected.high)))
+                by, within = points(abs(pair.difference.estimate)), f"{points(low)} to {points(high)}"
+                said.append(f"{told}{pair.better} is better than {pair.worse} by {by} points (corrected: {within})")
+        if len(self.places) > 1 and not said:
+            said.append("No two methods above chance can be told apart")
+        at_chance = sorted(self.scores.keys() - self.places.keys())
+        if at_chance:
+            said.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")
+        design = f"{count(self.draws, 'draw')}, {count(self.seeds, 'seed')}, {self.premises:,} premises"
+        if self.power is not None and self.power.smallest is not None:
+            smallest = points(self.power.smallest)
+            said.append(f"This design ({design}) shows a difference of {smallest} points or more in four cases of five")
+        if self.draws < FEW_DRAWS:
+            said.append(f"{count(self.draws, 'draw').capitalize()} cannot support a ranking of close methods")
+        return said
+
+
+def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit_is_premise: bool = True) -> Evidence:
+    """The evidence in the predictions of some methods, each with the same draws and seeds: cell → record's folder.
+
+    Raises XlbenchError for predictions that cannot be read, or that are not of the same rows.
+    """
+    scored = {
+        method: {
+            cell: premise_scores(folder, unit="premise" if unit_is_premise else "row") for cell, folder in cells.items()
+        }
+        for method, cells in runs.items()
+    }
+    designs = stack(scored)
+    chance = next(iter(next(iter(scored.values())).values())).chance
+    above = {method: above_chance(design, chance) for method, design in designs.items()}
+    pairs = pairwise(designs)
+    draws, seeds, premises = next(iter(designs.values())).shape
+    level = 1 - (1 - LEVEL) / max(1, len(pairs))
+    differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
+    found = [power(parts, draws, seeds, premises, level=level) for parts in differences if parts.draw is not None]
+    return Evidence(
+        draws,
+        seeds,
+        premises,
+        {method: score(design) for method, design in designs.items()},
+        above,
+        ranks([method for method in designs if above[method].above], pairs),
+        pairs,
+        {method: variance_parts(design) for method, design in designs.items()},
+        max(found, key=lambda one: one.smallest or 0.0, default=None),
+    )
+
+
+def points(value: float) -> str:
+    """A share of 1 in points, with one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def count(number: int, thing: str) -> str:
+    """So many things, in the singular for one."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
