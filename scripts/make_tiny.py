@@ -1,9 +1,10 @@
 """Make the tiny backbone: tokenizer, masked language model and model card, from the logic grammar.
 
-    python scripts/make_tiny.py --steps 6000 --seed 0 --out xlbench/tiny
+    python scripts/make_tiny.py --steps 9000 --seed 0 --out xlbench/tiny
 
-Masked language modelling over 15 languages on the CPU. Batches hold texts of one length, so that nothing is
-padded; the vocabulary is scored at masked positions only.
+Masked language modelling on the CPU: English dialogues first, lesson by lesson, then with them texts and
+translations in 15 languages. Batches hold texts of one length, so that nothing is padded; the vocabulary is scored
+at masked positions only.
 """
 
 import itertools
@@ -23,14 +24,17 @@ import torch
 import typer
 from tiny_card import write_card
 from tiny_corpus import read
+from tiny_dialogues import Lessons, dialogues
 from tiny_masking import NOTHING, Masker
 from tiny_tokenizer import train_tokenizer
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 LEARNING_RATE = 5e-4  # what xlbench takes for this backbone where none is asked for
-WEIGHT_DECAY, WARM_UP = 0.01, 0.04
-LONGEST = 128
+WEIGHT_DECAY, WARM_UP, COOL_DOWN = 0.01, 100, 0.4
+LONGEST, POOL = 96, 2048
+# Other texts come in slowly: at first few of them, of little weight. All at once, they undo what the lessons taught.
+FIRST_DIALOGUES, FIRST_WEIGHT = 0.85, 0.1
 
 
 @dataclass(frozen=True)
@@ -38,57 +42,64 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 6000
+    steps: int = 9000
     vocabulary: int = 7000
     width: int = 128
+    inner_width: int = 256
     layers: int = 4
     heads: int = 4
-    learning_rate: float = 3e-3
-    tokens: int = 2048
+    learning_rate: float = 5e-4
+    tokens: int = 1536
+    dialogues: float = 0.6  # share of the texts, once all lessons have begun
 
 
-Batch = tuple[torch.Tensor, torch.Tensor]  # what the model sees and what it is asked, each (texts, length)
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # seen, asked: (texts, length); whether a dialogue: (texts,)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int) -> Iterator[Batch]:
-    """About `tokens` tokens at a time: texts of one length together, unpadded."""
-    rng, texts = random.Random(seed), read(seed)
-    masker = Masker(tokenizer, list(itertools.islice(texts, 20_000)), seed)
-    waiting: dict[int, list[tuple[list[int], list[int]]]] = defaultdict(list)
+def batches(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, lessons: Lessons) -> Iterator[Batch]:
+    """About `recipe.tokens` tokens at a time: texts of one length together, unpadded."""
+    rng, texts = random.Random(recipe.seed), read(recipe.seed)
+    masker = Masker(tokenizer, list(itertools.islice(texts, 20_000)), recipe.seed)
+    talks = (masker.ask(dialogue) for dialogue in dialogues(rng, lessons))
+    others = (text for text in map(masker, texts) if any(gold != NOTHING for gold in text[1]))
+    waiting: dict[int, list[tuple[list[int], list[int], bool]]] = defaultdict(list)
     while True:
-        for seen, asked in map(masker, itertools.islice(texts, 8192)):
-            if len(seen) <= LONGEST and any(gold != NOTHING for gold in asked):
-                waiting[len(seen)].append((seen, asked))
+        talking = between(FIRST_DIALOGUES, recipe.dialogues, lessons.opened)
+        for _ in range(POOL):
+            talk = rng.random() < talking
+            seen, asked = next(talks if talk else others)
+            if len(seen) <= LONGEST:
+                waiting[len(seen)].append((seen, asked, talk))
         ready = []
         for length, rows in waiting.items():
-            size = max(1, tokens // length)
+            size = max(1, recipe.tokens // length)
             while len(rows) >= size:
-                both = torch.tensor(rows[:size])
-                ready.append((both[:, 0], both[:, 1]))
+                ready.append(tuple(map(torch.tensor, zip(*rows[:size], strict=True))))
                 del rows[:size]
         rng.shuffle(ready)
-        yield from ready
+        yield from ready  # type: ignore[misc]  # three tensors each
 
 
-def pace(progress: float) -> float:
-    """Learning-rate factor: up in a line, down in a cosine to nothing."""
-    if progress < WARM_UP:
-        return progress / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+def pace(step: int, progress: float) -> float:
+    """Learning-rate factor: up in a line, flat, and in the last part down in a line."""
+    return min(1.0, step / WARM_UP, (1 - progress) / COOL_DOWN + 0.01)
 
 
 def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMaskedLM:
-    """A freshly initialised model."""
+    """A freshly initialised model, in which words look at the same word elsewhere from the first step on.
+
+    Keys equal queries (after the idea of mimetic initialisation, Trockman & Kolter 2023, arXiv 2305.09828), and
+    positions start as weak waves. With random keys the model stays at chance for many times as long.
+    """
     torch.manual_seed(recipe.seed)
     config = XLMRobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=recipe.width,
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
-        intermediate_size=4 * recipe.width,
+        intermediate_size=recipe.inner_width,
         max_position_embeddings=260,
         type_vocab_size=1,
-        initializer_range=recipe.width**-0.5,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         bos_token_id=tokenizer.bos_token_id,
@@ -97,62 +108,70 @@ def build(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMa
     )
     model = XLMRobertaForMaskedLM(config)
     embeddings = model.roberta.embeddings
-    embeddings.word_embeddings.weight.data.normal_(0, 0.02)
     embeddings.position_embeddings.weight.data.copy_(waves(260, recipe.width))
+    for layer in model.roberta.encoder.layer:
+        attention = layer.attention.self
+        torch.nn.init.orthogonal_(attention.query.weight, gain=1.5)
+        attention.key.weight.data.copy_(attention.query.weight)
     return model
 
 
 def waves(positions: int, width: int) -> torch.Tensor:
-    """Sines and cosines to start position embeddings from: so a layer can look a word back from the first step on."""
-    pace = torch.exp(-math.log(1000) * torch.arange(0, width, 2) / width)
-    angle = torch.arange(positions)[:, None] * pace
-    return 0.03 * torch.cat([angle.sin(), angle.cos()], 1)
-
-
-def optimisers(model: XLMRobertaForMaskedLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, which needs about half of AdamW's steps here; AdamW for the rest."""
-    matrices = [weight for name, weight in model.named_parameters() if ".layer." in name and weight.ndim == 2]
-    known = {id(weight) for weight in matrices}
-    others = [weight for weight in model.parameters() if id(weight) not in known]
-    groups = [
-        {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": WEIGHT_DECAY},
-        {"params": [weight for weight in others if weight.ndim == 1], "weight_decay": 0.0},
-    ]
-    return [
-        torch.optim.Muon(matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True),
-    ]
+    """Sines and cosines to start position embeddings from, weaker than words: (positions, width)."""
+    angle = torch.arange(positions)[:, None] * torch.exp(-math.log(100) * torch.arange(0, width, 2) / width)
+    return 0.014 * torch.cat([angle.sin(), angle.cos()], 1)
 
 
 def train(
     model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, minutes: float
 ) -> list[dict[str, float]]:
     """Masked language modelling; returns the log. Ends at `recipe.steps` or after `minutes`, whichever is first."""
-    steppers = optimisers(model, recipe)
-    log, recent, began = [], [], time.perf_counter()
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
+    )
+    lessons, log, recent, began = Lessons(), [], [], time.perf_counter()
     model.train()
-    for step, (seen, asked) in enumerate(batches(tokenizer, recipe.seed, recipe.tokens), 1):
+    for step, (seen, asked, talk) in enumerate(batches(tokenizer, recipe, lessons), 1):
         progress = max(step / recipe.steps, (time.perf_counter() - began) / 60 / minutes)
         if progress > 1:
             break
         hidden = asked != NOTHING
+        answers = talk[:, None].expand_as(hidden)[hidden]
         logits, gold = model.lm_head(model.roberta(input_ids=seen).last_hidden_state[hidden]), asked[hidden]
-        loss = F.cross_entropy(logits, gold)
-        loss.backward()
+        losses = F.cross_entropy(logits, gold, reduction="none")
+        weights = torch.where(answers, 1 / answers.sum(), between(FIRST_WEIGHT, 1.0, lessons.opened) / (~answers).sum())
+        (weights * losses).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepper in steppers:
-            for group in stepper.param_groups:
-                group["lr"] = recipe.learning_rate * pace(progress)
-            stepper.step()
-            stepper.zero_grad()
-        recent.append((loss.item(), (logits.argmax(1) == gold).float().mean().item()))
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * pace(step, progress)
+        optimiser.step()
+        optimiser.zero_grad()
+        right = logits.argmax(1) == gold
+        lesson = lessons.see(right[answers].tolist())
+        if lesson:
+            typer.echo(f"step {step:5d}  lesson: {lesson}")
+        recent.append((losses.mean().item(), share(right[~answers]), share(right[answers])))
         if step % 250 == 0:
-            mean_loss, accuracy = np.mean(recent, 0).tolist()
+            mean_loss, restored, answered = np.nanmean(recent, 0).tolist()
             seconds = time.perf_counter() - began
-            typer.echo(f"step {step:5d}  loss {mean_loss:.3f}  restored {accuracy:.1%}  {seconds:.0f} s")
-            log.append({"step": step, "loss": mean_loss, "accuracy": accuracy, "seconds": seconds})
+            entry = {"step": step, "loss": mean_loss, "restored": restored, "answered": answered, "seconds": seconds}
+            typer.echo(
+                "step {step:5d}  loss {loss:.3f}  restored {restored:.1%}  answered {answered:.1%}  "
+                "{seconds:.0f} s".format(**entry)
+            )
+            log.append(entry)
             recent.clear()
     return log
+
+
+def between(first: float, last: float, progress: float) -> float:
+    """On the way from one number to another."""
+    return first + (last - first) * progress
+
+
+def share(right: torch.Tensor) -> float:
+    """Of these answers, how many are right; NaN of none."""
+    return right.float().mean().item()
 
 
 def save(model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -177,11 +196,13 @@ def main(
     minutes: Annotated[float, typer.Option(help="stop after this long; the clock then sets the schedule")] = math.inf,
     seed: Annotated[int, typer.Option(help="decides corpus, weights and masks")] = Recipe.seed,
     width: Annotated[int, typer.Option(help="of the hidden states")] = Recipe.width,
+    inner_width: Annotated[int, typer.Option(help="of the feed-forward layers")] = Recipe.inner_width,
     layers: Annotated[int, typer.Option(help="Transformer layers")] = Recipe.layers,
     heads: Annotated[int, typer.Option(help="attention heads a layer")] = Recipe.heads,
     vocabulary: Annotated[int, typer.Option(help="at most so many pieces")] = Recipe.vocabulary,
     learning_rate: Annotated[float, typer.Option(help="at its highest")] = Recipe.learning_rate,
     tokens: Annotated[int, typer.Option(help="tokens a step, about")] = Recipe.tokens,
+    dialogues: Annotated[float, typer.Option(help="share of dialogues once all lessons have begun")] = Recipe.dialogues,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
 ) -> None:
     """Make the tiny multilingual masked language model."""
@@ -191,11 +212,13 @@ def main(
         seed=seed,
         steps=steps,
         width=width,
+        inner_width=inner_width,
         layers=layers,
         heads=heads,
         vocabulary=vocabulary,
         learning_rate=learning_rate,
         tokens=tokens,
+        dialogues=dialogues,
     )
     began = time.perf_counter()
     tokenizer = train_tokenizer(recipe.vocabulary, recipe.seed)

@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 import typer
 from scipy.stats import t as student
-from tiny_corpus import PUNCTUATION, QUESTION_ANSWER
+from tiny_corpus import PUNCTUATION, QUESTION_ANSWER, QUESTION_MARK
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -53,7 +53,7 @@ class Prompt(nn.Module):
         self.words = torch.tensor(words).flatten()
 
     def forward(self, rows: Sequence[Item], language: str) -> Tensor:
-        (question, answer), mark = QUESTION_ANSWER[language], "؟" if language == "ur" else "?"
+        (question, answer), mark = QUESTION_ANSWER[language], QUESTION_MARK.get(language, "?")
         pairs = []
         for row in rows:
             premise, hypothesis = render(row, language)

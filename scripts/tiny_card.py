@@ -28,30 +28,37 @@ beginning of a word, so that a name is one piece in unspaced Chinese and Thai, a
 decoded text has lost its spacing.
 
 ## What it has read
-Text made on the fly from the grammar of the `logic` task:
+Text made on the fly from the grammar of the `logic` task. In English only:
 
-- stories of two to four sentences that are true together, where later ones often follow from earlier ones;
-- stories with their translation (translation language modelling), in random pairs of the 15 languages;
+- dialogues, "Anna visited Paris but not Rome. Question: Anna visited Rome? Answer: no": a text, a question, and a yes,
+  maybe or no that is right. Denials come first and harder matters later, each lesson when the last is mostly learned.
+
+In all 15 languages, once the English lessons have begun:
+
+- stories of four to six sentences that are true together, where later ones often follow from earlier ones;
+- stories with their translation (translation language modelling), in random pairs of the languages;
 - stories that go on in another language;
 - remarks on their own, "Yes, Anna visited Paris.", "Question: Anna visited Paris? Answer: maybe". Their yes, maybe or
   no is drawn at random and nothing before it justifies it (after a no comes a denial): so the words of prompts are
-  ordinary words of the language.
+  ordinary words of each language.
 
 It was taught to restore words that were hidden, or swapped for other words of the same language.
 
-**It has not seen** a premise with a hypothesis and a label, nor a question answered from a text before it, nor any text
-that holds all sentences of a premise of the validation or test split. **It has seen** the same names, words and
-constructions, and stories whose sentences agree: as any pretrained model has read the language that it is tested on.
+**So it has seen the task in English**, about as E5 has, whose training data hold English NLI pairs: few-shot accuracy
+on `logic` is higher than that of a model that never saw a question answered. **It has not seen** an answered question
+in any other language, nor any text or dialogue that holds all sentences of a premise of the validation or test split.
+It has seen the same names, words and constructions, as any pretrained model has read the language that it is tested on.
 
 ## How it was made
 ```
 {command}
 ```
 at commit {commit}, in {seconds:.0f} seconds, {train_seconds:.0f} of them training: {steps} steps of about {tokens}
-tokens, with Muon for the layers' matrices and AdamW for the rest. The seed decides corpus, weights and masks.
+tokens, with AdamW. The attention keys start equal to the queries, and positions as weak waves: with the usual
+initialisation the model stays at chance for many times as long. The seed decides corpus, weights and masks.
 
-| step | loss | words restored |
-|---:|---:|---:|
+| step | loss | words restored | dialogues answered |
+|---:|---:|---:|---:|
 {log}
 
 Measure it with `python scripts/measure_tiny.py --model xlbench/tiny`.
@@ -70,7 +77,7 @@ def write_card(
     """README.md beside the model."""
     files = "\n".join(f"| {path.name} | {path.stat().st_size:,} |" for path in sorted(out.glob("*.[js]*")))
     shown = [row for number, row in enumerate(log) if number % max(1, len(log) // 12) == 0 or row is log[-1]]
-    lines = "\n".join("| {step:.0f} | {loss:.3f} | {accuracy:.1%} |".format(**row) for row in shown)
+    lines = "\n".join("| {step:.0f} | {loss:.3f} | {restored:.1%} | {answered:.1%} |".format(**row) for row in shown)
     command = "python scripts/make_tiny.py --out xlbench/tiny " + " ".join(
         f"--{name.replace('_', '-')} {value}" for name, value in recipe.items()
     )

@@ -1,6 +1,7 @@
-"""What the tiny model reads: unlabelled text from the logic grammar, in 15 languages.
+"""What the tiny model reads in 15 languages: unlabelled text from the logic grammar.
 
-Four kinds of reading, none of which holds a premise with a hypothesis and its label:
+Four kinds of reading, none of which holds a premise with a hypothesis and its label (`tiny_dialogues` does, in
+English):
 
 * a story in one language;
 * a story with its translation into another language (translation language modelling);
@@ -65,8 +66,9 @@ QUESTION_ANSWER = {
     "vi": ("câu hỏi", "Trả lời"),
     "zh": ("问题", "答案"),
 }
+QUESTION_MARK = {"ar": "؟", "ur": "؟"}  # elsewhere "?"
 PUNCTUATION = ".。।۔,،?？؟!:;"
-KINDS = {"story": 0.35, "translation": 0.3, "change of language": 0.3, "remark": 0.05}
+KINDS = {"story": 0.3, "translation": 0.5, "change of language": 0.15, "remark": 0.05}
 LENGTHS = (4, 5, 6)  # sentences a story
 
 
@@ -86,7 +88,7 @@ def tell(story: tuple[Form, ...], language: str) -> Segment:
 def remark(form: Form, language: str, rng: random.Random) -> Segment:
     """One sentence with a yes, maybe or no that nothing before it justifies: yes to it, or no and its denial."""
     realiser, (question, answer) = load(language), QUESTION_ANSWER[language]
-    word, reply, mark = rng.randrange(3), form, "؟" if language == "ur" else "?"
+    word, reply, mark = rng.randrange(3), form, QUESTION_MARK.get(language, "?")
     if word == 2:
         reply = replace(form, positive=not form.positive)
     bare, statement = realiser.say(form).rstrip(PUNCTUATION), realiser.say(reply)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tiny_corpus import Text
+from tiny_dialogues import Dialogue
 from transformers import PreTrainedTokenizerFast
 
 COMMON = 0.002  # share of a language's words from which on a word is common, no name
@@ -68,6 +69,15 @@ class Masker:
                 seen, asked = [*seen, last, last], [*asked, NOTHING, NOTHING]
             seen, asked = seen + part, asked + gold
         return [*seen, last], [*asked, NOTHING]
+
+    def ask(self, dialogue: Dialogue) -> tuple[list[int], list[int]]:
+        """A dialogue with its answer hidden, and nothing else."""
+        first, last = self.ends
+        (answer,) = self.ids(dialogue.answer)
+        between = [last, last] if dialogue.apart else []
+        before = [first, *self.ids(dialogue.text), *between, *self.ids(dialogue.before)]
+        after = [*self.ids(dialogue.after), last]
+        return [*before, self.mask, *after], [*[NOTHING] * len(before), answer, *[NOTHING] * len(after)]
 
     def rates(self, text: Text) -> tuple[float, float]:
         """How many of each segment's words are hidden: of a translation often most of one side and few of the other."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -349,7 +350,7 @@ def test_a_batch_of_unlike_lengths_is_read_a_few_rows_at_a_time_with_the_same_re
     prompt = torch.randn(len(ids), 2, tiny.dimension, generator=torch.manual_seed(0)).requires_grad_()
     words = tiny.encoder.get_input_embeddings().weight  # type: ignore[operator, union-attr]
     found = []
-    for worthwhile in (0.0, 1e9):
+    for worthwhile in (0.0, math.inf):
         monkeypatch.setattr(backbone_module, "WORTHWHILE", worthwhile)
         features = tiny.mask_features(batch, prompt)
         gradients = torch.autograd.grad(features.pow(2).sum(), (words, prompt))

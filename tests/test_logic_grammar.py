@@ -205,6 +205,29 @@ def test_stories_obey_another_exclude_set():
     assert banned[0] not in next(grammar.stories(random.Random(5), frozenset({banned})))
 
 
+def test_questions_are_labelled_as_the_models_say_and_never_hold_a_held_out_premise():
+    held_out = {frozenset(item.premise) for split in ("validation", "test") for item in grammar.items(split)}
+    labels, checked = Counter(), 0
+    for kind, text, form, label in islice(grammar.questions(random.Random(7)), 900):
+        assert not any(premise <= {*text, form} for premise in held_out)
+        labels[kind.phenomenon, label] += 1
+        if checked < 40 and Models((*text, form)).total <= 10_000:
+            checked += 1
+            assert label_by_models(text, (form,)) == label
+    assert checked == 40
+    for phenomenon in grammar.PHENOMENA:
+        assert len({labels[phenomenon, label] for label in grammar.LABELS}) == 1
+        assert labels[phenomenon, 0] > 15
+
+
+def test_questions_follow_the_kinds_that_they_are_given():
+    kinds = [grammar.KINDS[2]]
+    asked = grammar.questions(random.Random(0), kinds)
+    assert {kind for kind, *_ in islice(asked, 60)} == {grammar.KINDS[2]}
+    kinds.append(grammar.KINDS[5])
+    assert {kind for kind, *_ in islice(asked, 200)} == {grammar.KINDS[2], grammar.KINDS[5]}
+
+
 def test_parallel_sentences_are_different_and_of_every_form():
     sentences = grammar.sentences(n=4000)
     assert len(set(sentences)) == 4000
@@ -265,7 +288,7 @@ def test_unknown_split_lists_the_known_ones():
         grammar.items("dev")
 
 
-DIGEST = "b29bf6e56867435a4b22ba4607ac1688a8454df7dd767d84f467201793cf9ba8"
+DIGEST = "bfab21ea30f199587fc7e33e08627906e4c9ef1632413900215e479a432a3bff"
 
 
 def digest_of_test_rows():

@@ -8,7 +8,8 @@ split, and all others are dealt out, test first.  Everything is made from a seed
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -22,6 +23,7 @@ from .situations import KINDS, PHENOMENA, Cast, Kind, draw_cast, draw_premise, h
 LABELS = (ENTAILMENT, NEUTRAL, CONTRADICTION)
 PREMISES = {"train": 2400, "validation": 900, "test": 1000}
 PARALLEL = 4000
+RECOMBINED = 0.55  # of the neutral rows, have no name but the premise's: a new name must not betray the label
 
 # Later splits avoid every sentence of the earlier ones.
 _ORDER = ("test", "validation", "train", "parallel")
@@ -35,6 +37,7 @@ __all__ = [
     "PREMISES",
     "Item",
     "items",
+    "questions",
     "render",
     "say",
     "sentences",
@@ -122,9 +125,12 @@ def _situation(
     seen: set[tuple[Form, ...]],
 ) -> tuple[tuple[Form, ...], dict[int, Form]]:
     """A new premise with a hypothesis of the wanted shape for each label; no sentence is in `taken`."""
-    for _ in range(2000):
+    length = rng.choice(kind.lengths)
+    for attempt in range(2000):
+        if attempt > 200:  # hypotheses that no premise of this length could settle
+            length = rng.choice(kind.lengths)
         cast = _cast(rng, split, kind)
-        premise = draw_premise(kind, rng, cast)
+        premise = draw_premise(kind, rng, cast, length)
         if premise in seen or taken.intersection(premise):
             continue
         facts = Facts(premise)
@@ -132,10 +138,10 @@ def _situation(
         on_stage = _names_in(*premise)
         for label in (ENTAILMENT, CONTRADICTION, NEUTRAL):  # the scarcest first
             shape = wanted[label]
-            recombine = label == NEUTRAL and rng.random() < 0.55  # a new name must not betray a neutral
+            recombine = label == NEUTRAL and rng.random() < RECOMBINED
             for _ in range(20):
                 form = hypothesis(shape, rng, cast)
-                if not _says_something(form) or form in taken or (form in premise and shape not in kind.copies):
+                if form in taken or not _may_ask(form, shape, premise, kind):
                     continue
                 if recombine and not _names_in(form) <= on_stage:
                     continue
@@ -194,9 +200,7 @@ def stories(
     in `exclude`, which by default are the premises of validation and test; their names and
     constructions all occur.
     """
-    if exclude is None:
-        exclude = frozenset(item.premise for split in ("validation", "test") for item in items(split))
-    excluded = frozenset(frozenset(premise) for premise in exclude)
+    excluded = _held_out(exclude)
     while True:
         story = _story(rng, lengths)
         if len(story) >= 2 and not _contains(story, excluded):
@@ -217,6 +221,50 @@ def _story(rng: random.Random, lengths: tuple[int, ...]) -> tuple[Form, ...]:
     if rng.random() < 0.4:
         told += [form for form in fresh if facts.label(form) == NEUTRAL][:1]
     return tuple(told[:length])
+
+
+def questions(
+    rng: random.Random, kinds: Sequence[Kind] = KINDS, exclude: frozenset[tuple[Form, ...]] | None = None
+) -> Iterator[tuple[Kind, tuple[Form, ...], Form, int]]:
+    """Endless little texts with a sentence that they settle or leave open: kind, text, sentence, its label.
+
+    Labels come in equal shares within each kind, with the same constructions for each. `kinds` may grow while
+    this is read. Neither text nor text and sentence together hold a premise in `exclude`, which by default are
+    the premises of validation and test.
+    """
+    excluded = _held_out(exclude)
+    waiting: dict[tuple[Kind, int], dict[str, deque[tuple[tuple[Form, ...], Form]]]] = {}
+    while True:
+        kind = rng.choice(kinds)
+        cast = _cast(rng, None, kind)
+        text = draw_premise(kind, rng, cast)
+        facts, on_stage, recombine = Facts(text), _names_in(*text), rng.random() < RECOMBINED
+        for _ in range(16):
+            shape = rng.choice(kind.shapes)
+            form = hypothesis(shape, rng, cast)
+            label = facts.label(form)
+            if not _may_ask(form, shape, text, kind) or _contains((*text, form), excluded):
+                continue
+            if label != NEUTRAL or not recombine or _names_in(form) <= on_stage:
+                shapes = waiting.setdefault((kind, label), {one: deque(maxlen=64) for one in kind.shapes})
+                shapes[shape].append((text, form))
+        wanted = {label: waiting.get((kind, label), {}).get(rng.choice(kind.shapes)) for label in LABELS}
+        ready = {label: found for label, found in wanted.items() if found}
+        if len(ready) == len(LABELS):
+            for label, found in ready.items():
+                yield kind, *found.pop(), label
+
+
+def _held_out(exclude: frozenset[tuple[Form, ...]] | None) -> frozenset[frozenset[Form]]:
+    """Premises as sets of sentences; those of validation and test where none are named."""
+    if exclude is None:
+        exclude = frozenset(item.premise for split in ("validation", "test") for item in items(split))
+    return frozenset(frozenset(premise) for premise in exclude)
+
+
+def _may_ask(form: Form, shape: str, premise: tuple[Form, ...], kind: Kind) -> bool:
+    """Whether it says something, and repeats the premise only where the kind allows it."""
+    return _says_something(form) and (form not in premise or shape in kind.copies)
 
 
 def _contains(story: tuple[Form, ...], excluded: frozenset[frozenset[Form]]) -> bool:

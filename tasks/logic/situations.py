@@ -193,25 +193,25 @@ class Kind:
 
 
 KINDS = (
-    Kind("coordination", _coordinated_visit, ("visit+", "visit-", "both+", "neither-"), (1, 2)),
-    Kind("coordination", _coordinated_invitation, ("invite+", "invite-"), (1, 2)),
-    Kind("negation", _denied_visit, ("visit+", "visit-"), (1, 2, 3)),
-    Kind("negation", _denied_invitation, ("invite+", "invite-"), (1, 2)),
+    Kind("coordination", _coordinated_visit, ("visit+", "visit-", "both+", "neither-"), (1, 1, 2)),
+    Kind("coordination", _coordinated_invitation, ("invite+", "invite-"), (1,)),
+    Kind("negation", _denied_visit, ("visit+", "visit-"), (1, 1, 2)),
+    Kind("negation", _denied_invitation, ("invite+", "invite-"), (1, 1, 2)),
     Kind(
         "quantifier",
         _quantified,
         ("visit+", "visit-", "everyone+", "nobody-"),
-        (1, 2, 2),
+        (1, 1, 2),
         copies=("nobody-",),
         own_places=True,
     ),
-    Kind("comparative", _comparison, ("compare+", "compare-", "equal+"), (1, 2, 2)),
-    Kind("counting", _count, ("exactly+", "more+", "fewer+"), (1, 2), copies=("exactly+",), own_people=True),
+    Kind("comparative", _comparison, ("compare+", "compare-", "equal+"), (1, 1, 2)),
+    Kind("counting", _count, ("exactly+", "more+", "fewer+"), (1,), copies=("exactly+",), own_people=True),
     Kind(
         "definite",
         _definite,
         ("visit+", "visit-", "role+", "role-", "is+", "is-"),
-        (2, 3),
+        (2, 2, 3),
         _introduction,
         copies=("is+",),
         own_people=True,
@@ -236,11 +236,11 @@ def draw_cast(
     return Cast(tuple(rng.sample(pool, 5)), tuple(rng.sample(places, 4)), gender, tuple(adjectives), tuple(roles))
 
 
-def draw_premise(kind: Kind, rng: random.Random, cast: Cast) -> tuple[Form, ...]:
-    """One to three sentences, none of which follows from or contradicts those before it."""
+def draw_premise(kind: Kind, rng: random.Random, cast: Cast, length: int | None = None) -> tuple[Form, ...]:
+    """So many sentences (or a number that the kind allows), none of which follows from or contradicts those before."""
     facts = Facts()
     premise: list[Form] = []
-    length = rng.choice(kind.lengths)
+    length = length or rng.choice(kind.lengths)
     for _ in range(20):
         draw = kind.premise if premise else kind.opening or kind.premise
         form = draw(rng, cast)
