@@ -28,12 +28,13 @@ beginning of a word, so that a name is one piece in unspaced Chinese and Thai, a
 decoded text has lost its spacing.
 
 ## What it has read
-Text made on the fly from the grammar of the `logic` task. In English only:
+Text made on the fly from the grammar of the `logic` task, first:
 
 - dialogues, "Anna visited Paris but not Rome. Question: Anna visited Rome? Answer: no": a text, a question, and a yes,
-  maybe or no that is right. Denials come first and harder matters later, each lesson when the last is mostly learned.
+  maybe or no that is right. They begin in English, denials first and harder matters later, each lesson when the last is
+  mostly learned. Then they come in the other languages as well, with the answer still in English.
 
-In all 15 languages, once the English lessons have begun:
+And from then on, in all 15 languages:
 
 - stories of four to six sentences that are true together, where later ones often follow from earlier ones;
 - stories with their translation (translation language modelling), in random pairs of the languages;
@@ -44,10 +45,11 @@ In all 15 languages, once the English lessons have begun:
 
 It was taught to restore words that were hidden, or swapped for other words of the same language.
 
-**So it has seen the task in English**, about as E5 has, whose training data hold English NLI pairs: few-shot accuracy
-on `logic` is higher than that of a model that never saw a question answered. **It has not seen** an answered question
-in any other language, nor any text or dialogue that holds all sentences of a premise of the validation or test split.
-It has seen the same names, words and constructions, as any pretrained model has read the language that it is tested on.
+**So it has seen the task**: questions answered in all 15 languages, at `<mask>` and at the first token. Few-shot
+accuracy on `logic` is far higher than that of a model that never saw a question answered, and methods that ask in words
+start ahead of those that begin with a new head. **It has not seen** any text or dialogue that holds all sentences of a
+premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model has
+read the language that it is tested on.
 
 ## How it was made
 ```

@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tiny_corpus import PUNCTUATION, QUESTION_ANSWER, QUESTION_MARK, YES_MAYBE_NO
 
@@ -28,14 +28,16 @@ LONGEST_LESSON, OPENING = 900, 2500  # steps
 class Dialogue(NamedTuple):
     """A text, what stands before the answer, the answer (one word), and what stands after it.
 
-    `apart`: the text is a segment of its own.
+    `form`: "question" (the text is a segment of its own), "running" (one segment), or "pair": text and statement,
+    two segments, with no place for the answer, which the first token is asked for, as BERT's is for whether two
+    sentences belong together.
     """
 
+    form: Literal["question", "running", "pair"]
     text: str
     before: str
     answer: str
-    after: str
-    apart: bool
+    after: str = ""
 
 
 class Lessons:
@@ -79,10 +81,13 @@ def dialogues(rng: random.Random, lessons: Lessons) -> Iterator[Dialogue]:
         realiser, (question, answer) = load(language), QUESTION_ANSWER[language]
         text, asked, mark = realiser.text(told), bare(realiser.say(form)), QUESTION_MARK.get(language, "?")
         said = YES_MAYBE_NO[ENGLISH][label]
-        if rng.random() < 0.5:
-            yield Dialogue(text, f"{question}: {asked}{mark} {answer}:", said, "", apart=True)
+        shape = rng.random()
+        if shape < 0.4:
+            yield Dialogue("question", text, f"{question}: {asked}{mark} {answer}:", said)
+        elif shape < 0.7:
+            yield Dialogue("running", f"{bare(text)} .", f"{asked} ?", said, ".")
         else:
-            yield Dialogue(f"{bare(text)} .", f"{asked} ?", said, ".", apart=False)
+            yield Dialogue("pair", text, realiser.say(form), said)
 
 
 def bare(sentence: str) -> str:

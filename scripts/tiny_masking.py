@@ -74,8 +74,10 @@ class Masker:
         """A dialogue with its answer hidden, and nothing else."""
         first, last = self.ends
         (answer,) = self.ids(dialogue.answer)
-        between = [last, last] if dialogue.apart else []
+        between = [] if dialogue.form == "running" else [last, last]
         before = [first, *self.ids(dialogue.text), *between, *self.ids(dialogue.before)]
+        if dialogue.form == "pair":
+            return [*before, last], [answer, *[NOTHING] * len(before)]
         after = [*self.ids(dialogue.after), last]
         return [*before, self.mask, *after], [*[NOTHING] * len(before), answer, *[NOTHING] * len(after)]
 
