@@ -48,8 +48,8 @@ It was taught to restore words that were hidden, or swapped for other words of t
 **So it has seen the task**: questions answered in all 15 languages, at `<mask>` and at the first token. Few-shot
 accuracy on `logic` is far higher than that of a model that never saw a question answered, and methods that ask in words
 start ahead of those that begin with a new head. **It has not seen** any text or dialogue that holds all sentences of a
-premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model has
-read the language that it is tested on.
+premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model
+has read the language that it is tested on.
 
 ## How it was made
 ```

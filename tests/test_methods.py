@@ -489,14 +489,12 @@ def test_what_learns_from_shuffled_labels_is_at_chance(runtime, logic, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(run=False, reason="the interim tiny model learns shots by heart and generalises to nothing")
 @pytest.mark.parametrize("name", METHODS)
 def test_with_enough_shots_every_method_learns_logic(tiny, runtime, name):
-    rate = max(tiny.recommended_learning_rate, 5e-4)
-    training = {"steps": 300, "learning_rate": rate, "batch_size": 32, "checkpoints": 3}
-    asked = spec(name, shots=256, languages=("en",), test_premises=100, max_length=64, training=training)
+    training = {"steps": 80, "learning_rate": 5e-4, "batch_size": 16, "checkpoints": 2}
+    asked = spec(name, shots=64, languages=("en", "fr"), test_premises=60, max_length=64, training=training)
     record = xlbench.run(asked, runtime)
-    assert record.accuracy["en"] > 0.45  # chance is 1/3, and 300 rows deviate by 0.027
+    assert record.accuracy["en"] > 0.47  # chance is 1/3, and 180 rows deviate by 0.035
 
 
 @pytest.mark.parametrize("name", METHODS)

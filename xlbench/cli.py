@@ -170,6 +170,7 @@ def compare_command(
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
     plugin: Plugin = None, token_budget: TokenBudget = None, picture: Picture = None, quiet: Quiet = False,
+    plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
@@ -196,7 +197,27 @@ def compare_command(
     else:
         axes = {"methods": _split(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
-    _compare(asked, runtime, quiet, picture)
+    if plan:
+        from xlbench.display import show_plan
+
+        show_plan(asked, runtime.runs)
+    else:
+        _compare(asked, runtime, quiet, picture)
+
+
+@command("plan")
+def plan_command(
+    suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
+    runs: Runs = Path("runs"),
+    model: Model = None,
+) -> None:
+    """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
+    from xlbench.display import show_plan
+    from xlbench.spec import Suite, parse
+
+    read = Suite.read(_suite_file(suite))
+    fields = {**read.run, **({"model": model} if model else {})}
+    show_plan(parse(Suite, {**read.model_dump(), "run": fields}, f"suite {suite}"), runs)
 
 
 @command("demo")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -21,11 +20,13 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from xlbench.evidence import count, points
 from xlbench.leaderboard import NOTHING_COMMON, group, percent, score_rows
+from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
+from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
-
-if TYPE_CHECKING:
-    from xlbench.store import Record
+from xlbench.spec import Suite
+from xlbench.store import Record, Store
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -81,7 +82,7 @@ class BarProgress(Progress):
             err.print(Text(sentence), soft_wrap=True)
 
 
-def show_record(record: "Record", place: str) -> None:
+def show_record(record: Record, place: str) -> None:
     """One run: accuracy by language, the means, what it cost, and where its record is."""
     table = Table(
         title=f"{record.spec.method} on {record.spec.task}, {record.spec.shots} shots, draw {record.spec.draw}"
@@ -122,7 +123,32 @@ def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def show_board(records: "list[Record]", picture: Path | None = None) -> None:
+def show_plan(suite: Suite, runs: Path) -> None:
+    """What a suite can show, for each number of shots: from the records in `runs`, or from what is assumed."""
+    found = outlook(suite, Store(runs))
+    rows = []
+    for one in found:
+        smallest = one.power.smallest
+        shown = "nothing" if smallest is None or smallest >= 1 else points(smallest)
+        draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in one.power.draws_for.values())
+        hours = "–" if one.seconds is None else f"{one.seconds / 3600:.1f}"
+        rows.append([str(one.shots), shown, *draws, hours, one.basis])
+    head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
+    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {found[0].power.premises:,} premises"
+    out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {design}", head, rows))
+    sentences = [
+        "shows: the smallest difference between two methods, in points, that four such tables in five would show, "
+        "corrected over the pairs",
+        "draws for 1, 2, 3: the draws that it takes to show so many points",
+        "hours: of computing, by what the records took; – where a method has none",
+    ]
+    if any(one.basis == ASSUMED for one in found):
+        sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
+    for sentence in sentences:
+        out.print(Text(sentence), soft_wrap=True)
+
+
+def show_board(records: list[Record], picture: Path | None = None) -> None:
     """The records as a board: a table for each number of shots, best mean first; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for one in group(records):

@@ -26,9 +26,9 @@ class Evidence:
     """Of one table, by method: accuracies as shares of 1.
 
     `scores` are means over languages, draws, seeds and premises with their intervals; `places` those of the
-    methods above chance, by the corrected pairs; `parts` the variance components of each method's score.
-    `power` is what the pairs' design can show at the level of Holm's first step, by the pair that varies most; None
-    where there is one draw or one method.
+    methods above chance, by the corrected pairs; `parts` the variance components of each method's score,
+    `differences` those of each pair's. `power` is what the design can show at the level of Holm's first step, by
+    the pair that varies most; None where there is one draw or one method.
     """
 
     draws: int
@@ -39,6 +39,7 @@ class Evidence:
     places: dict[str, Rank]
     pairs: list[Pair]
     parts: dict[str, VarianceParts]
+    differences: list[VarianceParts]
     power: Power | None
 
     def words(self) -> list[str]:
@@ -92,6 +93,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit_is_premise: bool = True)
         ranks([method for method in designs if above[method].above], pairs),
         pairs,
         {method: variance_parts(design) for method, design in designs.items()},
+        differences,
         max(found, key=lambda one: one.smallest or 0.0, default=None),
     )
 
