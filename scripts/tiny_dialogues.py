@@ -20,6 +20,7 @@ from xlbench.tasks.logic.languages import load
 from xlbench.tasks.logic.situations import KINDS, Kind
 
 ENGLISH, ENGLISH_SHARE = "en", 0.35  # of the dialogues, in the end
+PAIRS = 0.3  # in the end; before all lessons have begun there are none
 ORDER = ("negation", "coordination", "quantifier", "comparative", "definite", "counting")
 ENOUGH, ANSWERS = 0.87, 1200  # share of right answers, of so many, that ends a lesson
 LONGEST_LESSON, OPENING = 900, 2500  # steps
@@ -81,13 +82,12 @@ def dialogues(rng: random.Random, lessons: Lessons) -> Iterator[Dialogue]:
         realiser, (question, answer) = load(language), QUESTION_ANSWER[language]
         text, asked, mark = realiser.text(told), bare(realiser.say(form)), QUESTION_MARK.get(language, "?")
         said = YES_MAYBE_NO[ENGLISH][label]
-        shape = rng.random()
-        if shape < 0.4:
-            yield Dialogue("question", text, f"{question}: {asked}{mark} {answer}:", said)
-        elif shape < 0.7:
-            yield Dialogue("running", f"{bare(text)} .", f"{asked} ?", said, ".")
-        else:
+        if rng.random() < PAIRS * lessons.opened:
             yield Dialogue("pair", text, realiser.say(form), said)
+        elif rng.random() < 0.5:
+            yield Dialogue("question", text, f"{question}: {asked}{mark} {answer}:", said)
+        else:
+            yield Dialogue("running", f"{bare(text)} .", f"{asked} ?", said, ".")
 
 
 def bare(sentence: str) -> str:

@@ -1,0 +1,102 @@
+"""The command line's frame: the app, its options, and how a mistake becomes one sentence."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from xlbench.errors import XlbenchError
+
+
+class OneSentence(TyperGroup):
+    """The commands. A mistake in the options is one sentence as well, in place of usage and a box."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        call = functools.partial(super().main, args, *rest, **{**extra, "standalone_mode": False})
+        if not standalone_mode:
+            return call()
+        try:
+            sys.exit(call() or 0)
+        except typer.Abort:
+            sys.exit(130)
+        except Exception as fault:
+            if not hasattr(fault, "format_message"):  # not one of typer's own
+                raise
+            if type(fault).__name__ == "NoArgsIsHelpError":
+                typer.echo(fault.format_message())
+            else:
+                typer.echo(f"error: {one_line(fault.format_message())}", err=True)
+            sys.exit(2)
+
+
+def one_line(message: object) -> str:
+    """A message without the line breaks that a plug-in's or a library's own may have."""
+    return " ".join(str(message).split())
+
+
+app = typer.Typer(
+    cls=OneSentence,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Few-shot cross-lingual transfer methods, compared under equal conditions.",
+)
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def command(name: str | None = None) -> Callable[[Command], Command]:
+    """A command of the app whose mistakes become one sentence and an exit code, never a traceback."""
+
+    def register(function: Command) -> Command:
+        @app.command(name)
+        @functools.wraps(function)
+        def kind(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except XlbenchError as fault:
+                typer.echo(f"error: {one_line(fault)}", err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+                raise typer.Exit(130) from None
+
+        return function
+
+    return register
+
+
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
+Plugin = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
+]
+Runs = Annotated[Path, typer.Option(help="folder of the records")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
+TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]
+Split = Annotated[str | None, typer.Option(help="a published fixed few-shot split, such as zhao-schuetze")]
+Model = Annotated[str | None, typer.Option(help="masked language model: hub id, folder, or tiny")]
+Revision = Annotated[str | None, typer.Option(help="commit, branch or tag of a hub model")]
+Tune = Annotated[str | None, typer.Option(help="what trains of the backbone: all, lora or frozen")]
+MaxLength = Annotated[int | None, typer.Option(help="longest input in tokens")]
+Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16")]
+Selection = Annotated[str | None, typer.Option(help="source-dev, last, average-last or oracle-target-dev")]
+Parallel = Annotated[str | None, typer.Option(help="parallel corpus: paws-x, ntrex-128, or the task's own")]
+ParallelSize = Annotated[int | None, typer.Option(min=1, help="translated pairs per target language")]
+Steps = Annotated[int | None, typer.Option(min=1, help="optimiser steps (in place of epochs)")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="passes over the shots")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="shots a step")]
+LearningRate = Annotated[float | None, typer.Option(help="AdamW's step size")]
+Warmup = Annotated[float | None, typer.Option(help="share of the steps in which the rate rises")]
+Checkpoints = Annotated[int | None, typer.Option(min=1, help="points at which a state may be selected")]
+Picture = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="also draw the board as a picture")]
+TokenBudget = Annotated[
+    int | None, typer.Option(min=64, help="tokens in one evaluation batch; by the device if left out")
+]
