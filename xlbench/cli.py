@@ -197,16 +197,24 @@ def list_command(
 
 @command("show")
 def show_command(
-    name: Annotated[str, typer.Argument(help="a method or a task")],
+    name: Annotated[str, typer.Argument(help="a method, a task, or a record's id or folder")],
+    runs: Runs = Path("runs"),
     task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
     languages: Languages = "en",
     model: Annotated[str, typer.Option(help="backbone whose tokens are shown")] = "tiny",
     data_root: DataRoot = None,
     plugin: Plugin = None,
 ) -> None:
-    """What a method or task is: settings, citation, licence, languages, and rendered example inputs."""
+    """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
     for one in plugin or []:
         registry.load_plugin(one)
+    known = name in registry.names("method") or name in registry.names("task")
+    if not known and (Path(name).is_dir() or any(runs.glob(f"{_plain(name)}*/record.json"))):
+        from xlbench.display import show_record
+        from xlbench.reading import find_record
+
+        show_record(find_record(name, runs), str(runs))
+        return
     from xlbench.checking import describe
 
     typer.echo(describe(name, task, _split(languages or "en"), model, data_root))
@@ -231,6 +239,52 @@ def check_command(
         raise typer.Exit(1)
 
 
+@command("diff")
+def diff_command(
+    one: Annotated[str, typer.Argument(help="a record's id or folder")],
+    other: Annotated[str, typer.Argument(help="another's")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """What two records differ in: spec, data, versions, results."""
+    from xlbench.display import out, table_of
+    from xlbench.reading import differences, find_record
+
+    first, second = find_record(one, runs), find_record(other, runs)
+    rows = [list(row) for row in differences(first, second)]
+    if not rows:
+        typer.echo(f"{first.id} and {second.id} differ in nothing but time")
+    else:
+        out.print(table_of(f"{len(rows)} differences", ["field", first.id, second.id], rows))
+
+
+@command("export")
+def export_command(
+    runs: Runs = Path("runs"),
+    form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
+) -> None:
+    """All results as text: a row per run and language (csv, json), or means by language (latex)."""
+    from xlbench.reading import export
+
+    typer.echo(export(runs, form), nl=False)  # type: ignore[arg-type]  # export names the formats it knows
+
+
+@command("cite")
+def cite_command(runs: Runs = Path("runs"), plugin: Plugin = None) -> None:
+    """Whom to cite for the methods and tasks of the records."""
+    for name in plugin or []:
+        registry.load_plugin(name)
+    from xlbench.reading import citations
+    from xlbench.store import Store
+
+    for line in citations(Store(runs).records()):
+        typer.echo(line)
+
+
+def _plain(name: str) -> str:
+    """A name that may be the beginning of a record's id; one that cannot be is no pattern of any file."""
+    return name if name.isalnum() else "-"
+
+
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
     from xlbench.comparing import run_suite
@@ -238,7 +292,7 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
 
     comparison = run_suite(suite, runtime, BarProgress(quiet))
     if comparison.records:
-        show_board(comparison.records, picture)
+        show_board(comparison.records, runtime.runs, picture)
     for sentence in comparison.skipped:
         typer.echo(f"skipped: {sentence}")
     typer.echo(

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlbench.evidence import count, points
-from xlbench.leaderboard import NOTHING_COMMON, group, percent, score_rows
+from xlbench.leaderboard import NOTHING_COMMON, findings, group, percent, score_rows
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
@@ -148,8 +148,9 @@ def show_plan(suite: Suite, runs: Path) -> None:
         out.print(Text(sentence), soft_wrap=True)
 
 
-def show_board(records: list[Record], picture: Path | None = None) -> None:
-    """The records as a board: a table for each number of shots, best mean first; also as an SVG, where asked."""
+def show_board(records: list[Record], runs: Path, picture: Path | None = None) -> None:
+    """The records as a board: a table for each number of shots, best mean first, and what their predictions under
+    `runs` show of it in words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for one in group(records):
         for table in one.tables:
@@ -160,6 +161,9 @@ def show_board(records: list[Record], picture: Path | None = None) -> None:
             title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
+            for said in findings(table, Store(runs)):
+                out.print(Text(f"{said}."), soft_wrap=True)
+                drawn.print(Text(f"{said}."))
             for sentence in table.left_out:
                 out.print(Text(f"left out: {sentence}"), soft_wrap=True)
     if picture is not None:

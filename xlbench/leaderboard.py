@@ -210,6 +210,16 @@ def evidence(table: Table, store: Store) -> Evidence:
     )
 
 
+def findings(table: Table, store: Store) -> list[str]:
+    """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
+    if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:
+        return []
+    try:
+        return evidence(table, store).words()
+    except XlbenchError as fault:
+        return [f"No intervals: {fault}"]
+
+
 def _evidence(table: Table, store: Store) -> list[str]:
     """Intervals and places, the pairs, the variance parts, and what they say in words; or why there are none."""
     if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:

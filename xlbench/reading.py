@@ -1,0 +1,121 @@
+"""Records for people and other programs: one record found, two compared, all as a table, whom to cite."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from xlbench import registry
+from xlbench.errors import XlbenchError
+from xlbench.store import Record, Store, read_record
+
+Format = Literal["csv", "json", "latex"]
+CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
+
+
+def find_record(name: str, runs: Path) -> Record:
+    """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
+    folder = Path(name)
+    if (folder / "record.json").is_file():
+        return read_record(folder / "record.json")
+    ids = sorted(path.parent.name for path in runs.glob("[!.]*/record.json"))
+    found = [one for one in ids if one.startswith(name)] if name else []
+    if len(found) == 1:
+        return read_record(runs / found[0] / "record.json")
+    if found:
+        raise XlbenchError(
+            f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
+        )
+    raise XlbenchError(
+        f"there is no record {name!r} in {runs}, which has {len(ids)}; give its id, its folder, or --runs"
+    )
+
+
+def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
+    """What two records differ in, field by field: its name, here, there; what is only timed is left out."""
+    ours, theirs = _flat(_of_interest(one)), _flat(_of_interest(other))
+    fields = list(dict.fromkeys([*ours, *theirs]))
+    return [
+        (field, ours.get(field, "–"), theirs.get(field, "–"))
+        for field in fields
+        if ours.get(field, "–") != theirs.get(field, "–")
+    ]
+
+
+def _of_interest(record: Record) -> dict[str, Any]:
+    kept = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "accuracy", "status")
+    whole = record.model_dump(mode="json", include=set(kept))
+    return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested fields as dotted names; accuracies with four decimals."""
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
+    return found
+
+
+def results(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per method, task, shots, draw, seed and language; accuracies 0 to 1. Failed records are left out."""
+    rows = [
+        {
+            "task": record.spec.task,
+            "model": record.spec.model,
+            "method": record.spec.method,
+            "config": ", ".join(f"{name}={value}" for name, value in sorted(record.spec.config.items())),
+            "selection": record.spec.selection,
+            "shots": record.spec.shots,
+            "draw": record.spec.draw,
+            "seed": record.spec.seed,
+            "language": language,
+            "source": language == record.source_language,
+            "accuracy": accuracy,
+            "premises": record.test.get("premises"),
+            "training_seconds": record.costs.get("training_seconds"),
+            "record": record.id,
+        }
+        for record in records
+        if record.status == "finished"
+        for language, accuracy in sorted(record.accuracy.items())
+    ]
+    if not rows:
+        raise XlbenchError("there is no finished record to export; run something first")
+    order = ["task", "model", "selection", "shots", "method", "config", "draw", "seed", "language", "record"]
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
+
+
+def export(runs: Path, form: Format) -> str:
+    """All results under `runs` as text. CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in
+    percent of each method and number of shots by language, over draws and seeds. Raises XlbenchError."""
+    table = results(Store(runs).records())
+    if form == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    if form == "json":
+        return table.to_json(orient="records", indent=1) + "\n"
+    if form != "latex":
+        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+    axes = ["task", "model", "selection", "shots", "method", "config"]
+    means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
+    wide = means.unstack("language").reset_index()
+    same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
+    return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
+
+
+def citations(records: Iterable[Record]) -> list[str]:
+    """Whom to cite for the methods and tasks of these records, and for xlbench; sorted by what they stand for."""
+    used: list[tuple[registry.Kind, str]] = []
+    for record in records:
+        used += [("method", record.spec.method), ("task", record.spec.task)]
+    lines = []
+    for kind, name in sorted(set(used)):
+        try:
+            source = getattr(registry.get(kind, name), "citation", "") or "its author gave no citation"
+        except XlbenchError:
+            source = "not registered here; load its plug-in with --plugin"
+        lines.append(f"{kind} {name}: {source}")
+    return [*lines, CITE_US]
