@@ -170,10 +170,13 @@ def leaderboard_command(
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
 ) -> None:
-    """Write the board from the records: markdown, the same bytes for the same records."""
-    from xlbench.leaderboard import write
+    """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
+    from xlbench.publishing import publish
 
-    typer.echo(f"wrote {write(runs, out)}")
+    board = publish(runs, out)
+    typer.echo("\n".join(f"wrote {file}" for file in board.files))
+    for note in board.notes:
+        typer.echo(f"note: {note}")
 
 
 @command("list")

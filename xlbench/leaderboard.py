@@ -4,11 +4,10 @@ Records that differ in anything that a comparison must hold equal never share a 
 a table each method is averaged over the draws and seeds that all its methods have.
 """
 
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,11 +16,15 @@ from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, points, weigh
 from xlbench.spec import digest
 from xlbench.statistics import Interval
-from xlbench.store import Record, Store
+from xlbench.store import Record, Store, replace_file
 
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
+ORACLE_WORDS = (
+    "checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
+    "A ceiling, not a result: never ranked, and in no table with the others."
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,28 @@ class Group:
 
     key: dict[str, Any]
     tables: tuple[Table, ...]
+
+    @property
+    def title(self) -> str:
+        """Task and model."""
+        return f"{self.key['task']} on {self.key['model']}"
+
+    @property
+    def oracle(self) -> bool:
+        """Whether checkpoints were chosen on target labels."""
+        return bool(self.key["selection"] == ORACLE)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of the board as text, nothing escaped; the first column names a row."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+Block = Grid | tuple[str, ...]  # or sentences, without their full stops
 
 
 def matched_key(record: Record) -> dict[str, Any]:
@@ -115,49 +140,49 @@ def write(runs: Path, out: Path) -> Path:
     A file `out/ABOUT.md`, where there is one, stands above the tables. Raises XlbenchError.
     """
     groups = group(Store(runs).records())
-    about = out / "ABOUT.md"
-    words = about.read_text(encoding="utf-8").strip() + "\n\n" if about.is_file() else ""
-    text = "# Leaderboard\n\n" + words + markdown(groups, Store(runs))
-    target = out / "README.md"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=out, prefix=".README", delete=False, encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(stream.name, 0o644)
-        os.replace(stream.name, target)
-    except OSError as fault:
-        raise XlbenchError(f"cannot write the board {target}: {fault.strerror or fault}") from fault
-    return target
+    words = about(out)
+    text = "# Leaderboard\n\n" + (words + "\n\n" if words else "") + markdown(groups, Store(runs))
+    return replace_file(out / "README.md", text.encode())
+
+
+def about(out: Path) -> str:
+    """What `out/ABOUT.md` says, where there is one."""
+    file = out / "ABOUT.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
 def markdown(groups: Sequence[Group], store: Store) -> str:
     """The board's tables, group by group; `store` has the records' predictions."""
     parts = []
     for one in groups:
-        key = one.key
-        parts.append(f"## {escape(key['task'])} on {escape(key['model'])}\n")
-        parts.append(_shared(one) + "\n")
-        if key["selection"] == ORACLE:
-            parts.append(
-                "**Oracle**: checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
-                "A ceiling, not a result: never ranked, and in no table with the others.\n"
-            )
+        parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
+        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
         for table in one.tables:
             parts.append(f"### {table.shots} shots per class\n")
-            if table.cells:
-                parts.extend([_scores(table) + "\n", *(part + "\n" for part in _evidence(table, store))])
-                parts.extend(part + "\n" for part in (_languages(table), _phenomena(table)) if part)
-                parts.append(_costs(table) + "\n")
-            else:
-                parts.append(f"{NOTHING_COMMON}.\n")
-            parts.extend(f"Left out: {escape(sentence, 2000)}.\n" for sentence in table.left_out)
+            parts += [_block(block) + "\n" for block in blocks(table, store)]
+        parts.append(_block(provenance(one)) + "\n")
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _shared(one: Group) -> str:
+def _block(block: Block) -> str:
+    if isinstance(block, Grid):
+        return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
+    return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
+
+
+def blocks(table: Table, store: Store) -> list[Block]:
+    """What the board says of a table, in its order; `store` has the records' predictions."""
+    found: list[Block] = [(NOTHING_COMMON,)]
+    if table.cells:
+        found = [Grid("Scores", *score_rows(table)), *_evidence(table, store), _languages(table)]
+        found += [*_phenomena(table), _costs(table)]
+    return [*found, *((f"Left out: {sentence}",) for sentence in table.left_out)]
+
+
+def shared(one: Group) -> str:
     """A line on what all records of a group share."""
     key = one.key
-    records = [record for table in one.tables for line in table.lines for record in line.records.values()]
+    records = _records(one)
     training = key["training"]
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
@@ -166,25 +191,44 @@ def _shared(one: Group) -> str:
         f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
         f"{budget} of {training['batch_size']} shots, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
-        f"tune {key['tune']}, precision {key['precision']}, backbone revision `{escape(key['revision'])}`",
-        f"split {escape(key['split'])}" if key["split"] else "draws by xlbench",
-        f"device {', '.join(map(escape, devices))}",
+        f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
+        f"split {key['split']}" if key["split"] else "draws by xlbench",
+        f"device {', '.join(devices)}",
         f"{sum(r.seconds for r in records) / 60:.0f} minutes of computing in all",
     ]
-    return "; ".join(facts) + "."
+    return "; ".join(facts)
+
+
+def provenance(one: Group) -> Grid:
+    """Of what a group's records were made: versions, commits and dates, each as often as it differs."""
+    records = _records(one)
+    days = sorted({record.started[:10] for record in records if record.started})
+    facts = {
+        "records": {str(len(records))},
+        "started": {days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"} if days else set(),
+        "commit": {record.commit for record in records},
+    }
+    for name in sorted({name for record in records for name in record.versions}):
+        facts[name] = {record.versions.get(name, "?") for record in records}
+    rows = [[name, ", ".join(sorted(filter(None, values))) or "–"] for name, values in facts.items()]
+    return Grid("Provenance", ["provenance", "of the records"], rows)
+
+
+def _records(one: Group) -> list[Record]:
+    return [record for table in one.tables for line in table.lines for record in line.records.values()]
 
 
 def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the main table, best mean first; accuracies in percent."""
     draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
-    for line in _by_mean(table):
+    for line in by_mean(table):
         records = [line.records[cell] for cell in table.cells]
         means = [record.mean for record in records]
         rows.append(
             [line.method, percent(fmean(means)), f"{percent(min(means))} – {percent(max(means))}",
-             percent(_mean_of(r.accuracy.get(r.source_language) for r in records)),
-             percent(_mean_of(r.target_mean for r in records)), percent(_mean_of(r.transfer_gap for r in records)),
+             percent(mean_of(r.accuracy.get(r.source_language) for r in records)),
+             percent(mean_of(r.target_mean for r in records)), percent(mean_of(r.transfer_gap for r in records)),
              f"{draws} × {seeds}"]
         )  # fmt: skip
     return [
@@ -198,16 +242,19 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     ], rows
 
 
-def _scores(table: Table) -> str:
-    head, rows = score_rows(table)
-    return grid(head, [[escape(row[0]), *row[1:]] for row in rows])
-
-
 def evidence(table: Table, store: Store) -> Evidence:
     """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
-    return weigh(
-        {line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in _by_mean(table)}
+    runs = (
+        (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
+        for line in by_mean(table)
     )
+    return _weighed(tuple(runs))
+
+
+@lru_cache(maxsize=256)
+def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...]) -> Evidence:
+    """`weigh`, once for all that shows it: a record is never edited."""
+    return weigh({method: dict(cells) for method, cells in runs})
 
 
 def findings(table: Table, store: Store) -> list[str]:
@@ -220,45 +267,36 @@ def findings(table: Table, store: Store) -> list[str]:
         return [f"No intervals: {fault}"]
 
 
-def _evidence(table: Table, store: Store) -> list[str]:
-    """Intervals and places, the pairs, the variance parts, and what they say in words; or why there are none."""
+def _evidence(table: Table, store: Store) -> list[Block]:
+    """What they say in words, intervals and places, the pairs, the variance parts; or why there are none."""
     if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:
         return []
     try:
         found = evidence(table, store)
     except XlbenchError as fault:
-        return [f"No intervals: {escape(str(fault).replace(f'{store.root}/', ''), 2000)}.\n"]
+        return [(f"No intervals: {str(fault).replace(f'{store.root}/', '')}",)]
     scores = [
-        [
-            escape(name),
-            interval(one),
-            str(found.places.get(name, "–")),
-            f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}",
-        ]
+        [name, interval(one), str(found.places.get(name, "–")),
+         f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}"]
         for name, one in found.scores.items()
-    ]
+    ]  # fmt: skip
     pairs = [
-        [
-            f"{escape(pair.first)} − {escape(pair.second)}",
-            points(pair.difference.estimate),
-            interval(pair.difference),
-            interval(pair.corrected),
-            p_value(pair.corrected_p),
-        ]
+        [f"{pair.first} − {pair.second}", points(pair.difference.estimate), interval(pair.difference),
+         interval(pair.corrected), p_value(pair.corrected_p)]
         for pair in found.pairs
-    ]
+    ]  # fmt: skip
     parts = []
     for name, one in found.parts.items():
         shares = one.shares(found.draws, found.seeds, found.premises)
-        shown = ("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())
-        parts.append([escape(name), *shown])
+        parts.append([name, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
     scope = next(iter(found.scores.values())).scope
-    tables = [grid(["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
+    notes = dict.fromkeys(note.capitalize() for one in found.parts.values() for note in one.notes)
+    grids = [Grid("Intervals and places", ["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
     if pairs:
-        tables.append(grid(["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"], pairs))
-    tables.append(grid(["variance of the mean", "draw", "seed", "premises", "rest"], parts))
-    notes = list(dict.fromkeys(note.capitalize() for one in found.parts.values() for note in one.notes))
-    return [" ".join(f"{escape(sentence, 2000)}." for sentence in [*found.words(), *notes]) + "\n", *tables]
+        head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
+        grids.append(Grid("Pairwise differences", head, pairs))
+    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", "premises", "rest"], parts))
+    return [(*found.words(), *notes), *grids]
 
 
 def interval(one: Interval) -> str:
@@ -271,35 +309,27 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _languages(table: Table) -> str:
+def _languages(table: Table) -> Grid:
     languages = sorted({name for line in table.lines for record in line.records.values() for name in record.accuracy})
-    rows = []
-    for line in _by_mean(table):
-        records = [line.records[cell] for cell in table.cells]
-        rows.append(
-            [
-                escape(line.method),
-                *(percent(_mean_of(r.accuracy.get(name) for r in records)) for name in languages),
-            ]
-        )
-    return grid(["accuracy", *map(escape, languages)], rows)
+    rows = [
+        [line.method, *(percent(mean_of(line.records[cell].accuracy.get(name) for cell in table.cells))
+                        for name in languages)]
+        for line in by_mean(table)
+    ]  # fmt: skip
+    return Grid("Accuracy by language", ["accuracy", *languages], rows)
 
 
-def _phenomena(table: Table) -> str:
-    """Accuracy by what a row tests, mean over languages; empty where the task names no phenomena."""
+def _phenomena(table: Table) -> list[Grid]:
+    """Accuracy by what a row tests, mean over languages; none where the task names no phenomena."""
     kinds = sorted({kind for line in table.lines for record in line.records.values() for kind in record.phenomena})
-    if not kinds:
-        return ""
     rows = []
-    for line in _by_mean(table):
+    for line in by_mean(table):
         records = [line.records[cell] for cell in table.cells]
         rows.append(
-            [
-                escape(line.method),
-                *(percent(_mean_of(_mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds),
-            ]
-        )
-    return grid(["phenomenon", *map(escape, kinds)], rows)
+            [line.method,
+             *(percent(mean_of(mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds)]
+        )  # fmt: skip
+    return [Grid("Accuracy by phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
 
 
 COSTS = (  # what a column is called, the cost that it shows, and how
@@ -312,19 +342,19 @@ COSTS = (  # what a column is called, the cost that it shows, and how
 )
 
 
-def _costs(table: Table) -> str:
+def _costs(table: Table) -> Grid:
     """Mean costs of a run; memory is the device's where a run used one, else the process's."""
     rows = []
-    for line in _by_mean(table):
+    for line in by_mean(table):
         runs = [line.records[cell].costs for cell in table.cells]
         peaks = [run.get("peak_device_bytes", run.get("peak_host_bytes", 0.0)) / 2**20 for run in runs]
-        means = {name: _mean_of(run.get(name) for run in runs) for _, name, _ in COSTS} | {"peak_bytes": fmean(peaks)}
+        means = {name: mean_of(run.get(name) for run in runs) for _, name, _ in COSTS} | {"peak_bytes": fmean(peaks)}
         shown = ("–" if (mean := means[name]) is None else format(mean, form) for _, name, form in COSTS)
-        rows.append([escape(line.method), *shown])
-    return grid(["cost", *(head for head, _, _ in COSTS)], rows)
+        rows.append([line.method, *shown])
+    return Grid("Costs", ["cost", *(head for head, _, _ in COSTS)], rows)
 
 
-def _by_mean(table: Table) -> list[Line]:
+def by_mean(table: Table) -> list[Line]:
     """Methods by their mean accuracy, best first; ties by name, and the oracle's by name alone."""
     first = next(iter(table.lines[0].records.values()))
     if first.spec.selection == ORACLE:
@@ -332,7 +362,8 @@ def _by_mean(table: Table) -> list[Line]:
     return sorted(table.lines, key=lambda line: (-fmean(line.records[cell].mean for cell in table.cells), line.method))
 
 
-def _mean_of(values: Iterable[float | None]) -> float | None:
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean; None where any is missing, or there is none."""
     known = list(values)
     return None if None in known or not known else fmean(value for value in known if value is not None)
 
@@ -351,6 +382,7 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
     kept = "".join(char if char.isprintable() else " " for char in str(text))[:longest]
-    for char in "\\`*_{}[]<>|#":
-        kept = kept.replace(char, f"&#{ord(char)};") if char in "<>|" else kept.replace(char, "\\" + char)
-    return kept
+    return kept.translate(MARKUP)
+
+
+MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}

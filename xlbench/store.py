@@ -182,3 +182,16 @@ def read_record(file: Path) -> Record:
         raise XlbenchError(
             f"the record {file} cannot be read ({reason}); remove it to have it computed again"
         ) from fault
+
+
+def replace_file(target: Path, content: bytes) -> Path:
+    """Write a file of the board, whole or not at all, with its folder. Raises XlbenchError where it cannot be."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.stem}", delete=False) as stream:
+            stream.write(content)
+        os.chmod(stream.name, 0o644)
+        os.replace(stream.name, target)
+    except OSError as fault:
+        raise XlbenchError(f"cannot write the board {target}: {fault.strerror or fault}") from fault
+    return target

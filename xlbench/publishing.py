@@ -1,0 +1,41 @@
+"""All that a board is made of: words, one page, figures, and the results as tables for other programs."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlbench.figures import NoFigures, write_figures
+from xlbench.leaderboard import about, group, write
+from xlbench.page import write_page
+from xlbench.reading import results
+from xlbench.store import Store, replace_file
+
+
+@dataclass(frozen=True)
+class Published:
+    """The files of a board, and what could not be made of it, in sentences."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def publish(runs: Path, out: Path) -> Published:
+    """Write README.md, index.html, figures/*.svg, results.csv and results.parquet from the records under `runs`.
+
+    The same records give the same bytes. Without matplotlib there are no figures, and a note. Raises XlbenchError.
+    """
+    store = Store(runs)
+    files, notes = [write(runs, out)], []
+    groups = group(store.records())
+    figures: list[Path] = []
+    try:
+        figures = write_figures(groups, store, out)
+    except NoFigures as fault:
+        notes.append(str(fault))
+    files.append(write_page(groups, store, out, about(out)))
+    table = results(store.records())
+    files.append(replace_file(out / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()))
+    stream = io.BytesIO()
+    table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
+    files.append(replace_file(out / "results.parquet", stream.getvalue()))
+    return Published((*files, *figures), tuple(notes))
