@@ -48,7 +48,7 @@ th[aria-sort=ascending] button::after { content: " \\2191"; color: inherit; }
 th[aria-sort=descending] button::after { content: " \\2193"; color: inherit; }
 figure { margin: 1.5rem 0; overflow-x: auto; }
 pre { overflow-x: auto; padding: .6rem; background: var(--stripe); overflow-wrap: normal; }
-figure img { max-width: 100%; height: auto; background: #fff; }
+figure img { max-width: 100%; min-width: 34rem; height: auto; background: #fff; }
 figcaption, footer, .soft { color: var(--soft); }
 .oracle { border-left: .3rem solid var(--soft); padding-left: .8rem; }
 """
@@ -114,7 +114,7 @@ $about
 $contents
 </header>
 <div class="filter" role="search" hidden>
-<label for="filter">Rows with</label> <input id="filter" type="search" autocomplete="off" spellcheck="false">
+<label for="filter">Show rows with</label> <input id="filter" type="search" autocomplete="off" spellcheck="false">
 <output id="left" for="filter"></output>
 </div>
 <main>
@@ -183,7 +183,7 @@ def _figures(one: Group, out: Path) -> Iterator[str]:
             source = base64.b64encode(file.read_bytes()).decode()
             alt = _text(f"{caption}, {one.title}; the numbers are in the tables below")
             yield (
-                f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{source}">\n'
+                f'<figure tabindex="0"><img alt="{alt}" src="data:image/svg+xml;base64,{source}">\n'
                 f"<figcaption>{caption}. {NOTES[kind]}</figcaption></figure>"
             )
 
