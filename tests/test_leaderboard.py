@@ -254,6 +254,10 @@ def test_escaped_text_is_one_line_without_markup(text):
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*_{}\[\]]", found.replace("&#", ""))
 
 
+def test_a_sign_that_is_spelt_as_an_entity_is_read_as_itself():
+    assert escape("p < 0.001 | #1") == "p &#60; 0.001 &#124; \\#1"
+
+
 def test_escaped_text_ends():
     assert len(escape("a" * 10_000)) == 200
 
