@@ -191,7 +191,7 @@ def _figures(one: Group, out: Path) -> Iterator[str]:
 NOTES = {
     "shots": "The bands are the intervals of the tables below; where there is none, there is no band.",
     "languages": "Mean over the draws and seeds that all methods of a table have.",
-    "cost": "A hollow method is off the front: another has no lower mean in no more time. The front goes by means alone; "
+    "cost": "A hollow method is off the front: another has no lower mean in no more time. The front goes by means; "
     "whether a difference is more than chance, the tables say.",
 }
 
