@@ -205,9 +205,10 @@ def _scores(table: Table) -> str:
 
 def evidence(table: Table, store: Store) -> Evidence:
     """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
-    return weigh(
-        {line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in _by_mean(table)}
-    )
+    runs = {
+        line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in _by_mean(table)
+    }
+    return weigh(runs, next(iter(table.lines[0].records.values())).unit)
 
 
 def findings(table: Table, store: Store) -> list[str]:
