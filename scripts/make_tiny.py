@@ -1,6 +1,7 @@
 """Make the tiny backbone: tokenizer, masked language model and model card, from the logic grammar.
 
-    python scripts/make_tiny.py --steps 9000 --seed 0 --out xlbench/tiny
+    python scripts/make_tiny.py --out build/tiny
+    python scripts/make_tiny.py --start build/tiny --seed 1 --dialogues 0.75 --out xlbench/tiny
 
 Masked language modelling on the CPU: English dialogues first, lesson by lesson, then with them texts and
 translations in 15 languages. Batches hold texts of one length, so that nothing is padded; the vocabulary is scored
@@ -22,7 +23,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from tiny_card import write_card
+from tiny_card import Making, write_card
 from tiny_corpus import read
 from tiny_dialogues import Lessons, dialogues
 from tiny_masking import NOTHING, Masker
@@ -123,13 +124,17 @@ def waves(positions: int, width: int) -> torch.Tensor:
 
 
 def train(
-    model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, minutes: float
+    model: XLMRobertaForMaskedLM,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    lessons: Lessons,
+    minutes: float,
 ) -> list[dict[str, float]]:
     """Masked language modelling; returns the log. Ends at `recipe.steps` or after `minutes`, whichever is first."""
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
-    lessons, log, recent, began = Lessons(), [], [], time.perf_counter()
+    log, recent, began = [], [], time.perf_counter()
     model.train()
     for step, (seen, asked, talk) in enumerate(batches(tokenizer, recipe, lessons), 1):
         progress = max(step / recipe.steps, (time.perf_counter() - began) / 60 / minutes)
@@ -203,9 +208,10 @@ def main(
     learning_rate: Annotated[float, typer.Option(help="at its highest")] = Recipe.learning_rate,
     tokens: Annotated[int, typer.Option(help="tokens a step, about")] = Recipe.tokens,
     dialogues: Annotated[float, typer.Option(help="share of dialogues once all lessons have begun")] = Recipe.dialogues,
+    start: Annotated[Path | None, typer.Option(help="go on from this one, which has had all its lessons")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads")] = 2,
 ) -> None:
-    """Make the tiny multilingual masked language model."""
+    """Make the tiny multilingual masked language model, or go on with one."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     recipe = Recipe(
@@ -221,13 +227,20 @@ def main(
         dialogues=dialogues,
     )
     began = time.perf_counter()
-    tokenizer = train_tokenizer(recipe.vocabulary, recipe.seed)
+    lessons = Lessons()
+    if start is None:
+        tokenizer = train_tokenizer(recipe.vocabulary, recipe.seed)
+        model = build(recipe, tokenizer)
+    else:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        model = XLMRobertaForMaskedLM.from_pretrained(start, dtype=torch.float32)
+        lessons.skip()
     typer.echo(f"tokenizer: {len(tokenizer)} pieces, {time.perf_counter() - began:.0f} s")
-    model = build(recipe, tokenizer)
-    log = train(model, tokenizer, recipe, minutes)
+    log = train(model, tokenizer, recipe, lessons, minutes)
     save(model, tokenizer, out)
     size = sum(weight.numel() for weight in model.parameters())
-    write_card(out, asdict(recipe), log, time.perf_counter() - began, commit(), len(tokenizer), size)
+    made = Making(asdict(recipe), log, time.perf_counter() - began, commit(), start)
+    write_card(out, made, len(tokenizer), size)
 
 
 if __name__ == "__main__":

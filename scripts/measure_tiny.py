@@ -72,8 +72,7 @@ def fit(model: nn.Module, rows: Sequence[Item], steps: int, batch: int, rate: fl
     pace = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / (0.1 * steps), 1 - s / steps))
     model.train()
     order: list[Item] = []
-    t0 = time.time()
-    for step in range(steps):
+    for _ in range(steps):
         if len(order) < batch:
             order = rng.sample(list(rows), len(rows))
         chosen, order = order[:batch], order[batch:]
@@ -83,8 +82,6 @@ def fit(model: nn.Module, rows: Sequence[Item], steps: int, batch: int, rate: fl
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         pace.step()
-        if step % 100 == 99:
-            print(step, loss.item(), time.time() - t0, flush=True)
     model.eval()
 
 

@@ -1,6 +1,7 @@
 """The tiny model's card, written by the script that makes the model."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 CARD = """---
@@ -52,46 +53,63 @@ premise of the validation or test split. It has seen the same names, words and c
 has read the language that it is tested on.
 
 ## How it was made
+{stages}
+With AdamW; the number after `--tokens` is about what a step reads. The attention keys start equal to the queries, and
+positions as weak waves: with the usual initialisation the model stays at chance for many times as long. The seed
+decides corpus, weights and masks.
+
+Measure it with `python scripts/measure_tiny.py --model xlbench/tiny`.
+"""
+STAGE = """
 ```
-{command}
+python scripts/make_tiny.py{start} --out {out} {options}
 ```
-at commit {commit}, in {seconds:.0f} seconds, {train_seconds:.0f} of them training: {steps} steps of about {tokens}
-tokens, with AdamW. The attention keys start equal to the queries, and positions as weak waves: with the usual
-initialisation the model stays at chance for many times as long. The seed decides corpus, weights and masks.
+at commit {commit}, in {seconds:.0f} seconds:
 
 | step | loss | words restored | dialogues answered |
 |---:|---:|---:|---:|
 {log}
-
-Measure it with `python scripts/measure_tiny.py --model xlbench/tiny`.
 """
+FIRST, SHIPPED = "build/tiny", "xlbench/tiny"
 
 
-def write_card(
-    out: Path,
-    recipe: Mapping[str, object],
-    log: Sequence[Mapping[str, float]],
-    seconds: float,
-    commit: str,
-    pieces: int,
-    parameters: int,
-) -> None:
-    """README.md beside the model."""
+@dataclass(frozen=True)
+class Making:
+    """One run of make_tiny: its recipe, log, seconds and commit, and the model that it went on from."""
+
+    recipe: Mapping[str, object]
+    log: Sequence[Mapping[str, float]]
+    seconds: float
+    commit: str
+    start: Path | None
+
+
+def write_card(out: Path, made: Making, pieces: int, parameters: int) -> None:
+    """README.md beside the model; how the model was made that this one went on from is taken from its card."""
     files = "\n".join(f"| {path.name} | {path.stat().st_size:,} |" for path in sorted(out.glob("*.[js]*")))
-    shown = [row for number, row in enumerate(log) if number % max(1, len(log) // 12) == 0 or row is log[-1]]
-    lines = "\n".join("| {step:.0f} | {loss:.3f} | {restored:.1%} | {answered:.1%} |".format(**row) for row in shown)
-    command = "python scripts/make_tiny.py --out xlbench/tiny " + " ".join(
-        f"--{name.replace('_', '-')} {value}" for name, value in recipe.items()
-    )
+    stages = [stage(made)]
+    if made.start is not None:
+        before = (made.start / "README.md").read_text(encoding="utf-8")
+        begin, end = before.index("## How it was made") + len("## How it was made"), before.index("With AdamW;")
+        stages.insert(0, before[begin:end].replace(f"--out {SHIPPED}", f"--out {FIRST}").rstrip() + "\n\nand then")
     card = CARD.format(
-        **{name: recipe[name] for name in ("layers", "width", "heads", "steps", "tokens")},
+        **{name: made.recipe[name] for name in ("layers", "width", "heads")},
         parameters=parameters / 1e6,
         pieces=pieces,
         files=files,
-        log=lines,
-        command=command,
-        commit=commit,
-        seconds=seconds,
-        train_seconds=log[-1]["seconds"] if log else 0,
+        stages="\n".join(stages).strip("\n"),
     )
-    (out / "README.md").write_text(card)
+    (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def stage(made: Making) -> str:
+    """One run's command and log."""
+    shown = [row for at, row in enumerate(made.log) if at % max(1, len(made.log) // 12) == 0 or row is made.log[-1]]
+    return STAGE.format(
+        start=f" --start {FIRST}" if made.start else "",
+        out=SHIPPED,
+        options=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in made.recipe.items()),
+        commit=made.commit,
+        seconds=made.seconds,
+        log="\n".join("| {step:.0f} | {loss:.3f} | {restored:.1%} | {answered:.1%} |".format(**row) for row in shown),
+    )

@@ -56,6 +56,12 @@ class Lessons:
         """How far other texts have come in: 0 until every kind is talked about, then up to 1."""
         return min(1.0, self.since / OPENING)
 
+    def skip(self) -> None:
+        """Begin with everything: for a model that has had these lessons."""
+        self.later.clear()
+        self.kinds[:] = KINDS
+        self.since = OPENING
+
     def see(self, right: Sequence[bool]) -> str:
         """One step's answers; the name of a lesson that begins now, or nothing."""
         self.recent.extend(right)

@@ -96,3 +96,27 @@ def test_methods_with_other_draws_are_refused(tmp_path):
     del found["fair"][1, 0]
     with pytest.raises(XlbenchError, match="have different draws and seeds"):
         weigh(found)
+
+
+def test_a_task_whose_languages_have_rows_of_their_own_is_weighed_by_rows(tmp_path):
+    found = runs(tmp_path, {"good": 0.9, "fair": 0.5}, 2)
+    for cells in found.values():
+        for folder in cells.values():
+            table = pq.read_table(folder / "predictions.parquet")
+            own = [
+                f"{row}-{language}" for row, language in zip(*table.select([0, 2]).to_pydict().values(), strict=True)
+            ]
+            pq.write_table(table.set_column(0, "row_id", pa.array(own)), folder / "predictions.parquet")
+    with pytest.raises(XlbenchError, match="take rows as units"):
+        weigh(found)
+    assert weigh(found, "row").premises == 60 * 3 * len(LANGUAGES)
+
+
+def test_predictions_that_were_computed_again_are_weighed_again(tmp_path):
+    store = Store(tmp_path / "runs")
+    folder = store.write(record(), predictions(0.9, 0))
+    (table,) = group(store.records())[0].tables
+    before = evidence(table, store)
+    assert evidence(table, store) is before
+    pq.write_table(predictions(0.5, 1), folder / "predictions.parquet")
+    assert evidence(table, store).scores["finetune"].estimate < before.scores["finetune"].estimate - 0.2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.planning import Power, VarianceParts, power, variance_parts
-from xlbench.premises import Cell, premise_scores, stack
+from xlbench.premises import Cell, Unit, premise_scores, stack
 from xlbench.statistics import (
     LEVEL,
     AboveChance,
@@ -65,15 +65,14 @@ class Evidence:
         return said
 
 
-def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit_is_premise: bool = True) -> Evidence:
+def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Evidence:
     """The evidence in the predictions of some methods, each with the same draws and seeds: cell → record's folder.
 
+    `unit` is what the task declares: "row" where its rows share no premise, or languages have rows of their own.
     Raises XlbenchError for predictions that cannot be read, or that are not of the same rows.
     """
     scored = {
-        method: {
-            cell: premise_scores(folder, unit="premise" if unit_is_premise else "row") for cell, folder in cells.items()
-        }
+        method: {cell: premise_scores(folder, unit=unit) for cell, folder in cells.items()}
         for method, cells in runs.items()
     }
     designs = stack(scored)

@@ -14,6 +14,7 @@ from typing import Any
 
 from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, points, weigh
+from xlbench.premises import Unit
 from xlbench.spec import digest
 from xlbench.statistics import Interval
 from xlbench.store import Record, Store, replace_file
@@ -244,17 +245,27 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
 
 def evidence(table: Table, store: Store) -> Evidence:
     """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
-    runs = (
+    runs = [
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
         for line in by_mean(table)
-    )
-    return _weighed(tuple(runs))
+    ]
+    seen = tuple(_seen(folder) for _, cells in runs for _, folder in cells)
+    return _weighed(tuple(runs), next(iter(table.lines[0].records.values())).unit, seen)
+
+
+def _seen(folder: Path) -> tuple[int, ...]:
+    """What tells a record's predictions from others that stand, or stood, under the same name."""
+    try:
+        file = (folder / "predictions.parquet").stat()
+    except OSError:
+        return ()
+    return file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size
 
 
 @lru_cache(maxsize=256)
-def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...]) -> Evidence:
-    """`weigh`, once for all that shows it: a record is never edited."""
-    return weigh({method: dict(cells) for method, cells in runs})
+def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...], unit: Unit, _: object) -> Evidence:
+    """`weigh`, once for all that shows it: the markdown, the page and the figures."""
+    return weigh({method: dict(cells) for method, cells in runs}, unit)
 
 
 def findings(table: Table, store: Store) -> list[str]:

@@ -72,7 +72,7 @@ def _of_table(table: Table, store: Store) -> tuple[VarianceParts, int, str] | No
         return None
     runs = {line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in table.lines}
     try:
-        found = weigh(runs)
+        found = weigh(runs, next(iter(table.lines[0].records.values())).unit)
     except XlbenchError:
         return None
     widest = max(found.differences, key=lambda one: (one.draw or 0.0) + (one.draw_premise or 0.0) / found.premises)

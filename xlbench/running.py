@@ -54,6 +54,7 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         "method_config": prepared.config.model_dump(mode="json"),
         "source_language": prepared.task.source,
         "labels": prepared.task.labels,
+        "unit": prepared.task.unit,
         "versions": versions(),
         "commit": commit(),
         "environment": environment(prepared.device),

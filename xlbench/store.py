@@ -38,6 +38,7 @@ class Record(BaseModel):
     method_config: dict[str, Any]
     source_language: str = ""
     labels: tuple[str, ...] = ()
+    unit: Literal["premise", "row"] = "premise"  # what statistics resample, as the task declares
     versions: dict[str, str] = {}
     commit: str = ""
     environment: dict[str, Any] = {}

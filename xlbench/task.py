@@ -61,7 +61,7 @@ class Task:
     label_words: ClassVar[dict[str, tuple[str, ...]]] = {}  # language → one word a label
     splits: ClassVar[tuple[str, ...]] = ()  # names of published fixed few-shot splits
     parallel: ClassVar[str | None] = None  # the parallel corpus used when none is asked for
-    unit: ClassVar[str] = "premise"  # what statistics resample; "row" where rows share no premise
+    unit: ClassVar[Literal["premise", "row"]] = "premise"  # what statistics resample; "row" where rows share no premise
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
 
