@@ -28,7 +28,7 @@ class Evidence:
     `scores` are means over languages, draws, seeds and premises with their intervals; `places` those of the
     methods above chance, by the corrected pairs; `parts` the variance components of each method's score,
     `differences` those of each pair's. `power` is what the design can show at the level of Holm's first step, by
-    the pair that varies most; None where there is one draw or one method.
+    the pair that varies least; None where there is one draw or one method.
     """
 
     draws: int
@@ -57,9 +57,14 @@ class Evidence:
         if at_chance:
             said.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")
         design = f"{count(self.draws, 'draw')}, {count(self.seeds, 'seed')}, {self.premises:,} premises"
-        if self.power is not None and self.power.smallest is not None:
-            smallest = points(self.power.smallest)
-            said.append(f"This design ({design}) shows a difference of {smallest} points or more in four cases of five")
+        smallest = None if self.power is None else self.power.smallest
+        if smallest is not None and smallest >= 1:
+            said.append(f"This design ({design}) cannot show any difference, once corrected over the pairs")
+        elif smallest is not None:
+            said.append(
+                f"With this design ({design}) even the steadiest pair has to differ by {points(smallest)} points "
+                "to be told apart in four cases of five"
+            )
         if self.draws < FEW_DRAWS:
             said.append(f"{count(self.draws, 'draw').capitalize()} cannot support a ranking of close methods")
         return said
@@ -93,7 +98,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
         pairs,
         {method: variance_parts(design) for method, design in designs.items()},
         differences,
-        max(found, key=lambda one: one.smallest or 0.0, default=None),
+        min(found, key=lambda one: one.smallest or 0.0, default=None),
     )
 
 
