@@ -21,6 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from xlbench.errors import XlbenchError
 from xlbench.spec import RunSpec
 
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
+
 SCHEMA_VERSION = 1
 RACES = 20  # writers of one record that may come between
 
@@ -122,12 +127,27 @@ class Store:
                 pq.write_table(predictions, hidden / "predictions.parquet", compression="zstd")
             text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
             (hidden / "record.json").write_text(text, encoding="utf-8")
-            self._place(hidden, final)
+            with self._alone():
+                self._place(hidden, final)
         except OSError as fault:
             raise XlbenchError(f"cannot write the record {final}: {fault.strerror or fault}") from fault
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
         return final
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other writer places a record here meanwhile, where the system and the file system have locks."""
+        if fcntl is None:
+            yield
+            return
+        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks: `_place` copes, if less well
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _place(self, hidden: Path, final: Path) -> None:
         """Rename `hidden` to `final`; what stands there makes way unless it is finished, whoever writes beside us."""
