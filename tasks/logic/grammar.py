@@ -3,14 +3,15 @@
 Labels are those of XNLI: 0 entailment, 1 neutral, 2 contradiction.  The world is open (see
 `facts`): what a premise doesn't settle is neutral.  Splits share names and constructions, never a
 sentence: sentences with a small space (counts, quantifiers, roles) use names reserved for the
-split, and all others are dealt out, test first.  Everything is made from a seed in the code.
+split, and all others are dealt out, test first.  Everything is made from a seed in the code;
+what is dealt ships as a file, which `rows` reads.
 """
 
 import hashlib
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 
@@ -18,11 +19,10 @@ from . import names
 from .facts import CONTRADICTION, ENTAILMENT, NEUTRAL, Facts
 from .forms import Form, Invite, RoleVisit, people_in, places_in
 from .languages import LANGUAGES, load
+from .rows import PARALLEL, PREMISES, Item, items, sentences
 from .situations import KINDS, PHENOMENA, Cast, Kind, draw_cast, draw_premise, hypothesis
 
 LABELS = (ENTAILMENT, NEUTRAL, CONTRADICTION)
-PREMISES = {"train": 2400, "validation": 900, "test": 1000}
-PARALLEL = 4000
 RECOMBINED = 0.55  # of the neutral rows, have no name but the premise's: a new name must not betray the label
 
 # Later splits avoid every sentence of the earlier ones.
@@ -33,9 +33,12 @@ _SHARES = {"test": 5, "validation": 4, "train": 7, "parallel": 4}
 __all__ = [
     "LABELS",
     "LANGUAGES",
+    "PARALLEL",
     "PHENOMENA",
     "PREMISES",
     "Item",
+    "deal",
+    "deal_parallel",
     "items",
     "questions",
     "render",
@@ -43,18 +46,6 @@ __all__ = [
     "sentences",
     "stories",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One abstract row; three rows with the labels 0, 1, 2 share a premise and its `premise_id`."""
-
-    id: str
-    premise_id: str
-    phenomenon: str
-    premise: tuple[Form, ...]
-    hypothesis: tuple[Form, ...]
-    label: int
 
 
 def say(form: Form, language: str) -> str:
@@ -69,13 +60,8 @@ def render(item: Item, language: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=len(PREMISES))
-def items(split: str) -> tuple[Item, ...]:
-    """All rows of "train", "validation" or "test": three per premise, phenomena in turn.
-
-    Raises ValueError for another split.
-    """
-    if split not in PREMISES:
-        raise ValueError(f"unknown split {split!r} for task logic; it has {', '.join(PREMISES)}")
+def deal(split: str) -> tuple[Item, ...]:
+    """The rows that `items` reads, made from the seed."""
     rng = _rng(split)
     taken = _sentences_before(split)
     counts = [len(range(turn, PREMISES[split], len(PHENOMENA))) for turn in range(len(PHENOMENA))]
@@ -164,18 +150,8 @@ def _names_in(*told: Form) -> set[str]:
     return {name for form in told for name in (*people_in(form), *places_in(form))}
 
 
-def sentences(split: str = "parallel", n: int = PARALLEL) -> tuple[Form, ...]:
-    """The first `n` of 4,000 different sentences, none of which is in a row of any split.
-
-    Raises ValueError for another split or an `n` over 4,000.
-    """
-    if split != "parallel" or not 0 <= n <= PARALLEL:
-        raise ValueError(f"no {n} sentences of split {split!r}; split 'parallel' has {PARALLEL}")
-    return _parallel()[:n]
-
-
-@lru_cache(maxsize=1)
-def _parallel() -> tuple[Form, ...]:
+def deal_parallel() -> tuple[Form, ...]:
+    """The sentences that `sentences` reads, made from the seed."""
     rng, taken = _rng("parallel"), _sentences_before("parallel")
     found: dict[Form, Form] = {}  # by the form without its gender, which many languages don't show
     while len(found) < PARALLEL:
@@ -277,7 +253,7 @@ def _contains(story: tuple[Form, ...], excluded: frozenset[frozenset[Form]]) -> 
 def _sentences_before(split: str) -> frozenset[Form]:
     """Every sentence of the splits that were dealt before this one."""
     earlier = _ORDER[: _ORDER.index(split)]
-    return frozenset(form for name in earlier for item in items(name) for form in (*item.premise, *item.hypothesis))
+    return frozenset(form for name in earlier for item in deal(name) for form in (*item.premise, *item.hypothesis))
 
 
 def _rng(purpose: str) -> random.Random:
