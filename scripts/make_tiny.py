@@ -128,17 +128,15 @@ def train(
     tokenizer: PreTrainedTokenizerFast,
     recipe: Recipe,
     lessons: Lessons,
-    minutes: float,
 ) -> list[dict[str, float]]:
-    """Masked language modelling; returns the log. Ends at `recipe.steps` or after `minutes`, whichever is first."""
+    """Masked language modelling; returns the log."""
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
     log, recent, began = [], [], time.perf_counter()
     model.train()
     for step, (seen, asked, talk) in enumerate(batches(tokenizer, recipe, lessons), 1):
-        progress = max(step / recipe.steps, (time.perf_counter() - began) / 60 / minutes)
-        if progress > 1:
+        if step > recipe.steps:
             break
         hidden = asked != NOTHING
         answers = talk[:, None].expand_as(hidden)[hidden]
@@ -148,7 +146,7 @@ def train(
         (weights * losses).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * pace(step, progress)
+            group["lr"] = recipe.learning_rate * pace(step, step / recipe.steps)
         optimiser.step()
         optimiser.zero_grad()
         right = logits.argmax(1) == gold
@@ -198,7 +196,6 @@ def commit() -> str:
 def main(
     out: Annotated[Path, typer.Option(help="folder to write")],
     steps: Annotated[int, typer.Option(help="optimiser steps")] = Recipe.steps,
-    minutes: Annotated[float, typer.Option(help="stop after this long; the clock then sets the schedule")] = math.inf,
     seed: Annotated[int, typer.Option(help="decides corpus, weights and masks")] = Recipe.seed,
     width: Annotated[int, typer.Option(help="of the hidden states")] = Recipe.width,
     inner_width: Annotated[int, typer.Option(help="of the feed-forward layers")] = Recipe.inner_width,
@@ -236,7 +233,7 @@ def main(
         model = XLMRobertaForMaskedLM.from_pretrained(start, dtype=torch.float32)
         lessons.skip()
     typer.echo(f"tokenizer: {len(tokenizer)} pieces, {time.perf_counter() - began:.0f} s")
-    log = train(model, tokenizer, recipe, lessons, minutes)
+    log = train(model, tokenizer, recipe, lessons)
     save(model, tokenizer, out)
     size = sum(weight.numel() for weight in model.parameters())
     made = Making(asdict(recipe), log, time.perf_counter() - began, commit(), start)

@@ -17,11 +17,12 @@ from typing import Annotated
 import torch
 import typer
 from scipy.stats import t as student
-from tiny_corpus import PUNCTUATION, QUESTION_ANSWER, QUESTION_MARK
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from xlbench.nli import QUESTION_WORDS
+from xlbench.prompts import without_closing_punctuation
 from xlbench.tasks.logic.grammar import LABELS, LANGUAGES, Item, items, render
 
 Scorer = Callable[[Sequence[Item], str], Tensor]  # items, language → scores, (items, labels)
@@ -53,12 +54,12 @@ class Prompt(nn.Module):
         self.words = torch.tensor(words).flatten()
 
     def forward(self, rows: Sequence[Item], language: str) -> Tensor:
-        (question, answer), mark = QUESTION_ANSWER[language], QUESTION_MARK.get(language, "?")
+        question, answer, mark = QUESTION_WORDS[language]
         pairs = []
         for row in rows:
             premise, hypothesis = render(row, language)
-            asked = hypothesis.rstrip(PUNCTUATION + " ")
-            pairs.append((premise, f"{question}: {asked}{mark} {answer}: {self.tokenizer.mask_token}"))
+            asked = without_closing_punctuation(hypothesis)
+            pairs.append((premise, f"{question} {asked}{mark} {answer} {self.tokenizer.mask_token}"))
         batch = self.tokenizer(pairs, padding=True, return_tensors="pt")
         state = self.model.roberta(**batch).last_hidden_state[batch["input_ids"] == self.tokenizer.mask_token_id]
         return self.model.lm_head(state)[:, self.words]

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from xlbench.nli import QUESTION_WORDS, NLITask
+from xlbench.prompts import without_closing_punctuation
 from xlbench.tasks.logic.facts import ENTAILMENT, Facts
 from xlbench.tasks.logic.forms import Compare, Form, Invite, IsThe, RoleVisit, Visit
 from xlbench.tasks.logic.grammar import LANGUAGES, stories
@@ -32,41 +34,6 @@ class Text(NamedTuple):
     segments: tuple[Segment, ...]
 
 
-YES_MAYBE_NO = {
-    "ar": ("نعم", "ربما", "لا"),
-    "bg": ("да", "може", "не"),
-    "de": ("ja", "vielleicht", "nein"),
-    "el": ("ναι", "ίσως", "όχι"),
-    "en": ("yes", "maybe", "no"),
-    "es": ("sí", "quizás", "no"),
-    "fr": ("oui", "peut-être", "non"),
-    "hi": ("हाँ", "शायद", "नहीं"),
-    "ru": ("да", "возможно", "нет"),
-    "sw": ("ndiyo", "labda", "hapana"),
-    "th": ("ใช่", "บางที", "ไม่"),
-    "tr": ("evet", "belki", "hayır"),
-    "ur": ("ہاں", "شاید", "نہیں"),
-    "vi": ("có", "có lẽ", "không"),
-    "zh": ("是", "也许", "不"),
-}
-QUESTION_ANSWER = {
-    "ar": ("سؤال", "الجواب"),
-    "bg": ("въпрос", "Отговор"),
-    "de": ("frage", "Antwort"),
-    "el": ("ερώτηση", "Απάντηση"),
-    "en": ("question", "Answer"),
-    "es": ("pregunta", "Respuesta"),
-    "fr": ("question", "réponse"),
-    "hi": ("प्रश्न", "उत्तर"),
-    "ru": ("вопрос", "Ответ"),
-    "sw": ("swali", "Jibu"),
-    "th": ("คำถาม", "คำตอบ"),
-    "tr": ("soru", "Cevap"),
-    "ur": ("سوال", "جواب"),
-    "vi": ("câu hỏi", "Trả lời"),
-    "zh": ("问题", "答案"),
-}
-QUESTION_MARK = {"ar": "؟", "ur": "؟"}  # elsewhere "?"
 PUNCTUATION = ".。।۔,،?？؟!:;"
 KINDS = {"story": 0.3, "translation": 0.5, "change of language": 0.15, "remark": 0.05}
 LENGTHS = (4, 5, 6)  # sentences a story
@@ -87,18 +54,18 @@ def tell(story: tuple[Form, ...], language: str) -> Segment:
 
 def remark(form: Form, language: str, rng: random.Random) -> Segment:
     """One sentence with a yes, maybe or no that nothing before it justifies: yes to it, or no and its denial."""
-    realiser, (question, answer) = load(language), QUESTION_ANSWER[language]
-    word, reply, mark = rng.randrange(3), form, QUESTION_MARK.get(language, "?")
+    realiser, (question, answer, mark) = load(language), QUESTION_WORDS[language]
+    word, reply = rng.randrange(3), form
     if word == 2:
         reply = replace(form, positive=not form.positive)
-    bare, statement = realiser.say(form).rstrip(PUNCTUATION), realiser.say(reply)
-    said = YES_MAYBE_NO[language][word]
+    bare, statement = without_closing_punctuation(realiser.say(form)), realiser.say(reply)
+    said = NLITask.label_words[language][word]
     return language, rng.choice(
         (
             f"{said}, {statement}",
             f"{bare}{mark} {said}.",
-            f"{question}: {bare}{mark} {answer}: {said}",
-            f"{question}: {bare}{mark} {answer}: {said}, {statement}",
+            f"{question} {bare}{mark} {answer} {said}",
+            f"{question} {bare}{mark} {answer} {said}, {statement}",
         )
     )
 

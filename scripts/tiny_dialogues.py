@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from tiny_corpus import PUNCTUATION, QUESTION_ANSWER, QUESTION_MARK, YES_MAYBE_NO
-
+from xlbench.nli import QUESTION_WORDS, NLITask
+from xlbench.prompts import without_closing_punctuation
 from xlbench.tasks.logic.grammar import LANGUAGES, questions
 from xlbench.tasks.logic.languages import load
 from xlbench.tasks.logic.situations import KINDS, Kind
@@ -85,17 +85,12 @@ def dialogues(rng: random.Random, lessons: Lessons) -> Iterator[Dialogue]:
     for _, told, form, label in questions(rng, lessons.kinds):
         english = rng.random() < 1 - (1 - ENGLISH_SHARE) * lessons.opened
         language = ENGLISH if english else rng.choice(others)
-        realiser, (question, answer) = load(language), QUESTION_ANSWER[language]
-        text, asked, mark = realiser.text(told), bare(realiser.say(form)), QUESTION_MARK.get(language, "?")
-        said = YES_MAYBE_NO[ENGLISH][label]
+        realiser, (question, answer, mark) = load(language), QUESTION_WORDS[language]
+        text, asked = realiser.text(told), without_closing_punctuation(realiser.say(form))
+        said = NLITask.label_words[ENGLISH][label]
         if rng.random() < PAIRS * lessons.opened:
             yield Dialogue("pair", text, realiser.say(form), said)
         elif rng.random() < 0.5:
-            yield Dialogue("question", text, f"{question}: {asked}{mark} {answer}:", said)
+            yield Dialogue("question", text, f"{question} {asked}{mark} {answer}", said)
         else:
-            yield Dialogue("running", f"{bare(text)} .", f"{asked} ?", said, ".")
-
-
-def bare(sentence: str) -> str:
-    """A sentence without its full stop."""
-    return sentence.rstrip(PUNCTUATION + " ")
+            yield Dialogue("running", f"{without_closing_punctuation(text)} .", f"{asked} ?", said, ".")

@@ -10,10 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from tiny_corpus import PUNCTUATION, QUESTION_ANSWER, YES_MAYBE_NO, read
+from tiny_corpus import PUNCTUATION, read
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from xlbench.nli import QUESTION_WORDS, NLITask
 from xlbench.tasks.logic.names import all_names
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -45,7 +46,8 @@ def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
     texts = (segment for text in itertools.islice(read(seed), TEXTS) for _, segment in text.segments)
     for text in names_apart(texts):
         counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    prompts = " ".join(word for words in (*YES_MAYBE_NO.values(), *QUESTION_ANSWER.values()) for word in words)
+    asked = [word.rstrip(":") for question, answer, _ in QUESTION_WORDS.values() for word in (question, answer)]
+    prompts = " ".join([*(word for words in NLITask.label_words.values() for word in words), *asked])
     needed = {*normalizer.normalize_str(prompts).split(), *"".join(counts)}
     words = [word for word, _ in counts.most_common(vocabulary - len(SPECIAL) - len(needed)) if word not in needed]
     total = counts.total()

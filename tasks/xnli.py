@@ -21,6 +21,7 @@ class XNLI(NLITask):
     """
 
     version = "1"
+    premises = 1670
     splits = ("zhao-schuetze",)
     parallel = "ntrex-128"
     license = "CC BY-NC 4.0 (XNLI); the training rows are MNLI's, under its own terms"

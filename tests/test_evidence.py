@@ -10,7 +10,8 @@ from hand_made import record
 
 from xlbench import Store, XlbenchError
 from xlbench.evidence import weigh
-from xlbench.leaderboard import evidence, group, write
+from xlbench.leaderboard import evidence, write
+from xlbench.matching import group
 
 LANGUAGES = ("en", "fr")
 
@@ -76,7 +77,7 @@ def test_the_board_shows_intervals_pairs_and_variance_parts(tmp_path):
         for draw in range(3):
             one = record(method, {"en": accuracy, "fr": accuracy}, {"draw": draw})
             store.write(one, predictions(accuracy, 10 * number + draw))
-    text = write(tmp_path / "runs", tmp_path / "board").read_text(encoding="utf-8")
+    text = write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
     assert "finetune is better than mpt by" in text
     for head in ("| evidence | 95 % interval (other draws, seeds and premises)", "| difference |", "| variance of"):
         assert head in text
@@ -85,8 +86,9 @@ def test_the_board_shows_intervals_pairs_and_variance_parts(tmp_path):
 
 
 def test_predictions_that_cannot_be_read_are_named_and_the_rest_of_the_board_stands(tmp_path):
-    Store(tmp_path / "runs").write(record(), pa.table({"row_id": ["a"]}))
-    text = write(tmp_path / "runs", tmp_path / "board").read_text(encoding="utf-8")
+    store = Store(tmp_path / "runs")
+    store.write(record(), pa.table({"row_id": ["a"]}))
+    text = write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
     assert "No intervals: the predictions in" in text
     assert "| finetune | 45.0 |" in text
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import Store, XlbenchError
-from xlbench.leaderboard import escape, group, percent, score_rows, write
+from xlbench.leaderboard import escape, percent, score_rows, write
+from xlbench.matching import group
 
 PREDICTIONS = pa.table({"row_id": ["a"]})
 
@@ -19,7 +20,8 @@ def keep(tmp_path, *records, runs="runs"):
     """The records in a folder, and the board that is written from them."""
     for one in records:
         Store(tmp_path / runs).write(one, PREDICTIONS)
-    return write(tmp_path / runs, tmp_path / f"{runs}-board").read_text(encoding="utf-8")
+    store = Store(tmp_path / runs)
+    return write(group(store.records()), store, tmp_path / f"{runs}-board").read_text(encoding="utf-8")
 
 
 def lines_of(text: str, first: str) -> list[list[str]]:

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 
 from xlbench import Store
 from xlbench.cli import app
-from xlbench.leaderboard import findings, group, markdown
+from xlbench.leaderboard import findings, markdown
+from xlbench.matching import group
 from xlbench.page import write_page
 from xlbench.publishing import publish
 from xlbench.store import Record

@@ -120,18 +120,17 @@ class Backbone(nn.Module):
         On a CPU rows of unlike lengths go through the encoder a few at a time, each few padded to their own
         longest: the same numbers, with less padding.
         """
-        vectors = self._vectors(batch, prompt)
+        vectors, every = self._vectors(batch, prompt), torch.arange(len(batch), device=batch.ids.device)
         lengths = batch.attention.sum(dim=1)
-        chunks = [torch.arange(len(batch), device=batch.ids.device)]
         padding = batch.ids.numel() - int(lengths.sum()) if batch.ids.device.type == "cpu" else 0
-        if padding * self.weights_a_token > WORTHWHILE:
-            chunks = list(lengths.argsort(descending=True, stable=True).split(ROWS_AT_A_TIME))
+        if padding * self.weights_a_token <= WORTHWHILE:
+            return self._encode(vectors, batch.attention, batch.segments)[every, position]
+        order = lengths.argsort(descending=True, stable=True)
         found = []
-        for rows in chunks:
-            width = int(lengths[rows].max()) if len(chunks) > 1 else batch.ids.shape[1]
-            parts = (whole[rows, :width] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode(*parts)[torch.arange(len(rows), device=rows.device), position[rows]])
-        return torch.cat(found)[torch.cat(chunks).argsort()]
+        for rows in order.split(ROWS_AT_A_TIME):
+            parts = (whole[rows, : int(lengths[rows].max())] for whole in (vectors, batch.attention, batch.segments))
+            found.append(self._encode(*parts)[every[: len(rows)], position[rows]])
+        return torch.cat(found)[order.argsort()]
 
     def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).

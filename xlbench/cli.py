@@ -121,14 +121,7 @@ def compare_command(
     from xlbench.spec import Suite, parse
 
     if suite is not None:
-        read = Suite.read(_suite_file(suite))
-        next(read.cells())  # raises where the file itself is mistaken
-        training = {**read.run.get("training", {}), **fields.pop("training", {})}
-        asked = parse(
-            Suite,
-            {**read.model_dump(), **axes, "run": {**read.run, **fields, "training": training}},
-            f"suite {suite}",
-        )
+        asked = _suite(suite, axes, fields)
     else:
         axes = {"methods": _split(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
@@ -145,14 +138,16 @@ def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
     runs: Runs = Path("runs"),
     model: Model = None,
+    test_premises: TestPremises = None,
+    plugin: Plugin = None,
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
+    for name in plugin or []:
+        registry.load_plugin(name)
     from xlbench.display import show_plan
-    from xlbench.spec import Suite, parse
 
-    read = Suite.read(_suite_file(suite))
-    fields = {**read.run, **({"model": model} if model else {})}
-    show_plan(parse(Suite, {**read.model_dump(), "run": fields}, f"suite {suite}"), runs)
+    fields = {"model": model, "test_premises": test_premises}
+    show_plan(_suite(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
 
 
 @command("demo")
@@ -160,9 +155,7 @@ def demo_command(
     runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None, quiet: Quiet = False
 ) -> None:
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
-    from xlbench.spec import Suite
-
-    _compare(Suite.read(_suite_file("demo")), _runtime(runs, None, device, None, None, quiet), quiet, picture)
+    _compare(_suite("demo", {}, {}), _runtime(runs, None, device, None, None, quiet), quiet, picture)
 
 
 @command("leaderboard")
@@ -211,13 +204,14 @@ def show_command(
     """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
     for one in plugin or []:
         registry.load_plugin(one)
-    known = name in registry.names("method") or name in registry.names("task")
-    if not known and (Path(name).is_dir() or any(runs.glob(f"{_plain(name)}*/record.json"))):
-        from xlbench.display import show_record
-        from xlbench.reading import find_record
+    if name not in {*registry.names("method"), *registry.names("task")}:
+        from xlbench.reading import find_record, matching_ids
 
-        show_record(find_record(name, runs), str(runs))
-        return
+        if Path(name).is_dir() or matching_ids(name, runs):
+            from xlbench.display import show_record
+
+            show_record(find_record(name, runs), str(runs))
+            return
     from xlbench.checking import describe
 
     typer.echo(describe(name, task, _split(languages or "en"), model, data_root))
@@ -281,11 +275,6 @@ def cite_command(runs: Runs = Path("runs"), plugin: Plugin = None) -> None:
 
     for line in citations(Store(runs).records()):
         typer.echo(line)
-
-
-def _plain(name: str) -> str:
-    """A name that may be the beginning of a record's id; one that cannot be is no pattern of any file."""
-    return name if name.isalnum() else "-"
 
 
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
@@ -376,6 +365,18 @@ def _suites() -> Path:
     assert found is not None
     assert found.submodule_search_locations
     return Path(next(iter(found.submodule_search_locations)))
+
+
+def _suite(name: str, axes: dict[str, Any], fields: dict[str, Any]) -> Any:
+    """A suite by its file or name, with what was given on the command line in place of what it says."""
+    from xlbench.spec import Suite, parse
+
+    read = Suite.read(_suite_file(name))
+    next(read.cells())  # raises where the file itself is mistaken
+    run = {**read.run, **fields}
+    if "training" in fields:
+        run["training"] = {**read.run.get("training", {}), **fields["training"]}
+    return parse(Suite, {**read.model_dump(), **axes, "run": run}, f"suite {name}")
 
 
 def _suite_file(name: str) -> Path:

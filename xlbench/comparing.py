@@ -96,8 +96,8 @@ def _announced(cells: list[Prepared], progress: Progress) -> Iterator[Prepared]:
 
 def describe(spec: RunSpec) -> str:
     """A cell in a few words."""
-    settings = "".join(f" {name}={value}" for name, value in spec.config.items())
-    return f"{spec.method}{settings}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
+    method = f"{spec.method} ({spec.settings})" if spec.settings else spec.method
+    return f"{method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
 
 
 def frame(records: list[Record]) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def frame(records: list[Record]) -> pd.DataFrame:
     rows = [
         {
             "method": record.spec.method,
-            "config": ", ".join(f"{name}={value}" for name, value in sorted(record.spec.config.items())),
+            "config": record.spec.settings,
             "task": record.spec.task,
             "model": record.spec.model,
             "shots": record.spec.shots,

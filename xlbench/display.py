@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from xlbench.evidence import count, points
-from xlbench.leaderboard import NOTHING_COMMON, findings, group, percent, score_rows
+from xlbench.leaderboard import NOTHING_COMMON, findings, percent, score_rows
+from xlbench.matching import group
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress

@@ -7,12 +7,12 @@ from pathlib import Path
 from xlbench.planning import Power, VarianceParts, power, variance_parts
 from xlbench.premises import Cell, Unit, premise_scores, stack
 from xlbench.statistics import (
-    LEVEL,
     AboveChance,
     Interval,
     Pair,
     Rank,
     above_chance,
+    first_step,
     pairwise,
     ranks,
     score,
@@ -85,7 +85,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
     above = {method: above_chance(design, chance) for method, design in designs.items()}
     pairs = pairwise(designs)
     draws, seeds, premises = next(iter(designs.values())).shape
-    level = 1 - (1 - LEVEL) / max(1, len(pairs))
+    level = first_step(len(pairs))
     differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
     found = [power(parts, draws, seeds, premises, level=level) for parts in differences if parts.draw is not None]
     return Evidence(

@@ -16,7 +16,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard import Group, Line, Table, by_mean, evidence, mean_of, percent
+from xlbench.leaderboard import evidence, percent
+from xlbench.matching import Group, Line, Table, by_mean, mean_of
 from xlbench.spec import digest
 from xlbench.store import Store, replace_file
 

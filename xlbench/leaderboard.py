@@ -1,67 +1,23 @@
-"""Records → the board: markdown, deterministic, from records alone.
+"""Groups of records → the board: markdown, deterministic, from records alone."""
 
-Records that differ in anything that a comparison must hold equal never share a table (`matched_key`); within
-a table each method is averaged over the draws and seeds that all its methods have.
-"""
-
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, points, weigh
+from xlbench.matching import ORACLE, Group, Table, by_mean, mean_of
 from xlbench.premises import Unit
-from xlbench.spec import digest
 from xlbench.statistics import Interval
 from xlbench.store import Record, Store, replace_file
 
-Cell = tuple[int, int, str]  # draw, seed, digest of the shots
-ORACLE = "oracle-target-dev"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 ORACLE_WORDS = (
     "checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
     "A ceiling, not a result: never ranked, and in no table with the others."
 )
-
-
-@dataclass(frozen=True)
-class Line:
-    """One method of one table: its name, and its records by draw, seed and shots."""
-
-    method: str
-    records: Mapping[Cell, Record]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The records that one table may compare: all equal but for method, draw and seed."""
-
-    shots: int
-    lines: tuple[Line, ...]
-    cells: tuple[Cell, ...]  # the draws and seeds that every method has
-    left_out: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Tables that differ in the number of shots alone, and what all their records share."""
-
-    key: dict[str, Any]
-    tables: tuple[Table, ...]
-
-    @property
-    def title(self) -> str:
-        """Task and model."""
-        return f"{self.key['task']} on {self.key['model']}"
-
-    @property
-    def oracle(self) -> bool:
-        """Whether checkpoints were chosen on target labels."""
-        return bool(self.key["selection"] == ORACLE)
 
 
 @dataclass(frozen=True)
@@ -76,73 +32,13 @@ class Grid:
 Block = Grid | tuple[str, ...]  # or sentences, without their full stops
 
 
-def matched_key(record: Record) -> dict[str, Any]:
-    """What records must share to be compared: all of the spec but method, config, shots, draw and seed, and
-    the identity of the task, the test rows, the weights and the protocol."""
-    spec = record.spec.model_dump(mode="json")
-    for axis in ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size"):
-        del spec[axis]
-    identity = {name: record.identity[name] for name in ("protocol", "task_version", "test_data", "revision")}
-    return {**spec, **identity}
-
-
-def method_label(record: Record, with_corpus: bool = False) -> str:
-    """A method as the board names it: its name, with the settings that differ from its defaults, and with the
-    parallel corpus that it learned from, where it needs one."""
-    changed = [f"{name}={value}" for name, value in sorted(record.spec.config.items())]
-    if with_corpus and record.spec.parallel is not None:
-        changed.append(f"parallel={record.spec.parallel}, {record.spec.parallel_size} pairs")
-    return record.spec.method + (f" ({', '.join(changed)})" if changed else "")
-
-
-def group(records: Iterable[Record]) -> list[Group]:
-    """Records as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
-    by_key: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.status == "finished":
-            by_key[digest(matched_key(record))].append(record)
-    if not by_key:
-        raise XlbenchError("there is no finished record to make a board of; run something first")
-    groups = []
-    for members in by_key.values():
-        shots = sorted({record.spec.shots for record in members})
-        tables = tuple(_table(number, [r for r in members if r.spec.shots == number]) for number in shots)
-        groups.append(Group(matched_key(members[0]), tables))
-    return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
-
-
-def _table(shots: int, records: Sequence[Record]) -> Table:
-    lines: dict[str, dict[Cell, Record]] = defaultdict(dict)
-    left_out = []
-    corpora = {(one.spec.parallel, one.spec.parallel_size) for one in records if one.spec.parallel is not None}
-    for record in sorted(records, key=lambda one: (one.spec.draw, one.spec.seed, one.started, one.id)):
-        cell = (record.spec.draw, record.spec.seed, record.identity.get("shots", ""))
-        label = method_label(record, with_corpus=len(corpora) > 1)
-        if cell in lines[label]:
-            left_out.append(
-                f"{label}, draw {cell[0]}, seed {cell[1]}: record {lines[label][cell].id} is superseded by {record.id} "
-                "(the method's source or data changed)"
-            )
-        lines[label][cell] = record
-    common = set.intersection(*(set(cells) for cells in lines.values()))
-    for label, cells in sorted(lines.items()):
-        extra = sorted(set(cells) - common)
-        if extra:
-            named = ", ".join(f"{draw}/{seed}" for draw, seed, _ in extra)
-            left_out.append(f"{label}: draw/seed {named}, which not every method of the table has with the same shots")
-    return Table(
-        shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
-    )  # fmt: skip
-
-
-def write(runs: Path, out: Path) -> Path:
-    """Write `out/README.md` from the records under `runs`; the same records give the same bytes.
+def write(groups: Sequence[Group], store: Store, out: Path) -> Path:
+    """Write `out/README.md` from groups of the records in `store`; the same records give the same bytes.
 
     A file `out/ABOUT.md`, where there is one, stands above the tables. Raises XlbenchError.
     """
-    groups = group(Store(runs).records())
     words = about(out)
-    text = "# Leaderboard\n\n" + (words + "\n\n" if words else "") + markdown(groups, Store(runs))
+    text = "# Leaderboard\n\n" + (words + "\n\n" if words else "") + markdown(groups, store)
     return replace_file(out / "README.md", text.encode())
 
 
@@ -250,7 +146,7 @@ def evidence(table: Table, store: Store) -> Evidence:
         for line in by_mean(table)
     ]
     seen = tuple(_seen(folder) for _, cells in runs for _, folder in cells)
-    return _weighed(tuple(runs), next(iter(table.lines[0].records.values())).unit, seen)
+    return _weighed(tuple(runs), table.first.unit, seen)
 
 
 def _seen(folder: Path) -> tuple[int, ...]:
@@ -270,7 +166,7 @@ def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], .
 
 def findings(table: Table, store: Store) -> list[str]:
     """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
-    if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:
+    if table.first.spec.selection == ORACLE:
         return []
     try:
         return evidence(table, store).words()
@@ -280,7 +176,7 @@ def findings(table: Table, store: Store) -> list[str]:
 
 def _evidence(table: Table, store: Store) -> list[Block]:
     """What they say in words, intervals and places, the pairs, the variance parts; or why there are none."""
-    if next(iter(table.lines[0].records.values())).spec.selection == ORACLE:
+    if table.first.spec.selection == ORACLE:
         return []
     try:
         found = evidence(table, store)
@@ -365,23 +261,9 @@ def _costs(table: Table) -> Grid:
     return Grid("Costs", ["cost", *(head for head, _, _ in COSTS)], rows)
 
 
-def by_mean(table: Table) -> list[Line]:
-    """Methods by their mean accuracy, best first; ties by name, and the oracle's by name alone."""
-    first = next(iter(table.lines[0].records.values()))
-    if first.spec.selection == ORACLE:
-        return sorted(table.lines, key=lambda line: line.method)
-    return sorted(table.lines, key=lambda line: (-fmean(line.records[cell].mean for cell in table.cells), line.method))
-
-
-def mean_of(values: Iterable[float | None]) -> float | None:
-    """The mean; None where any is missing, or there is none."""
-    known = list(values)
-    return None if None in known or not known else fmean(value for value in known if value is not None)
-
-
 def percent(value: float | None) -> str:
     """An accuracy of 0 to 1 in percent with one decimal; a dash for none."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return "–" if value is None else points(value)
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ from xlbench.task import Task
 NLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 # language → (question, answer, question mark)
-_QUESTION_WORDS = {
+QUESTION_WORDS = {
     "en": ("question:", "Answer:", "?"),
     "fr": ("question:", "réponse:", "?"),
     "de": ("frage:", "Antwort:", "?"),
@@ -44,7 +44,7 @@ class NLITask(Task):
         "soft": dict.fromkeys(NLI_LANGUAGES, "{premise.} . {hypothesis.} ? <prompt> <mask> ."),
         "question": {
             language: f"{{premise}}<sep>{question} {{hypothesis}}{mark} {answer} <mask>"
-            for language, (question, answer, mark) in _QUESTION_WORDS.items()
+            for language, (question, answer, mark) in QUESTION_WORDS.items()
         },
     }
 

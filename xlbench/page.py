@@ -12,7 +12,8 @@ from pathlib import Path
 from string import Template
 
 from xlbench.figures import KINDS, figure_name, plain
-from xlbench.leaderboard import ORACLE_WORDS, Block, Grid, Group, blocks, provenance, shared
+from xlbench.leaderboard import ORACLE_WORDS, Block, Grid, blocks, provenance, shared
+from xlbench.matching import Group
 from xlbench.store import Store, replace_file
 from xlbench.version import __version__
 

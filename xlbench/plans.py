@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+from xlbench import registry
 from xlbench.errors import XlbenchError
-from xlbench.evidence import weigh
-from xlbench.leaderboard import Table, group
+from xlbench.leaderboard import evidence
+from xlbench.matching import Table, group
 from xlbench.planning import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.spec import Suite
-from xlbench.statistics import LEVEL
+from xlbench.statistics import first_step
 from xlbench.store import Record, Store
 
-XNLI_PREMISES = 1670
 ASSUMED = "assumed"
 
 
@@ -35,27 +35,23 @@ class Outlook:
 def outlook(suite: Suite, store: Store) -> list[Outlook]:
     """What a suite can show, for each of its numbers of shots. Raises XlbenchError for a suite that is mistaken."""
     first = next(suite.cells())
-    model = Path(first.model).expanduser().name if Path(first.model).expanduser().is_dir() else first.model
+    task: Any = registry.get("task", first.task)
+    in_the_test: int | None = first.test_premises or task.premises
+    if in_the_test is None:
+        raise XlbenchError(f"task {first.task} does not say how many test premises it has; give --test-premises")
     finished = [one for one in store.records() if one.status == "finished"] if store.root.is_dir() else []
-    alike = [one for one in finished if (one.spec.task, one.spec.model) == (first.task, model)]
+    alike = [one for one in finished if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
     pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
     found = []
     for shots in dict.fromkeys(suite.shots):
-        parts, premises, basis = _parts([one for one in alike if one.spec.shots == shots], store)
-        asked = first.test_premises or premises
-        found.append(
-            Outlook(
-                shots,
-                power(parts, suite.draws, suite.seeds, asked, level=1 - (1 - LEVEL) / max(1, pairs)),
-                _seconds(suite, shots, alike),
-                basis,
-            )
-        )
+        parts, basis = _parts([one for one in alike if one.spec.shots == shots], store)
+        shown = power(parts, suite.draws, suite.seeds, in_the_test, level=first_step(pairs))
+        found.append(Outlook(shots, shown, _seconds(suite, shots, alike), basis))
     return found
 
 
-def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, int, str]:
-    """Variance parts of a difference, the premises they come from, and in words where from.
+def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]:
+    """Variance parts of a difference, and in words where they come from.
 
     Of the table with most runs, those of the pair that varies most; assumed ones where no table has two draws.
     """
@@ -64,19 +60,18 @@ def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, int,
         found = _of_table(table, store)
         if found is not None:
             return found
-    return DEFAULT_PARTS, XNLI_PREMISES, ASSUMED
+    return DEFAULT_PARTS, ASSUMED
 
 
-def _of_table(table: Table, store: Store) -> tuple[VarianceParts, int, str] | None:
+def _of_table(table: Table, store: Store) -> tuple[VarianceParts, str] | None:
     if len({draw for draw, _, _ in table.cells}) < 2 or len(table.lines) < 2:
         return None
-    runs = {line.method: {cell[:2]: store.path(line.records[cell].id) for cell in table.cells} for line in table.lines}
     try:
-        found = weigh(runs, next(iter(table.lines[0].records.values())).unit)
+        found = evidence(table, store)
     except XlbenchError:
         return None
     widest = max(found.differences, key=lambda one: (one.draw or 0.0) + (one.draw_premise or 0.0) / found.premises)
-    return widest, found.premises, f"from {len(table.cells) * len(table.lines)} runs"
+    return widest, f"from {len(table.cells) * len(table.lines)} runs"
 
 
 def _seconds(suite: Suite, shots: int, alike: Sequence[Record]) -> float | None:

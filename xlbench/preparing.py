@@ -105,13 +105,12 @@ def _resolved(
     """The spec with every choice made, settings that play no part at their defaults, and nothing in it that only
     this machine knows (a model's folder)."""
     defaults = type(config)().model_dump()
-    folder = Path(spec.model).expanduser()
     rate = spec.training.learning_rate or backbone.recommended_learning_rate
     unused = {"epochs": Training().epochs} if spec.training.steps else {}
     return spec.with_(
         languages=languages,
         config={name: value for name, value in config.model_dump().items() if value != defaults[name]},
-        model=folder.resolve().name if folder.is_dir() else spec.model,
+        model=spec.model_name,
         revision=None,  # the commit or digest stands in the record's identity
         parallel=corpus,
         parallel_size=spec.parallel_size if corpus else RunSpec.model_fields["parallel_size"].default,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.figures import NoFigures, write_figures
-from xlbench.leaderboard import about, group, write
+from xlbench.leaderboard import about, write
+from xlbench.matching import group
 from xlbench.page import write_page
 from xlbench.reading import results
 from xlbench.store import Store, replace_file
@@ -25,15 +26,16 @@ def publish(runs: Path, out: Path) -> Published:
     The same records give the same bytes. Without matplotlib there are no figures, and a note. Raises XlbenchError.
     """
     store = Store(runs)
-    files, notes = [write(runs, out)], []
-    groups = group(store.records())
+    records = list(store.records())
+    groups = group(records)
+    files, notes = [write(groups, store, out)], []
     figures: list[Path] = []
     try:
         figures = write_figures(groups, store, out)
     except NoFigures as fault:
         notes.append(str(fault))
     files.append(write_page(groups, store, out, about(out)))
-    table = results(store.records())
+    table = results(records)
     files.append(replace_file(out / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()))
     stream = io.BytesIO()
     table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)

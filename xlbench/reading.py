@@ -14,13 +14,22 @@ Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
 
 
+def ids_in(runs: Path) -> list[str]:
+    """The ids of the records in a folder, sorted."""
+    return sorted(path.parent.name for path in runs.glob("[!.]*/record.json"))
+
+
+def matching_ids(name: str, runs: Path) -> list[str]:
+    """The ids that begin with a name."""
+    return [one for one in ids_in(runs) if name and one.startswith(name)]
+
+
 def find_record(name: str, runs: Path) -> Record:
     """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
     folder = Path(name)
     if (folder / "record.json").is_file():
         return read_record(folder / "record.json")
-    ids = sorted(path.parent.name for path in runs.glob("[!.]*/record.json"))
-    found = [one for one in ids if one.startswith(name)] if name else []
+    found, ids = matching_ids(name, runs), ids_in(runs)
     if len(found) == 1:
         return read_record(runs / found[0] / "record.json")
     if found:
@@ -67,7 +76,7 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
             "task": record.spec.task,
             "model": record.spec.model,
             "method": record.spec.method,
-            "config": ", ".join(f"{name}={value}" for name, value in sorted(record.spec.config.items())),
+            "config": record.spec.settings,
             "selection": record.spec.selection,
             "shots": record.spec.shots,
             "draw": record.spec.draw,

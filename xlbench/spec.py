@@ -83,6 +83,17 @@ class RunSpec(Frozen):
             raise ValueError(f"languages must be one or more, each once, not {list(value)}")
         return value
 
+    @property
+    def settings(self) -> str:
+        """The method's settings that differ from its defaults, in words; empty where none does."""
+        return ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
+
+    @property
+    def model_name(self) -> str:
+        """The model as records name it: a folder by its own name, which says nothing of this machine."""
+        folder = Path(self.model).expanduser()
+        return folder.resolve().name if folder.is_dir() else self.model
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
         return type(self).model_validate({**self.model_dump(), **changes})

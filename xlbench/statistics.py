@@ -241,6 +241,11 @@ def pairwise(methods: Mapping[str, ArrayLike], *, level: float = LEVEL) -> list[
     ]  # fmt: skip
 
 
+def first_step(pairs: int) -> float:
+    """The level of an interval at the first, strictest step of Holm's correction over so many pairs."""
+    return 1 - (1 - LEVEL) / max(1, pairs)
+
+
 def ranks(methods: Collection[str], pairs: Sequence[Pair]) -> dict[str, Rank]:
     """The places of methods by the pairs' corrected intervals. Pairs with a method that is not named do not count.
 

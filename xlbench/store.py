@@ -166,24 +166,10 @@ class Store:
             except FileNotFoundError:  # another writer moved it first
                 continue
             if self.finished(old.name) is not None:  # somebody finished between our look and our move
-                self._put_back(old, final)
+                with contextlib.suppress(OSError):  # unless another stands there by now
+                    old.rename(final)
                 return
             shutil.rmtree(old, ignore_errors=True)
-        raise OSError("other writers kept replacing it")
-
-    def _put_back(self, old: Path, final: Path) -> None:
-        """Rename a finished record back, unless another finished one has come in its place meanwhile."""
-        for _ in range(RACES):
-            with contextlib.suppress(OSError):
-                old.rename(final)
-                return
-            if self.finished(final.name) is not None:
-                shutil.rmtree(old, ignore_errors=True)
-                return
-            with contextlib.suppress(OSError):
-                aside = final.with_name(f".{final.name}-old-{uuid.uuid4().hex[:8]}")
-                final.rename(aside)
-                shutil.rmtree(aside, ignore_errors=True)
         raise OSError("other writers kept replacing it")
 
     def records(self) -> Iterator[Record]:

@@ -62,6 +62,7 @@ class Task:
     splits: ClassVar[tuple[str, ...]] = ()  # names of published fixed few-shot splits
     parallel: ClassVar[str | None] = None  # the parallel corpus used when none is asked for
     unit: ClassVar[Literal["premise", "row"]] = "premise"  # what statistics resample; "row" where rows share no premise
+    premises: ClassVar[int | None] = None  # in the test set, where that is known before it is read: for plans
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
 

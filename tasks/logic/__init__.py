@@ -21,6 +21,7 @@ class Logic(NLITask):
     """
 
     version = "1"
+    premises = grammar.PREMISES["test"]
     parallel = "logic"
     license = "MIT, as xlbench itself"
     citation = (
