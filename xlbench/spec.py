@@ -100,10 +100,20 @@ class RunSpec(Frozen):
 
 
 class MethodChoice(Frozen):
-    """A method as a suite names it: the method, and the settings that differ from its defaults."""
+    """A method as a suite names it: the method, the settings that differ from its defaults, and the parallel text
+    that it reads where that is not the suite's own."""
 
     method: str
     config: dict[str, Scalar] = {}
+    parallel: str | None = None
+    parallel_size: int | None = Field(None, ge=1)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What it says of a run, as fields of a RunSpec."""
+        return {"method": self.method, "config": self.config} | {
+            name: value for name in ("parallel", "parallel_size") if (value := getattr(self, name)) is not None
+        }
 
 
 class Suite(Frozen):
@@ -141,8 +151,7 @@ class Suite(Frozen):
                     for choice in self.methods:
                         yield parse(
                             RunSpec,
-                            {**self.run, "method": choice.method, "config": choice.config,
-                             "shots": shots, "draw": draw, "seed": seed},
+                            {**self.run, **choice.fields, "shots": shots, "draw": draw, "seed": seed},
                             f"suite {self.name}",
                         )  # fmt: skip
 
