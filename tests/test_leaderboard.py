@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import Store, XlbenchError
-from xlbench.leaderboard import escape, percent, score_rows, write
+from xlbench.leaderboard import escape, interval, percent, score_rows, write
 from xlbench.matching import group
+from xlbench.statistics import OVER_DRAWS, Interval
 
 PREDICTIONS = pa.table({"row_id": ["a"]})
 
@@ -282,3 +283,16 @@ def test_nothing_that_a_record_says_becomes_markup(tmp_path):
     for line in tables:
         assert line.count("|") - 1 in heads.values()
     assert len(lines_of(text, "accuracy")[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "shown"),
+    [
+        (0.123, 0.456, 0.0, "12.3 – 45.6"),
+        (-0.2, 1.7, 0.0, "0.0 – 100.0"),
+        (-2.2, 2.2, -1.0, "-100.0 – 100.0"),
+        (-0.0004, 0.0004, -1.0, "0.0 – 0.0"),
+    ],
+)
+def test_an_interval_is_no_wider_than_what_is_possible(low, high, least, shown):
+    assert interval(Interval((low + high) / 2, low, high, 0.95, OVER_DRAWS), least) == shown

@@ -104,7 +104,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
 
 def points(value: float) -> str:
     """A share of 1 in points, with one decimal."""
-    return f"{100 * value:.1f}"
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # adding zero, so that a little less than none is no -0.0
 
 
 def count(number: int, thing: str) -> str:

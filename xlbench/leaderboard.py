@@ -183,7 +183,7 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     except XlbenchError as fault:
         return [(f"No intervals: {str(fault).replace(f'{store.root}/', '')}",)]
     scores = [
-        [name, interval(one), str(found.places.get(name, "–")),
+        [name, interval(one, least=0.0), str(found.places.get(name, "–")),
          f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}"]
         for name, one in found.scores.items()
     ]  # fmt: skip
@@ -206,9 +206,9 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     return [(*found.words(), *notes), *grids]
 
 
-def interval(one: Interval) -> str:
-    """An interval in percent or points."""
-    return f"{points(one.low)} – {points(one.high)}"
+def interval(one: Interval, least: float = -1.0) -> str:
+    """An interval in percent or points, no wider than what is possible: from `least` to 1."""
+    return f"{points(max(one.low, least))} – {points(min(one.high, 1.0))}"
 
 
 def p_value(p: float) -> str:
