@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
-from xlbench.figures import NoFigures, Point, figure_name, on_front, panels, plain, write_figures
+from xlbench.drawing import Point, figure_name, panels, plain
+from xlbench.figures import NoFigures, on_front, write_figures
 from xlbench.leaderboard import write
 from xlbench.matching import group
 from xlbench.store import Record
@@ -45,7 +46,7 @@ def runs(*methods: str, shots: tuple[int, ...] = (4, 16), **spec: object) -> lis
 
 def test_each_figure_parses_and_names_every_method_and_its_axes(tmp_path):
     figures = drawn(tmp_path, *runs("finetune", "mpt", "pct"))
-    assert list(figures) == ["shots", "languages", "cost"]
+    assert list(figures) == ["shots", "languages", "distance", "cost"]
     for svg in figures.values():
         said = " | ".join(texts(svg))
         assert all(name in said for name in ("finetune", "mpt", "pct", "logic on tiny"))
@@ -54,6 +55,9 @@ def test_each_figure_parses_and_names_every_method_and_its_axes(tmp_path):
     )
     assert any(said.startswith("bands: 95 % intervals (other draws") for said in texts(figures["shots"]))
     assert {"en", "sw", "50.0", "60.0", "70.0", "40.0", "mpt, 16 shots"} <= set(texts(figures["languages"]))
+    said = texts(figures["distance"])
+    assert {"transfer gap: accuracy in en less that in the language, points", "sw", "1.00", "mpt, –"} <= set(said)
+    assert any(each.startswith("distance: of the groups that Glottolog puts en in") for each in said)
     assert {"training time of a run, s", "hollow: off the front"} <= set(texts(figures["cost"]))
 
 
@@ -87,15 +91,10 @@ def test_languages_stand_by_family_and_unknown_ones_last(tmp_path):
     figures = drawn(
         tmp_path, record(accuracy=dict.fromkeys(("xx", "zh", "sw", "ur", "hi", "de", "en"), 0.5)), truth=False
     )
-    assert [said for said in texts(figures["languages"]) if len(said) == 2] == [
-        "en",
-        "de",
-        "hi",
-        "ur",
-        "sw",
-        "zh",
-        "xx",
-    ]
+    said = texts(figures["languages"])
+    assert [each for each in said if len(each) == 2] == ["en", "de", "hi", "ur", "sw", "zh", "xx"]
+    assert "Indo-European (Germanic en de, Indo-Aryan hi ur)" in " ".join(said)
+    assert "unknown: xx" in " ".join(said)
 
 
 def test_the_oracle_is_named_and_in_no_picture_that_ranks(tmp_path):

@@ -216,7 +216,7 @@ def test_a_board_is_written_whole_and_again_with_the_same_bytes_from_records_in_
     names = [name for name in found[0] if not name.startswith("figures/")]
     assert names == ["README.md", "index.html", "results.csv", "results.parquet"]
     figures = [content for name, content in found[0].items() if name.startswith("figures/")]
-    assert len(figures) == 6
+    assert len(figures) == 8
     assert all(base64.b64encode(content) in found[0]["index.html"] for content in figures)
 
 

@@ -1,88 +1,31 @@
-"""The board's pictures, as SVG: accuracy against shots, a heat map of languages, accuracy against training time.
+"""The board's pictures: accuracy against shots, a heat map of languages, transfer gap against language distance,
+accuracy against training time."""
 
-matplotlib draws them (the extra `plots`); it is imported only where a figure is drawn. The colours are those of
-Okabe & Ito (2008), which people who are colour-blind can tell apart, and each method has a marker of its own, so
-that a print in grey says the same. The same records give the same bytes, and text stays text.
-"""
-
-import io
 import math
 import re
-import warnings
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xlbench.drawing import GREY, KINDS, Panel, Point, canvas, figure_name, panels, plain, styles_of, svg
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard import evidence, percent
-from xlbench.matching import Group, Line, Table, by_mean, mean_of
-from xlbench.spec import digest
+from xlbench.gaps import draw_gaps, placed
+from xlbench.languages import by_family, languages
+from xlbench.leaderboard import percent
+from xlbench.matching import Group, mean_of
 from xlbench.store import Store, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito less yellow
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours and one: pairs come round late
-GREY = "#666666"
 DARK = 0.48  # below this share of the scale white letters are read more easily than black ones
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "xlbench",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "legend.frameon": False,
-}
-
-# Languages in the order of their families; any other comes behind them, by its name.
-FAMILIES = {
-    "Germanic": ("en", "de"),
-    "Romance": ("fr", "es"),
-    "Hellenic": ("el",),
-    "Slavic": ("bg", "ru"),
-    "Indo-Aryan": ("hi", "ur"),
-    "Semitic": ("ar",),
-    "Turkic": ("tr",),
-    "Bantu": ("sw",),
-    "Austroasiatic": ("vi",),
-    "Kra–Dai": ("th",),
-    "Sinitic": ("zh",),
-}
-ORDER = {language: number for number, language in enumerate(name for names in FAMILIES.values() for name in names)}
 
 
 class NoFigures(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
     """matplotlib is not there."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A method's mean accuracy with its interval, where there is one, and its training time; accuracy in percent."""
-
-    method: str
-    mean: float
-    low: float | None
-    high: float | None
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What the figures show of a table. `chance` is in percent."""
-
-    shots: int
-    points: tuple[Point, ...]
-    chance: float | None
-    scope: str
 
 
 def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path]:
@@ -92,7 +35,7 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
     where nothing can be written.
     """
     for file in sorted((out / "figures").glob("*.svg")):
-        if re.search(r"-[0-9a-f]{8}-(shots|languages|cost)\.svg$", file.name):
+        if re.search(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$", file.name):
             file.unlink()
     try:
         import matplotlib  # noqa: F401
@@ -103,30 +46,8 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
     written = []
     for one in groups:
         for kind, draw in _drawings(one, store).items():
-            written.append(replace_file(out / "figures" / figure_name(one, kind), _svg(draw)))
+            written.append(replace_file(out / "figures" / figure_name(one, kind), svg(draw)))
     return written
-
-
-KINDS = {  # what a figure shows, by the end of its name
-    "shots": "Mean accuracy against the number of shots",
-    "languages": "Accuracy by language and method",
-    "cost": "Mean accuracy against training time",
-}
-
-
-def figure_name(one: Group, kind: str) -> str:
-    """The file of a group's figure: task and model in plain letters, what tells groups apart, and the kind."""
-    plain = re.sub(r"[^a-z0-9]+", "-", f"{one.key['task']}-{one.key['model']}".lower()).strip("-")[:60]
-    return f"{plain or 'board'}-{digest(one.key)[:8]}-{kind}.svg"
-
-
-def plain(text: str, longest: int = 60) -> str:
-    """A text from a record as one line; marks that cannot be seen, as those that turn the direction, are spelt."""
-    kept = "".join(
-        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode()
-        for char in str(text)
-    )
-    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
 
 
 def on_front(points: Sequence[Point]) -> list[Point]:
@@ -142,37 +63,6 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def panels(one: Group, store: Store) -> list[Panel]:
-    """A group's tables as the figures show them. A table without intervals has means alone; an empty one is none."""
-    found = []
-    for table in one.tables:
-        if not table.cells:
-            continue
-        try:
-            shown = None if one.oracle else evidence(table, store)
-        except XlbenchError:
-            shown = None
-        points = tuple(_point(line, table, shown.scores if shown else {}) for line in by_mean(table))
-        chance, scope = None, ""
-        if shown is not None:
-            name, score = next(iter(shown.scores.items()))
-            chance, scope = 100 * (score.estimate - shown.above[name].excess), score.scope
-        found.append(Panel(table.shots, points, chance, scope))
-    return found
-
-
-def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
-    records = [line.records[cell] for cell in table.cells]
-    score = scores.get(line.method)
-    return Point(
-        line.method,
-        100 * fmean(record.mean for record in records),
-        None if score is None else 100 * score.low,
-        None if score is None else 100 * score.high,
-        mean_of(record.costs.get("training_seconds") for record in records),
-    )
-
-
 def _drawings(one: Group, store: Store) -> dict[str, Callable[[], "Figure"]]:
     """What can be drawn of a group, by kind. The oracle is in no picture that ranks."""
     shown = panels(one, store)
@@ -182,44 +72,17 @@ def _drawings(one: Group, store: Store) -> dict[str, Callable[[], "Figure"]]:
         "shots": lambda: _draw_shots(one, shown),
         "languages": lambda: _draw_languages(one),
     }
+    if not one.oracle and placed(one):
+        found["distance"] = lambda: draw_gaps(one, shown)
     if not one.oracle and any(point.seconds is not None for panel in shown for point in panel.points):
         found["cost"] = lambda: _draw_costs(one, shown)
     return found
 
 
-def _svg(draw: Callable[[], "Figure"]) -> bytes:
-    """A figure as bytes, whatever the reader's own settings of matplotlib are."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        stream = io.BytesIO()
-        FigureCanvasSVG(draw()).print_svg(stream, metadata={"Date": None, "Creator": "xlbench"})
-    return stream.getvalue()
-
-
-def _figure(one: Group, kind: str, width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    oracle = " (oracle: a ceiling, not a result)" if one.oracle else ""
-    figure.suptitle(f"{KINDS[kind]}{oracle}\n{plain(one.title, 80)}", fontsize=11)
-    return figure
-
-
-def _styles(shown: Sequence[Panel]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each method, the same in every figure of a group."""
-    names = sorted({point.method for panel in shown for point in panel.points})
-    return {name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(names)}
-
-
 def _draw_shots(one: Group, shown: Sequence[Panel]) -> "Figure":
     """Lines with bands over the shots; with one number of shots, dots with bars beside each other."""
-    styles = _styles(shown)
-    figure = _figure(one, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
+    styles = styles_of(shown)
+    figure = canvas(one, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
     axes = figure.subplots()
     shots = [panel.shots for panel in shown]
     along = {number: math.log2(max(1, number)) for number in shots}
@@ -267,17 +130,17 @@ def _draw_languages(one: Group) -> "Figure":
     names = {
         name for table in tables for line in table.lines for record in line.records.values() for name in record.accuracy
     }
-    languages = sorted(names, key=lambda name: (ORDER.get(name, len(ORDER)), name))
+    columns = by_family(names)
     rows, labels = [], []
     for table in tables:
         for line in sorted(table.lines, key=lambda line: line.method):
             accuracies = [
-                mean_of(line.records[cell].accuracy.get(name) for cell in table.cells) for name in languages
+                mean_of(line.records[cell].accuracy.get(name) for cell in table.cells) for name in columns
             ]  # fmt: skip
             rows.append([math.nan if value is None else 100 * value for value in accuracies])
             labels.append(f"{plain(line.method, 40)}, {table.shots} shots")
     values = np.array(rows)
-    figure = _figure(one, "languages", 3.6 + 0.45 * len(languages), 1.9 + 0.3 * len(rows))
+    figure = canvas(one, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
     axes = figure.subplots()
     axes.grid(False)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if not np.isnan(values).all() else (0.0, 100.0)
@@ -292,21 +155,35 @@ def _draw_languages(one: Group) -> "Figure":
         axes.text(
             column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color="white" if dark else "black"
         )
-    axes.set_xticks(np.arange(len(languages)) + 0.5, [plain(name, 20) for name in languages])
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)
-    axes.set_xlabel("language, related ones side by side")
+    axes.set_xlabel(_families(columns), fontsize=9)
     axes.set_title("accuracy, %; the lighter, the higher", fontsize=9, color=GREY)
     axes.spines[:].set_visible(False)
     return figure
 
 
+def _families(columns: Sequence[str]) -> str:
+    """What stands below the map: its languages by family and branch, as Glottolog has them."""
+    known = [code for code in columns if code in languages()]
+    families = []
+    for family, members in groupby(known, key=lambda code: languages()[code].family):
+        branches = groupby(members, key=lambda code: languages()[code].branch)
+        named = ", ".join(" ".join([branch, *codes]) for branch, codes in branches)
+        families.append(f"{family} ({named})")
+    unknown = [plain(code, 20) for code in columns if code not in languages()]
+    families += [f"unknown: {' '.join(unknown)}"] if unknown else []
+    words = f"families and branches as in Glottolog: {'; '.join(families)}"
+    return textwrap.fill(words, max(40, 9 * len(columns)), break_on_hyphens=False)
+
+
 def _draw_costs(one: Group, shown: Sequence[Panel]) -> "Figure":
     """A panel a number of shots: methods on the front filled and joined, those off it hollow."""
-    styles = _styles(shown)
+    styles = styles_of(shown)
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = _figure(one, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
+    figure = canvas(one, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)

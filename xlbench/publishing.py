@@ -4,7 +4,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlbench.drawing import plain
 from xlbench.figures import NoFigures, write_figures
+from xlbench.gaps import left_out, placed, targets
 from xlbench.leaderboard import about, write
 from xlbench.matching import group
 from xlbench.page import write_page
@@ -32,6 +34,11 @@ def publish(runs: Path, out: Path) -> Published:
     figures: list[Path] = []
     try:
         figures = write_figures(groups, store, out)
+        notes += [
+            f"no figure of the gap against language distance for {plain(one.title)}; {'; '.join(left_out(one))}"
+            for one in groups
+            if not one.oracle and targets(one) and not placed(one)
+        ]
     except NoFigures as fault:
         notes.append(str(fault))
     files.append(write_page(groups, store, out, about(out)))

@@ -1,0 +1,131 @@
+"""The transfer gap of each target language against its distance from the source language, as a figure."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from xlbench.drawing import GREY, Panel, canvas, plain, styles_of
+from xlbench.languages import by_family, distance
+from xlbench.matching import Group, Table, mean_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FEWEST = 3  # languages; a correlation of two is 1 or −1 whatever they are
+WIDEST = 0.04  # how far apart, at most, languages at one distance are drawn
+BAND = "#f0f0f0"
+
+
+def gaps(table: Table) -> dict[str, dict[str, float]]:
+    """Per method and target language the source's accuracy minus the language's, in points: the mean over the cells
+    that all methods have. A language that one of a method's runs was not tested in is left out of that method.
+    """
+    source = table.first.source_language
+    found: dict[str, dict[str, float]] = {}
+    for line in table.lines:
+        runs = [line.records[cell].accuracy for cell in table.cells]
+        means = {name: mean_of(run.get(name) for run in runs) for run in runs for name in run}
+        own = means.pop(source, None)
+        found[line.method] = {
+            name: 100 * (own - mean) for name, mean in means.items() if own is not None and mean is not None
+        }
+    return found
+
+
+def rank_correlation(distances: Sequence[float], values: Sequence[float]) -> float | None:
+    """Spearman's rank correlation; None for fewer than three languages, or where all distances or values are one."""
+    if len(distances) < FEWEST or len(set(distances)) < 2 or len(set(values)) < 2:
+        return None
+    return float(spearmanr(distances, values).statistic)
+
+
+def placed(one: Group) -> dict[str, float]:
+    """The distance from the source of each target language of a group that has one."""
+    source = one.tables[0].first.source_language
+    found = {name: distance(source, name) for name in targets(one)}
+    return {name: far for name, far in found.items() if far is not None}
+
+
+def targets(one: Group) -> set[str]:
+    """The languages other than the source that the runs of a group which count were tested in."""
+    tables = [table for table in one.tables if table.cells]
+    runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
+    return {name for run in runs for name in run.accuracy if name != run.source_language}
+
+
+def left_out(one: Group) -> list[str]:
+    """What of a group's languages the figure does not show, in sentences without their full stops."""
+    distances, tables = placed(one), [gaps(table) for table in one.tables if table.cells]
+    unknown = targets(one) - set(distances)
+    untested = {name for name in distances for table in tables for found in table.values() if name not in found}
+    notes = {"no distance is known": unknown, "not every run was tested in them": untested}
+    return [f"left out, for {why}: {plain(', '.join(sorted(names)), 90)}" for why, names in notes.items() if names]
+
+
+def spread(distances: Mapping[str, float]) -> dict[str, float]:
+    """Where languages are drawn: those at one distance beside each other and around it, in the order of families,
+    and nearer to each other than to those at the next distance.
+    """
+    members: dict[float, list[str]] = defaultdict(list)
+    for name in by_family(set(distances)):
+        members[distances[name]].append(name)
+    levels = sorted(members)
+    steps = [2 * (far - near) / (len(members[near]) + len(members[far]) + 1) for near, far in pairwise(levels)]
+    step = min([WIDEST, *steps])
+    return {
+        name: far + step * (at - (len(names) - 1) / 2)
+        for far, names in members.items()
+        for at, name in enumerate(names)
+    }
+
+
+def draw_gaps(one: Group, shown: Sequence[Panel]) -> "Figure":
+    """A panel a number of shots: a column a language, named above it, and a marker a method."""
+    styles, distances = styles_of(shown), placed(one)
+    tables = [table for table in one.tables if table.cells]
+    figure = canvas(one, "distance", 7.6, 1.7 + len(tables) * max(2.3, 0.7 + 0.2 * len(styles)))
+    grid = figure.subplots(len(tables), 1, squeeze=False, sharex=True)
+    for table, axes in zip(tables, grid.flat, strict=True):
+        _draw_panel(axes, gaps(table), distances, styles)
+        axes.set_title(f"{table.shots} shots per class", fontsize=9)
+    source = plain(tables[0].first.source_language, 20)
+    label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
+    figure.supxlabel("\n".join([label, *left_out(one)]), fontsize=9)
+    figure.supylabel(f"transfer gap: accuracy in {source} less that in the language, points", fontsize=9)
+    return figure
+
+
+def _draw_panel(
+    axes: "Axes",
+    values: Mapping[str, Mapping[str, float]],
+    distances: Mapping[str, float],
+    styles: Mapping[str, tuple[str, str]],
+) -> None:
+    places = spread(distances)
+    step = min(np.diff(sorted(places.values())), default=WIDEST)
+    for far in sorted(set(distances.values())):
+        beside = [places[name] for name in places if distances[name] == far]
+        axes.axvspan(min(beside) - step / 2, max(beside) + step / 2, color=BAND, linewidth=0, zorder=0)
+    for method, (colour, marker) in styles.items():
+        found = [(name, gap) for name, gap in values.get(method, {}).items() if name in distances]
+        rho = rank_correlation([distances[name] for name, _ in found], [gap for _, gap in found])
+        label = f"{plain(method, 30)}, {'–' if rho is None else f'{round(rho, 2) + 0:.2f}'}"
+        x, y = [places[name] for name, _ in found], [gap for _, gap in found]
+        axes.plot(x, y, marker, ms=5, mfc="none", mec=colour, mew=1.3, label=label)
+    for name, place in places.items():
+        highest = max((gaps[name] for gaps in values.values() if name in gaps), default=None)
+        if highest is not None:
+            axes.annotate(
+                plain(name, 12), (place, highest), (0, 5), textcoords="offset points", ha="center", fontsize=8
+            )
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.grid(False, axis="x")
+    axes.margins(y=0.18)
+    axes.set_xticks(sorted(set(distances.values())), [f"{far:.2f}" for far in sorted(set(distances.values()))])
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ")
+    legend.get_title().set_fontsize(8)
