@@ -17,6 +17,12 @@ from xlbench.task import Task
 torch.set_num_threads(1)  # the models are small, and results must not depend on the machine's cores
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads from the user's cache, or writes into it; subprocesses inherit this."""
+    os.environ["XLBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Backbone:
     """The shipped backbone as it was loaded; a test that trains takes `tiny.fresh()`."""
