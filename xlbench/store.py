@@ -70,6 +70,16 @@ class Record(BaseModel):
         return sum(targets) / len(targets) if targets else None
 
     @property
+    def trials(self) -> list[dict[str, Any]]:
+        """What was tried, in order; empty where one configuration was."""
+        return list(self.selection.get("trials", ()))
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The trial that was tested; None where one configuration was tried."""
+        return self.trials[self.selection["chosen"]] if self.trials else None
+
+    @property
     def transfer_gap(self) -> float | None:
         """Source accuracy minus target mean; None where either is missing."""
         source, target = self.accuracy.get(self.source_language), self.target_mean

@@ -153,7 +153,7 @@ class Choice:
     def notes(self) -> list[str]:
         """The lost trials, in sentences."""
         return [
-            f"trial {number} of {len(self.trials)} ({trial_settings(trial)}) is lost: {trial['lost']}"
+            f"trial {number} ({trial_settings(trial)}) is lost: {trial['lost']}"
             for number, trial in enumerate(self.trials)
             if "lost" in trial
         ]
