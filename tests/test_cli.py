@@ -140,8 +140,8 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
          "--revision", "r", "--languages", "en, fr,sw", "--test-premises", "5", "--split", "zhao-schuetze", "--tune",
          "lora", "--tune", "3", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel",
          "paws-x", "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate",
-         "0.5", "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r", "--device",
-         "cpu", "--token-budget", "512", "--quiet"],
+         "0.5", "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r",
+         "--device", "cpu", "--token-budget", "512", "--quiet"],
     )  # fmt: skip
     ((spec, runtime),) = seen
     assert spec == RunSpec(
