@@ -22,6 +22,7 @@ class FineTuning(Method):
 
     class Config(MethodConfig):
         head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
+        search = {"head_dropout": (0.0, 0.1, 0.2, 0.3)}
 
     config: "FineTuning.Config"
     citation = (

@@ -44,6 +44,11 @@ class MPT(PromptMethod):
         without_pairs: Literal["source-prompt", "error"] = Field(
             "source-prompt", description="a language with no parallel text: use p_S for it, or refuse to run"
         )
+        search = {
+            "prompt_length": (1, 2, 4, 8),
+            "alpha": (0.1, 0.3, 0.5, 0.7, 1.0),
+            "translator": ("linear-1", "linear-2", "lstm-1", "lstm-2", "transformer-1", "transformer-2"),
+        }
 
     config: "MPT.Config"
     template = "soft"

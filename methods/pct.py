@@ -33,6 +33,7 @@ class PCT(PromptMethod):
         score_over: Literal["label-words", "vocabulary"] = Field(
             "label-words", description="normalise test scores over the label words, or the whole vocabulary"
         )
+        search = {"consistency": (0.1, 0.3, 1.0, 3.0)}
 
     config: "PCT.Config"
     template = "question"

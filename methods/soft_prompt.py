@@ -20,6 +20,7 @@ class SoftPrompt(PromptMethod):
 
     class Config(PromptConfig):
         prompt_length: int = Field(4, ge=1, le=64, description="soft prompt vectors, L")
+        search = {"prompt_length": (1, 2, 4, 8)}
 
     config: "SoftPrompt.Config"
     template = "soft"

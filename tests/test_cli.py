@@ -151,16 +151,16 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
         app,
         ["run", "--method", "mpt", "--task", "xnli", "--shots", "3", "--draw", "1", "--seed", "2", "--model", "m",
          "--revision", "r", "--languages", "en, fr,sw", "--test-premises", "5", "--split", "zhao-schuetze", "--tune",
-         "lora", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel", "paws-x",
-         "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate", "0.5",
-         "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r", "--device",
-         "cpu", "--token-budget", "512", "--quiet"],
+         "lora", "--tune", "3", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel",
+         "paws-x", "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate",
+         "0.5", "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r",
+         "--device", "cpu", "--token-budget", "512", "--quiet"],
     )  # fmt: skip
     ((spec, runtime),) = seen
     assert spec == RunSpec(
         method="mpt", task="xnli", shots=3, draw=1, seed=2, model="m", revision="r", languages=("en", "fr", "sw"),
-        test_premises=5, split="zhao-schuetze", tune="lora", max_length=64, precision="fp32", selection="last",
-        parallel="paws-x", parallel_size=7, config={"alpha": 0.3},
+        test_premises=5, split="zhao-schuetze", tune="lora", trials=3, max_length=64, precision="fp32",
+        selection="last", parallel="paws-x", parallel_size=7, config={"alpha": 0.3},
         training={"steps": 9, "epochs": 8, "batch_size": 6, "learning_rate": 0.5, "warmup": 0.25, "checkpoints": 4},
     )  # fmt: skip
     assert runtime == Runtime(runs="r", data_root=".", device="cpu", token_budget=512, quiet=True)

@@ -156,6 +156,7 @@ def test_a_broken_record_is_named(tmp_path):
         {"spec": {"test_premises": 3}}, {"spec": {"tune": "lora"}}, {"spec": {"lora": {"rank": 2}}},
         {"spec": {"max_length": 64}}, {"spec": {"precision": "bf16"}}, {"spec": {"selection": "last"}},
         {"spec": {"selection": "oracle-target-dev"}}, {"spec": {"languages": ["en", "fr", "sw"]}},
+        {"spec": {"trials": 2}},
         {"spec": {"training": {"steps": 3, "learning_rate": 1e-3}}},
         {"spec": {"training": {"steps": 2, "learning_rate": 2e-3}}},
         {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "batch_size": 8}}},

@@ -166,7 +166,7 @@ def id_of(runtime: dict | None = None, **changes) -> str:
     [
         {"method": "soft-prompt"}, {"config": {"alpha": 0.3}}, {"shots": 3}, {"draw": 1}, {"seed": 1},
         {"languages": ("en", "de")}, {"languages": ("fr", "en")}, {"test_premises": 5}, {"tune": "lora"},
-        {"max_length": 64}, {"precision": "bf16"}, {"selection": "last"},
+        {"max_length": 64}, {"precision": "bf16"}, {"selection": "last"}, {"trials": 2},
         {"selection": "oracle-target-dev"}, {"parallel_size": 21}, {"training": {"steps": 3}},
         {"training": {"learning_rate": 2e-3}}, {"training": {"weight_decay": 0.1}}, {"training": {"batch_size": 8}},
         {"training": {"warmup": 0.5}}, {"training": {"clip": 0.5}}, {"training": {"checkpoints": 2}},

@@ -68,6 +68,21 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
     return register
 
 
+def tuning(values: Sequence[str]) -> dict[str, Any]:
+    """What `--tune` was given, as fields of a RunSpec: a word is what trains, a whole number the trials."""
+    fields: dict[str, Any] = {}
+    for value in values:
+        number = int(value) if value.isascii() and value.isdigit() else 0
+        name, found = ("trials", number) if number else ("tune", value)
+        if (not number and value not in {"all", "lora", "frozen"}) or name in fields:
+            raise XlbenchError(
+                "--tune takes what trains of the backbone (all, lora or frozen), a number of configurations to try of "
+                f"each method (1 or more), or one of each as --tune lora --tune 4, not {' and '.join(values)!r}"
+            )
+        fields[name] = found
+    return fields
+
+
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
 Plugin = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
@@ -84,7 +99,14 @@ TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of
 Split = Annotated[str | None, typer.Option(help="a published fixed few-shot split, such as zhao-schuetze")]
 Model = Annotated[str | None, typer.Option(help="masked language model: hub id, folder, or tiny")]
 Revision = Annotated[str | None, typer.Option(help="commit, branch or tag of a hub model")]
-Tune = Annotated[str | None, typer.Option(help="what trains of the backbone: all, lora or frozen")]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT_OR_N",
+        help="what trains of the backbone: all, lora or frozen; or how many configurations to try of each method, "
+        "chosen by source dev; may be given twice, once for each",
+    ),
+]
 MaxLength = Annotated[int | None, typer.Option(help="longest input in tokens")]
 Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16")]
 Selection = Annotated[str | None, typer.Option(help="source-dev, last, average-last or oracle-target-dev")]

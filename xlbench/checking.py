@@ -24,6 +24,7 @@ from xlbench.prompts import Encoded, Template, Verbalizer
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
 from xlbench.training import generator, training_batches
+from xlbench.trials import LEARNING_RATES, search_space
 
 EXAMPLES = 3
 SHOTS = 4  # a class, for a check
@@ -68,6 +69,7 @@ Point = tuple[str, Callable[[], str]]  # what must hold, and a function that say
 def _method_points(method_class: type[Method], task: Task, source: DataSource) -> Iterator[Point]:
     yield "its class is a Method with a docstring", lambda: _is_documented(method_class, Method)
     yield "every setting has a default and a description", lambda: _settings_described(method_class)
+    yield "its search space names settings and values that they take", lambda: _searchable(method_class)
     yield f"it supports the task {task.name}", lambda: method_class.supports(task) or ""
     torch.manual_seed(0)
     languages = (task.source, *[language for language in task.languages if language != task.source][:2])
@@ -178,6 +180,11 @@ def _settings_described(method_class: type[Method]) -> str:
     fields = method_class.Config.model_fields
     lacking = [name for name, field in fields.items() if field.is_required() or not field.description]
     return f"without a default or description: {', '.join(lacking)}" if lacking else ""
+
+
+def _searchable(method_class: type[Method]) -> str:
+    search_space(method_class.name, method_class.Config)
+    return ""
 
 
 def _sound(encoded: Encoded, rows: int, backbone: Backbone) -> str:
@@ -297,6 +304,10 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     lines += [
         f"  {field} = {info.default!r}: {info.description}" for field, info in method_class.Config.model_fields.items()
     ] or ["  none"]
+    lines += ["", "searched (--tune N), where not set:"]
+    rates = ", ".join(f"{times:g}" for times in LEARNING_RATES)
+    lines += [f"  learning rate: {rates} times the one asked for, as for every method"]
+    lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
     lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
     lines += [f"cite: {method_class.citation or 'not given'}"] + (
         [f"licence: {method_class.license}"] if method_class.license else []

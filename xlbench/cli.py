@@ -39,6 +39,7 @@ from xlbench.app import (
     Warmup,
     app,
     command,
+    tuning,
 )
 from xlbench.errors import XlbenchError
 from xlbench.version import __version__
@@ -317,7 +318,6 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         "revision",
         "test_premises",
         "split",
-        "tune",
         "max_length",
         "precision",
         "selection",
@@ -325,7 +325,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         "parallel_size",
     )
     training = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
-    fields = {name: options[name] for name in direct if options[name] is not None}
+    fields = tuning(options["tune"] or ()) | {name: options[name] for name in direct if options[name] is not None}
     if options["languages"] is not None:
         fields["languages"] = tuple(_split(options["languages"]))
     given = {name: options[name] for name in training if options[name] is not None}

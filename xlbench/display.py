@@ -21,13 +21,13 @@ from rich.table import Table
 from rich.text import Text
 
 from xlbench.evidence import count, points
-from xlbench.leaderboard import NOTHING_COMMON, findings, percent, score_rows
+from xlbench.leaderboard import NOTHING_COMMON, findings, percent, score_rows, tuning
 from xlbench.matching import group
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
 from xlbench.spec import Suite
-from xlbench.store import Record, Store
+from xlbench.store import Record, Store, trial_settings
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -102,6 +102,8 @@ def show_record(record: Record, place: str) -> None:
         for kind, by_language in record.phenomena.items():
             table.add_row(kind, percent(fmean(by_language.values())))
     out.print(table)
+    if record.trials:
+        out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
     costs = record.costs
     memory = costs.get("peak_device_bytes", costs.get("peak_host_bytes", 0)) / 2**20
     out.print(
@@ -112,6 +114,17 @@ def show_record(record: Record, place: str) -> None:
     for note in record.notes:
         out.print(Text(f"note: {note}"))
     out.print(Text(f"record: {place}"), soft_wrap=True)
+
+
+def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what was tried: the values of what was searched, and what source dev said of them."""
+    rows = []
+    for number, trial in enumerate(record.trials):
+        lost = "lost" in trial
+        dev = ["lost", "–"] if lost else [percent(trial["dev_accuracy"]), f"{trial['dev_loss']:.4f}"]
+        mark = " (chosen)" if number == record.selection["chosen"] else ""
+        rows.append([f"{number}{mark}", *dev, f"{trial['seconds']:.1f}", trial_settings(trial)])
+    return ["trial", "dev accuracy", "dev loss", "training s", "settings"], rows
 
 
 def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
@@ -154,6 +167,8 @@ def show_board(records: list[Record], runs: Path, picture: Path | None = None) -
     `runs` show of it in words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     for one in group(records):
+        for sentence in tuning(one):
+            out.print(Text(f"{sentence}."), soft_wrap=True)
         for table in one.tables:
             if not table.cells:
                 out.print(Text(f"{table.shots} shots per class: {NOTHING_COMMON}"))

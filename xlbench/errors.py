@@ -12,6 +12,10 @@ class NotSupported(XlbenchError):  # noqa: N818 - it is an outcome ("skipped"), 
     """A method that cannot run on this task or setting, and says why."""
 
 
+class Diverged(XlbenchError):  # noqa: N818 - as NotSupported
+    """Training that left the numbers: a loss or a score that is not finite."""
+
+
 def unknown(what: str, name: str, known: Iterable[str], place: str = "") -> XlbenchError:
     """The error for a name that is not in a list: what was asked, a near miss if there is one, and the list.
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from xlbench.batching import by_token_budget, collate
-from xlbench.errors import XlbenchError
+from xlbench.errors import Diverged, XlbenchError
 from xlbench.method import Method
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
@@ -23,7 +23,7 @@ def predict(
     """Log-probabilities, (n, labels) float32, one row for each encoded row in its order.
 
     Rows are batched by length under the token budget; scores do not depend on the batches. Raises
-    XlbenchError where the method's scores have the wrong shape or are not numbers.
+    XlbenchError where the method's scores have the wrong shape, Diverged where they are not numbers.
     """
     shape = (len(encoded), len(method.task.labels))
     scores = np.empty(shape, dtype=np.float32)
@@ -44,7 +44,7 @@ def predict(
             scores[indices] = found.cpu().numpy()
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores).any(axis=1))[0])
-        raise XlbenchError(f"method {method.name}: score gave NaN (first for row {row} of {len(scores)})")
+        raise Diverged(f"method {method.name}: score gave NaN (first for row {row} of {len(scores)})")
     return scores
 
 

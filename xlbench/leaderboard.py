@@ -11,7 +11,7 @@ from xlbench.evidence import Evidence, points, weigh
 from xlbench.matching import ORACLE, Group, Table, by_mean, mean_of
 from xlbench.premises import Unit
 from xlbench.statistics import Interval
-from xlbench.store import Record, Store, replace_file
+from xlbench.store import Record, Store, replace_file, trial_settings
 
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 ORACLE_WORDS = (
@@ -72,7 +72,7 @@ def blocks(table: Table, store: Store) -> list[Block]:
     found: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
         found = [Grid("Scores", *score_rows(table)), *_evidence(table, store), _languages(table)]
-        found += [*_phenomena(table), _costs(table)]
+        found += [*_phenomena(table), _costs(table), *_chosen(table)]
     return [*found, *((f"Left out: {sentence}",) for sentence in table.left_out)]
 
 
@@ -88,12 +88,19 @@ def shared(one: Group) -> str:
         f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
         f"{budget} of {training['batch_size']} shots, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
+        *tuning(one),
         f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
         f"split {key['split']}" if key["split"] else "draws by xlbench",
         f"device {', '.join(devices)}",
         f"{sum(r.seconds for r in records) / 60:.0f} minutes of computing in all",
     ]
     return "; ".join(facts)
+
+
+def tuning(one: Group) -> list[str]:
+    """How the methods of a group were tuned, in a sentence; none where each was run as it was given."""
+    trials = one.key.get("trials", 1)
+    return [f"{trials} configurations tried of each method, chosen by source dev"] if trials > 1 else []
 
 
 def provenance(one: Group) -> Grid:
@@ -259,6 +266,19 @@ def _costs(table: Table) -> Grid:
         shown = ("–" if (mean := means[name]) is None else format(mean, form) for _, name, form in COSTS)
         rows.append([line.method, *shown])
     return Grid("Costs", ["cost", *(head for head, _, _ in COSTS)], rows)
+
+
+def _chosen(table: Table) -> list[Grid]:
+    """The configuration that source dev chose for each run; none where one was tried."""
+    if table.first.spec.trials == 1:
+        return []
+    rows = []
+    for line in by_mean(table):
+        for cell in table.cells:
+            trial = line.records[cell].chosen or {}
+            dev = percent(trial.get("dev_accuracy"))
+            rows.append([line.method, str(cell[0]), str(cell[1]), dev, trial_settings(trial) or "–"])
+    return [Grid("Chosen settings", ["chosen settings", "draw", "seed", "source dev", "values"], rows)]
 
 
 def percent(value: float | None) -> str:

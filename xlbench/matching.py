@@ -61,7 +61,7 @@ class Group:
 
 def matched_key(record: Record) -> dict[str, Any]:
     """What records must share to be compared: all of the spec but method, config, shots, draw and seed, and
-    the identity of the task, the test rows, the weights and the protocol."""
+    the identity of the task, the test rows, the weights and the protocol. `trials` stands in it where it is not 1."""
     spec = record.spec.model_dump(mode="json")
     for axis in ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size"):
         del spec[axis]

@@ -18,12 +18,17 @@ from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
 from xlbench.prompts import Encoded, TextEncoder, Verbalizer, template_of
-from xlbench.spec import Frozen
+from xlbench.spec import Frozen, Scalar
 from xlbench.task import Row, Task
 
 
 class MethodConfig(Frozen):
-    """The base of a method's own settings: frozen, every field with a default and a description."""
+    """The base of a method's own settings: frozen, every field with a default and a description.
+
+    `search` is what `--tune N` searches: setting → values. The learning rate is searched for every method.
+    """
+
+    search: ClassVar[Mapping[str, Sequence[Scalar]]] = {}
 
 
 @dataclass(frozen=True)

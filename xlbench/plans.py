@@ -41,12 +41,13 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
         raise XlbenchError(f"task {first.task} does not say how many test premises it has; give --test-premises")
     finished = [one for one in store.records() if one.status == "finished"] if store.root.is_dir() else []
     alike = [one for one in finished if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
+    tuned_alike = [one for one in alike if one.spec.trials == first.trials]  # several trials take longer
     pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
     found = []
     for shots in dict.fromkeys(suite.shots):
         parts, basis = _parts([one for one in alike if one.spec.shots == shots], store)
         shown = power(parts, suite.draws, suite.seeds, in_the_test, level=first_step(pairs))
-        found.append(Outlook(shots, shown, _seconds(suite, shots, alike), basis))
+        found.append(Outlook(shots, shown, _seconds(suite, shots, tuned_alike), basis))
     return found
 
 

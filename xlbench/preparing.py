@@ -16,6 +16,7 @@ from xlbench.method import Method, MethodConfig
 from xlbench.sources import DataSource
 from xlbench.spec import Lora, RunSpec, Runtime, Training, digest, parse
 from xlbench.task import FewShot, Row, Task
+from xlbench.trials import LEARNING_RATES, Configuration, configurations, search_space, source_without_search
 
 PROTOCOL = "1"  # raised when a change in the harness changes numbers
 
@@ -35,6 +36,7 @@ class Prepared:
     identity: dict[str, str]
     contamination: dict[str, Any]
     device: torch.device
+    configurations: tuple[Configuration, ...]  # what is tried, the given one first
 
     @property
     def id(self) -> str:
@@ -78,11 +80,15 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "test_data": test.digest,
         "shots": digest([_content(shots.train), _content(shots.dev)])[:16],
         "revision": backbone.revision,
-        "method_source": digest(registry.source_of(method_class))[:16],
+        "method_source": digest(source_without_search(method_class))[:16],
     }
     resolved = _resolved(spec, config, languages, corpus, backbone, device)
-    finding = {"compared": compared, "shared": 0}
-    return Prepared(resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device)
+    if spec.trials > 1:
+        identity["search"] = digest([LEARNING_RATES, search_space(spec.method, method_class.Config)])[:16]
+    finding, tried = {"compared": compared, "shared": 0}, configurations(resolved, config)
+    return Prepared(
+        resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device, tried
+    )
 
 
 def _class_of(kind: registry.Kind, name: str, base: type) -> Any:
@@ -107,9 +113,10 @@ def _resolved(
     defaults = type(config)().model_dump()
     rate = spec.training.learning_rate or backbone.recommended_learning_rate
     unused = {"epochs": Training().epochs} if spec.training.steps else {}
+    fixed = set(spec.config) & set(config.search) if spec.trials > 1 else set()  # not searched, so at no default
     return spec.with_(
         languages=languages,
-        config={name: value for name, value in config.model_dump().items() if value != defaults[name]},
+        config={name: value for name, value in config.model_dump().items() if value != defaults[name] or name in fixed},
         model=spec.model_name,
         revision=None,  # the commit or digest stands in the record's identity
         parallel=corpus,

@@ -78,6 +78,7 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
             "method": record.spec.method,
             "config": record.spec.settings,
             "selection": record.spec.selection,
+            "trials": record.spec.trials,
             "shots": record.spec.shots,
             "draw": record.spec.draw,
             "seed": record.spec.seed,
@@ -94,7 +95,7 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     ]
     if not rows:
         raise XlbenchError("there is no finished record to export; run something first")
-    order = ["task", "model", "selection", "shots", "method", "config", "draw", "seed", "language", "record"]
+    order = ["task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed", "language", "record"]
     return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
@@ -108,7 +109,7 @@ def export(runs: Path, form: Format) -> str:
         return table.to_json(orient="records", indent=1) + "\n"
     if form != "latex":
         raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
-    axes = ["task", "model", "selection", "shots", "method", "config"]
+    axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
     wide = means.unstack("language").reset_index()
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]

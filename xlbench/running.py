@@ -26,7 +26,8 @@ from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record, Store
 from xlbench.task import FewShot, Row
-from xlbench.training import Fitted, fit, generator
+from xlbench.training import fit, generator
+from xlbench.trials import Choice, Configuration, Trained, best_of
 from xlbench.version import __version__
 
 
@@ -72,23 +73,44 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         store.write(Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common))
         raise
     seconds = time.perf_counter() - clock
-    record = Record(status="finished", seconds=round(seconds, 2), **found, **common)
+    record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
     store.write(record, predictions)
     return record
 
 
 def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[dict[str, Any], pa.Table]:
     """The run itself: the fields of the record that are measured, and the predictions."""
-    spec, task, device = prepared.spec, prepared.task, prepared.device
+    spec, device = prepared.spec, prepared.device
     assert spec.languages is not None
     budget = runtime.token_budget or default_token_budget(device)
     watch = Stopwatch()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    train = functools.partial(_train, prepared, budget, watch, progress)
+    choice = best_of(prepared.configurations, train, device, watch, progress)
+    method = choice.trained.method
+    scores: dict[str, np.ndarray] = {}
+    with progress.stage("test", sum(len(rows) for rows in prepared.test.values())):
+        for language, rows in prepared.test.items():
+            with watch.stage("encoding"):
+                encoded = method.encode_labelled(rows, language)
+            with watch.stage("evaluation"), watch.stage("test"):
+                scores[language] = predict(method, encoded, device, spec.precision, budget, progress)
+    rows = [row for language in spec.languages for row in prepared.test[language]]
+    table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
+    return _measured(prepared, choice, scores, watch), table
+
+
+def _train(
+    prepared: Prepared, budget: int, watch: Stopwatch, progress: Progress, configuration: Configuration
+) -> Trained:
+    """One configuration, trained from the start: the same numbers whatever was trained before it."""
+    spec, task, device = prepared.spec, prepared.task, prepared.device
+    assert spec.languages is not None
     with watch.stage("setup"):
         torch.manual_seed(spec.seed)
         backbone = prepared.backbone.fresh(spec.tune, spec.lora)
-        method = prepared.method_class(prepared.config, backbone, task, spec.languages, spec.max_length)
+        method = prepared.method_class(configuration.config, backbone, task, spec.languages, spec.max_length)
         module = method.build(backbone, task)
         module.to(device)
         backbone.to(device)
@@ -104,19 +126,13 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
 
     with watch.stage("training"):
         fitted = fit(
-            method, module, shots, streams, evaluate, spec.training, spec.selection,
+            method, module, shots, streams, evaluate, configuration.training, spec.selection,
             spec.seed, device, spec.precision, watch, progress,
         )  # fmt: skip
-    scores: dict[str, np.ndarray] = {}
-    with progress.stage("test", sum(len(rows) for rows in prepared.test.values())):
-        for language, rows in prepared.test.items():
-            with watch.stage("encoding"):
-                encoded = method.encode_labelled(rows, language)
-            with watch.stage("evaluation"), watch.stage("test"):
-                scores[language] = predict(method, encoded, device, spec.precision, budget, progress)
-    rows = [row for language in spec.languages for row in prepared.test[language]]
-    table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
-    return _measured(prepared, method, module, fitted, scores, watch), table
+    if spec.trials == 1:
+        return Trained(configuration, method, module, fitted, None)
+    with watch.stage("evaluation"):
+        return Trained(configuration, method, module, fitted, evaluate())
 
 
 def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
@@ -126,15 +142,9 @@ def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
     return Encoded.join([method.encode_labelled(rows, language) for language, rows in shots.target_dev.items()])
 
 
-def _measured(
-    prepared: Prepared,
-    method: Method,
-    module: torch.nn.Module,
-    fitted: Fitted,
-    scores: Mapping[str, np.ndarray],
-    watch: Stopwatch,
-) -> dict[str, Any]:
+def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarray], watch: Stopwatch) -> dict[str, Any]:
     """What a record says beside what was asked: accuracies, the selected step, costs, notes."""
+    method, module, fitted = choice.trained.method, choice.trained.module, choice.trained.fitted
     phenomena: dict[str, dict[str, float]] = {}
     right: dict[str, float] = {}
     for language, rows in prepared.test.items():
@@ -148,9 +158,10 @@ def _measured(
         f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
     }
     costs["test_rows_per_second"] = round(rows_tested / max(watch.seconds["test"], 1e-9), 1)
-    costs |= parameters(module, method.backbone) | peak_memory(prepared.device)
+    costs |= choice.costs | parameters(module, method.backbone) | peak_memory(prepared.device)
     premises = {row.premise_id for rows in prepared.test.values() for row in rows}
     return {
+        "method_config": choice.trained.configuration.config.model_dump(mode="json"),
         "test": {"rows": rows_tested, "premises": len(premises), "languages": len(prepared.test)},
         "accuracy": right,
         "phenomena": phenomena,
@@ -159,9 +170,10 @@ def _measured(
             "step": fitted.step,
             "steps": fitted.steps,
             "history": fitted.history,
+            **choice.found,
         },
         "costs": costs,
-        "notes": tuple(dict.fromkeys(method.notes)),
+        "notes": tuple(dict.fromkeys([*choice.notes, *method.notes])),
     }
 
 

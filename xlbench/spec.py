@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from xlbench.errors import XlbenchError, unknown
 
@@ -72,6 +81,7 @@ class RunSpec(Frozen):
     max_length: int = Field(128, ge=16, description="longest input in tokens; the longer text is shortened")
     precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp32 on a CPU")
     selection: Selection = Field("source-dev", description="which checkpoint is tested")
+    trials: int = Field(1, ge=1, description="configurations tried of the method, chosen by source dev")
     parallel: str | None = Field(None, description="parallel corpus; none: the task's own choice")
     parallel_size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
     training: Training = Field(Training(), description="budget and optimiser")
@@ -82,6 +92,23 @@ class RunSpec(Frozen):
         if value is not None and (not value or len(set(value)) != len(value)):
             raise ValueError(f"languages must be one or more, each once, not {list(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _chosen_by_source_dev(self) -> Self:
+        if self.trials > 1 and self.selection == "oracle-target-dev":
+            raise ValueError(
+                f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "
+                "selection oracle-target-dev looks at the targets; use another selection, or try 1"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; `trials` only where there are several, so that records from before it keep their ids."""
+        fields: dict[str, Any] = handler(self)
+        if self.trials == 1:
+            fields.pop("trials", None)
+        return fields
 
     @property
     def settings(self) -> str:

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ class Record(BaseModel):
     status: Literal["finished", "failed"]
     spec: RunSpec
     identity: dict[str, str]  # what was hashed beside the spec: protocol, task version, data, revision, source
-    method_config: dict[str, Any]
+    method_config: dict[str, Any]  # all settings of the method; with several trials, the chosen one's
     source_language: str = ""
     labels: tuple[str, ...] = ()
     unit: Literal["premise", "row"] = "premise"  # what statistics resample, as the task declares
@@ -50,7 +50,7 @@ class Record(BaseModel):
     test: dict[str, int] = {}
     accuracy: dict[str, float] = {}
     phenomena: dict[str, dict[str, float]] = {}  # phenomenon → language → accuracy
-    selection: dict[str, Any] = {}
+    selection: dict[str, Any] = {}  # policy, step, history; with several trials also `trials`, and which is `chosen`
     costs: dict[str, float] = {}
     contamination: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
@@ -70,10 +70,26 @@ class Record(BaseModel):
         return sum(targets) / len(targets) if targets else None
 
     @property
+    def trials(self) -> list[dict[str, Any]]:
+        """What was tried, in order; empty where one configuration was."""
+        return list(self.selection.get("trials", ()))
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The trial that was tested; None where one configuration was tried."""
+        return self.trials[self.selection["chosen"]] if self.trials else None
+
+    @property
     def transfer_gap(self) -> float | None:
         """Source accuracy minus target mean; None where either is missing."""
         source, target = self.accuracy.get(self.source_language), self.target_mean
         return None if source is None or target is None else source - target
+
+
+def trial_settings(trial: Mapping[str, Any]) -> str:
+    """The values of what was searched, of one of a record's trials, in words."""
+    values = [*trial.get("training", {}).items(), *trial.get("config", {}).items()]
+    return ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values)
 
 
 class NewerRecord(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong

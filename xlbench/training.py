@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
 from xlbench.costs import Stopwatch, trained_parameters
-from xlbench.errors import NotSupported, XlbenchError
+from xlbench.errors import Diverged, NotSupported
 from xlbench.inference import autocast
 from xlbench.method import Method, Stream
 from xlbench.progress import Progress
@@ -49,7 +49,7 @@ def fit(
 
     last: the final state. average-last: the mean of the weights at the last checkpoints. source-dev and
     oracle-target-dev: the checkpoint with the best accuracy by `evaluate` (ties: the lower loss, then the
-    earlier). Raises XlbenchError where the loss is not a number, NotSupported where nothing trains.
+    earlier). Raises Diverged where the loss is not a number, NotSupported where nothing trains.
     """
     trained = trained_parameters(module)
     if not trained:
@@ -168,5 +168,5 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 def _mean(losses: list[Tensor], method: str, step: int) -> float:
     mean = float(torch.stack(losses).float().mean())
     if not math.isfinite(mean):
-        raise XlbenchError(f"method {method}: the loss is {mean} at step {step}; try a smaller learning rate")
+        raise Diverged(f"method {method}: the loss is {mean} at step {step}; try a smaller learning rate")
     return mean

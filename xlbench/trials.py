@@ -1,0 +1,198 @@
+"""Equal tuning: the configurations that `--tune N` tries of a method, and the choice among them by source dev.
+
+The first is the configuration as given. The others are drawn without replacement from a space: the values that
+the method's config declares in `search`, less what the user fixed, times the learning rates below. Each trains
+with the whole budget; the choice looks at the source language's dev rows alone.
+"""
+
+import ast
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from xlbench import registry
+from xlbench.costs import Stopwatch
+from xlbench.errors import Diverged, XlbenchError, unknown
+from xlbench.method import Method, MethodConfig
+from xlbench.progress import Progress
+from xlbench.spec import RunSpec, Scalar, Training, parse
+from xlbench.store import trial_settings
+from xlbench.training import Fitted, generator
+
+LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own learning rate; searched for every method
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration to try. `searched`: its values of what is searched, under `training` and `config`."""
+
+    config: MethodConfig
+    training: Training
+    searched: Mapping[str, Mapping[str, Scalar]]
+
+
+def search_space(method: str, config: type[MethodConfig], fixed: Collection[str] = ()) -> dict[str, tuple[Scalar, ...]]:
+    """What a method's config declares: setting → its values, each once, without the settings that are `fixed`.
+
+    Raises XlbenchError where a name is no setting, has no values, or a value is none that the setting takes.
+    """
+    place, fields = f"the search space of method {method}", config.model_fields
+    found: dict[str, tuple[Scalar, ...]] = {}
+    if not isinstance(config.search, Mapping):
+        raise XlbenchError(f"{place} is {config.search!r}: must be a mapping of settings to lists of values")
+    for name, values in config.search.items():
+        if name not in fields:
+            raise unknown("setting", name, fields, place)
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise XlbenchError(f"{place}: {name} = {values!r}: must be a list of one or more values")
+        taken = [getattr(parse(config, {name: value}, place), name) for value in values]
+        found[name] = tuple(dict.fromkeys(taken))
+    return {name: values for name, values in found.items() if name not in fixed}
+
+
+def configurations(spec: RunSpec, config: MethodConfig) -> tuple[Configuration, ...]:
+    """The configurations that a run tries, `spec.trials` of them, all different, the given one first.
+
+    The draw depends on method, shots, draw and seed alone, and the first N of more are what N would be. `spec`
+    is resolved: its learning rate is known. Raises XlbenchError where the space has fewer.
+    """
+    if spec.trials == 1:
+        return (Configuration(config, spec.training, {}),)
+    space = search_space(spec.method, type(config), spec.config)
+    rate = spec.training.learning_rate
+    assert rate is not None
+    axes = [tuple(rate * times for times in LEARNING_RATES), *space.values()]
+    given = (rate, *(getattr(config, name) for name in space))
+    inside = all(value in axis for value, axis in zip(given, axes, strict=True))
+    there = math.prod(len(axis) for axis in axes) + (not inside)
+    if there < spec.trials:
+        sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip(("learning rate", *space), axes, strict=True))
+        raise XlbenchError(
+            f"method {spec.method} has {there} configurations to try, not {spec.trials} ({sizes}); "
+            f"use --tune {there} or less for all methods, or declare more values in its Config's search"
+        )
+    random = generator(spec.seed, f"trials\x1f{spec.method}\x1f{spec.shots}\x1f{spec.draw}")
+    drawn: list[tuple[Scalar, ...]] = [given]
+    while len(drawn) < spec.trials:
+        values = tuple(axis[random.integers(len(axis))] for axis in axes)
+        if values not in drawn:
+            drawn.append(values)
+    return tuple(_configuration(spec, config, values[0], dict(zip(space, values[1:], strict=True))) for values in drawn)
+
+
+def _configuration(spec: RunSpec, config: MethodConfig, rate: Scalar, settings: Mapping[str, Scalar]) -> Configuration:
+    place = f"the search space of method {spec.method}"
+    return Configuration(
+        parse(type(config), {**config.model_dump(), **settings}, place),
+        parse(Training, {**spec.training.model_dump(), "learning_rate": rate}, place),
+        {"training": {"learning_rate": rate}, "config": settings},
+    )
+
+
+def source_without_search(method_class: type[Method]) -> str:
+    """A method's source less the statement that declares its search space, which changes no run but a search."""
+    source = registry.source_of(method_class)
+    try:
+        lines, _ = inspect.getsourcelines(method_class.Config)
+    except (OSError, TypeError):
+        return source
+    (declared,) = ast.parse(textwrap.dedent("".join(lines))).body
+    for one in declared.body if isinstance(declared, ast.ClassDef) else ():
+        targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
+        if any(isinstance(target, ast.Name) and target.id == "search" for target in targets):
+            source = source.replace("".join(lines[one.lineno - 1 : one.end_lineno]), "", 1)
+    return source
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method. `dev`: accuracy and mean loss on the source dev rows of the state that would be tested;
+    none where there is nothing to choose."""
+
+    configuration: Configuration
+    method: Method
+    module: nn.Module
+    fitted: Fitted
+    dev: tuple[float, float] | None
+
+    def set_aside(self) -> None:
+        """Off the device, and without gradients, while others train."""
+        self.module.zero_grad(set_to_none=True)
+        self.to(torch.device("cpu"))
+
+    def to(self, device: torch.device) -> None:
+        self.module.to(device)
+        self.method.backbone.to(device)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The configuration that is tested, its number, and what every trial gave; no trials where there is one."""
+
+    trained: Trained
+    number: int
+    trials: Sequence[Mapping[str, Any]]
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What a record's `selection` says of the trials."""
+        return {"chosen": self.number, "trials": list(self.trials)} if self.trials else {}
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Seconds of training of the chosen trial alone; `training_seconds` are of all."""
+        return {"chosen_training_seconds": self.trials[self.number]["seconds"]} if self.trials else {}
+
+    @property
+    def notes(self) -> list[str]:
+        """The lost trials, in sentences."""
+        return [
+            f"trial {number} ({trial_settings(trial)}) is lost: {trial['lost']}"
+            for number, trial in enumerate(self.trials)
+            if "lost" in trial
+        ]
+
+
+def best_of(
+    asked: Sequence[Configuration],
+    train: Callable[[Configuration], Trained],
+    device: torch.device,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Choice:
+    """Train every configuration and choose one: the best dev accuracy, then the lower loss, then the earlier.
+
+    Only the best so far is kept, off the device while another trains. A trial that diverges is lost; raises
+    Diverged where all are.
+    """
+    if len(asked) == 1:
+        return Choice(train(asked[0]), 0, ())
+    trials: list[dict[str, Any]] = []
+    best: tuple[tuple[float, float], int, Trained] | None = None
+    with progress.stage("trials", len(asked)):
+        for number, one in enumerate(asked):
+            before = watch.seconds["training"]
+            trial: dict[str, Any] = {kind: dict(values) for kind, values in one.searched.items()}
+            try:
+                trained = train(one)
+                assert trained.dev is not None
+                accuracy, loss = trained.dev
+                trial |= {"step": trained.fitted.step, "dev_accuracy": accuracy, "dev_loss": loss}
+                trained.set_aside()
+                if best is None or (accuracy, -loss) > best[0]:
+                    best = (accuracy, -loss), number, trained
+                del trained
+            except Diverged as fault:
+                trial["lost"] = str(fault)
+            trials.append(trial | {"seconds": round(watch.seconds["training"] - before, 3)})
+            progress.step(1)
+    if best is None:
+        raise Diverged(f"all {len(asked)} configurations were lost; the first: {trials[0]['lost']}")
+    best[2].to(device)
+    return Choice(best[2], best[1], trials)
