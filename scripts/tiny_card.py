@@ -31,9 +31,10 @@ decoded text has lost its spacing.
 ## What it has read
 Text made on the fly from the grammar of the `logic` task, first:
 
-- dialogues, "Anna visited Paris but not Rome. Question: Anna visited Rome? Answer: no": a text, a question, and a yes,
-  maybe or no that is right. They begin in English, denials first and harder matters later, each lesson when the last is
-  mostly learned. Then they come in the other languages as well, with the answer still in English.
+- dialogues, "Anna visited Paris but not Rome. Claim: Anna visited Rome. Verdict: false": a text, a claim, and a
+  verdict, true, open or false, that is right. They begin in English, denials first and harder matters later, each
+  lesson when the last is mostly learned. Then they come in the other languages as well, with the verdict still in
+  English.
 
 And from then on, in all 15 languages:
 
@@ -46,9 +47,10 @@ And from then on, in all 15 languages:
 
 It was taught to restore words that were hidden, or swapped for other words of the same language.
 
-**So it has seen the task**: questions answered in all 15 languages, at `<mask>` and at the first token. Few-shot
-accuracy on `logic` is far higher than that of a model that never saw a question answered, and methods that ask in words
-start ahead of those that begin with a new head. **It has not seen** any text or dialogue that holds all sentences of a
+**So it has seen the task**: claims judged in all 15 languages, at `<mask>` and at the first token. It has not seen
+the task in a method's words: the words of no template, and no label word, ever judged a text, so that what it can it
+has yet to learn to say. Few-shot accuracy on `logic` is still far higher than that of a model that never saw a claim
+judged. **It has not seen** any text or dialogue that holds all sentences of a
 premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model
 has read the language that it is tested on.
 
@@ -66,7 +68,7 @@ python scripts/make_tiny.py{start} --out {out} {options}
 ```
 at commit {commit}, in {seconds:.0f} seconds:
 
-| step | loss | words restored | dialogues answered |
+| step | loss | words restored | claims judged |
 |---:|---:|---:|---:|
 {log}
 """

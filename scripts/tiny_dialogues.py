@@ -1,6 +1,9 @@
-"""Dialogues: a text, a question about it, and the answer, an English yes, maybe or no.
+"""Dialogues: a text, a claim about it, and the verdict, an English true, open or false.
 
-    Anna visited Paris but not Rome. Question: Anna did not visit Rome? Answer: yes
+    Anna visited Paris but not Rome. Claim: Anna did not visit Rome. Verdict: true
+
+No method asks in these words: what a model learns here, it has yet to learn to say in a template's words, as a
+model of language has. (Asked in a template's own words it answered before it saw a shot.)
 
 A small model learns nothing from all of them at once, because no single word tells an answer. So lessons come one
 after another, in English: denials first, and the next as soon as the last answers are mostly right. The other
@@ -13,13 +16,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from xlbench.nli import QUESTION_WORDS, NLITask
-from xlbench.prompts import without_closing_punctuation
 from xlbench.tasks.logic.grammar import LANGUAGES, questions
 from xlbench.tasks.logic.languages import load
 from xlbench.tasks.logic.situations import KINDS, Kind
 
 ENGLISH, ENGLISH_SHARE = "en", 0.35  # of the dialogues, in the end
+CLAIM, VERDICT, VERDICTS = "claim", "verdict", ("true", "open", "false")  # in every language
 PAIRS = 0.3  # in the end; before all lessons have begun there are none
 ORDER = ("negation", "coordination", "quantifier", "comparative", "definite", "counting")
 ENOUGH, ANSWERS = 0.87, 1200  # share of right answers, of so many, that ends a lesson
@@ -29,12 +31,12 @@ LONGEST_LESSON, OPENING = 900, 2500  # steps
 class Dialogue(NamedTuple):
     """A text, what stands before the answer, the answer (one word), and what stands after it.
 
-    `form`: "question" (the text is a segment of its own), "running" (one segment), or "pair": text and statement,
+    `form`: "apart" (the text is a segment of its own), "running" (one segment), or "pair": text and statement,
     two segments, with no place for the answer, which the first token is asked for, as BERT's is for whether two
     sentences belong together.
     """
 
-    form: Literal["question", "running", "pair"]
+    form: Literal["apart", "running", "pair"]
     text: str
     before: str
     answer: str
@@ -85,12 +87,11 @@ def dialogues(rng: random.Random, lessons: Lessons) -> Iterator[Dialogue]:
     for _, told, form, label in questions(rng, lessons.kinds):
         english = rng.random() < 1 - (1 - ENGLISH_SHARE) * lessons.opened
         language = ENGLISH if english else rng.choice(others)
-        realiser, (question, answer, mark) = load(language), QUESTION_WORDS[language]
-        text, asked = realiser.text(told), without_closing_punctuation(realiser.say(form))
-        said = NLITask.label_words[ENGLISH][label]
+        realiser = load(language)
+        text, asked = realiser.text(told), f"{CLAIM}: {realiser.say(form)} {VERDICT}:"
         if rng.random() < PAIRS * lessons.opened:
-            yield Dialogue("pair", text, realiser.say(form), said)
+            yield Dialogue("pair", text, realiser.say(form), VERDICTS[label])
         elif rng.random() < 0.5:
-            yield Dialogue("question", text, f"{question} {asked}{mark} {answer}", said)
+            yield Dialogue("apart", text, asked, VERDICTS[label])
         else:
-            yield Dialogue("running", f"{without_closing_punctuation(text)} .", f"{asked} ?", said, ".")
+            yield Dialogue("running", text, asked, VERDICTS[label], ".")

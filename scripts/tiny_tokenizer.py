@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tiny_corpus import PUNCTUATION, read
+from tiny_dialogues import CLAIM, VERDICT, VERDICTS
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -47,7 +48,8 @@ def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
     for text in names_apart(texts):
         counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
     asked = [word.rstrip(":") for question, answer, _ in QUESTION_WORDS.values() for word in (question, answer)]
-    prompts = " ".join([*(word for words in NLITask.label_words.values() for word in words), *asked])
+    said = [word for words in NLITask.label_words.values() for word in words]
+    prompts = " ".join([*said, *asked, CLAIM, VERDICT, *VERDICTS])
     needed = {*normalizer.normalize_str(prompts).split(), *"".join(counts)}
     words = [word for word, _ in counts.most_common(vocabulary - len(SPECIAL) - len(needed)) if word not in needed]
     total = counts.total()
