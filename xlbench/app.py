@@ -69,6 +69,10 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
 
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="FIELD=VALUE", help="a field of the run without an option: training.clip=0.5"),
+]
 Plugin = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
 ]
