@@ -132,14 +132,15 @@ def test_a_method_whose_name_is_no_name_is_refused():
 
 def test_both_boards_show_the_command_and_what_it_adds(tmp_path):
     store = Store(tmp_path / "runs")
-    for one in (record("finetune"), record("finetune", spec={"draw": 1}), record("mpt")):
+    for one in (record("finetune"), record("finetune", spec={"draw": 1}, commit="abc1234"), record("mpt")):
         store.write(one, sound(one))
     groups = group(store.records())
     (found,) = commands(groups[0].records)
     assert found.more == 1
     text = write(groups, store, tmp_path).read_text(encoding="utf-8")
     assert f"\n\n    {found.text}\n" in text
-    assert "The whole grid: 1 run more than stands above." in text
+    assert "These runs are computed again by what follows, at commit abc1234; add --data-root DIR" in text
+    assert "It asks for the whole grid, 1 run more than stand above." in text
     page = write_page(groups, store, tmp_path, "").read_text(encoding="utf-8")
     assert f'<pre tabindex="0"><code>{found.text}</code></pre>' in page
 

@@ -11,7 +11,7 @@ from xlbench.grids import Block, Command, Grid
 from xlbench.literature import Figure, figures, known_leaks
 from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of
 from xlbench.policies import side_by_side
-from xlbench.premises import Unit
+from xlbench.premises import Unit, seen
 from xlbench.reproducing import Again, commands
 from xlbench.statistics import Interval
 from xlbench.store import Store, replace_file
@@ -132,8 +132,12 @@ def origin(one: Group) -> list[Block]:
     except XlbenchError:
         again = [Again("# no command line can ask for these runs; ask for them from Python", 0)]
     more = sum(command.more for command in again)
-    said = ["These runs again, where data and model stand here: add --data-root DIR, and a model's folder by its path"]
-    said += [f"The whole grid: {count(more, 'run')} more than stand{'s' if more == 1 else ''} above"] if more else []
+    commits = ", ".join(sorted({record.commit for record in one.records} - {""})) or "unknown"
+    said = [
+        f"These runs are computed again by what follows, at commit {commits}; add --data-root DIR where the data lie "
+        "in a folder, and give a model's folder by its path"
+    ]
+    said += [f"It asks for the whole grid, {count(more, 'run')} more than stand above"] if more else []
     return [provenance(one), tuple(said), *(Command(command.text) for command in again)]
 
 
@@ -189,17 +193,8 @@ def evidence(table: Table, store: Store) -> Evidence:
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
         for line in by_mean(table)
     ]
-    seen = tuple(_seen(folder) for _, cells in runs for _, folder in cells)
-    return _weighed(tuple(runs), table.first.unit, seen)
-
-
-def _seen(folder: Path) -> tuple[int, ...]:
-    """What tells a record's predictions from others that stand, or stood, under the same name."""
-    try:
-        file = (folder / "predictions.parquet").stat()
-    except OSError:
-        return ()
-    return file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size
+    files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
+    return _weighed(tuple(runs), table.first.unit, files)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xlbench.errors import XlbenchError
 from xlbench.matching import IDENTITY
-from xlbench.premises import premise_scores
+from xlbench.premises import kept_scores
 from xlbench.store import Record, Store, read_record
 
 TOLERANCE = 1e-6  # of a share: sums in another order, and no row more or less
@@ -80,9 +80,12 @@ def _wrong_predictions(record: Record, folder: Path) -> str | None:
     if not (folder / "predictions.parquet").is_file():
         return "lacks its predictions; run it again"
     try:
-        scores = premise_scores(folder, languages=record.accuracy, unit=record.unit)
+        scores = kept_scores(folder, record.unit)
     except XlbenchError as fault:
         return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
+    if set(scores.languages) != set(record.accuracy):
+        scored, said = ", ".join(scores.languages), ", ".join(sorted(record.accuracy))
+        return f"has predictions in {scored} and accuracies in {said}; run it again"
     for language, found in zip(scores.languages, scores.by_language.mean(axis=1).tolist(), strict=True):
         if abs(found - record.accuracy[language]) > TOLERANCE:
             said = f"{100 * record.accuracy[language]:.2f} % in {language}"
