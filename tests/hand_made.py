@@ -4,6 +4,9 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from xlbench.spec import RunSpec
 from xlbench.store import Record
 
@@ -55,3 +58,20 @@ def record(
     }
     seal = hashlib.sha256(json.dumps([str(whole["spec"]), whole["identity"], str(fields)]).encode()).hexdigest()
     return Record.model_validate({"id": seal[:12], **whole})
+
+
+def sound(kept: Record, premises: int = 20) -> pa.Table:
+    """Predictions that give a record's accuracies: three rows a premise, and which are right by draw and seed."""
+    random = np.random.default_rng([kept.spec.draw, kept.spec.seed])
+    rows = 3 * premises
+    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "premise_id", "language", "gold")}
+    said: list[int] = []
+    for language, accuracy in kept.accuracy.items():
+        wrong = set(random.permutation(rows)[round(accuracy * rows) :].tolist())
+        columns["row_id"] += [str(row) for row in range(rows)]
+        columns["premise_id"] += [str(row // 3) for row in range(rows)]
+        columns["language"] += [language] * rows
+        columns["gold"] += [row % 3 for row in range(rows)]
+        said += [(row + (row in wrong)) % 3 for row in range(rows)]
+    scores = {f"log_prob_{label}": np.where(np.array(said) == label, -0.1, -3.0) for label in range(3)}
+    return pa.table({**columns, **scores})

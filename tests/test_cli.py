@@ -11,7 +11,7 @@ from small_data import registry_as_it_was
 from typer.testing import CliRunner
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, XlbenchError, cli, comparing, registry, run
+from xlbench import RunSpec, Runtime, Store, XlbenchError, asking, comparing, registry, run
 from xlbench.cli import app
 from xlbench.spec import digest
 
@@ -74,7 +74,7 @@ def test_list_methods_tasks_and_suites():
 
 
 def test_the_suites_that_ship_are_what_the_issue_asks_for():
-    found = {name: xlbench.Suite.read(cli._suite_file(name)) for name in ("demo", "mpt-paper", "xnli-quick")}
+    found = {name: xlbench.Suite.read(asking.suite_file(name)) for name in ("demo", "mpt-paper", "xnli-quick")}
     for suite in found.values():
         assert [choice.method for choice in suite.methods] == ["finetune", "soft-prompt", "pct", "mpt"]
         assert suite.description
@@ -84,7 +84,7 @@ def test_the_suites_that_ship_are_what_the_issue_asks_for():
 
 
 def test_every_suite_that_ships_can_be_read_and_asks_for_settings_that_its_methods_have():
-    for file in cli._suites().glob("*.toml"):
+    for file in asking.shipped_suites().values():
         suite = xlbench.Suite.read(file)
         assert suite.description
         cells = list(suite.cells())
@@ -175,18 +175,18 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
     ],
 )  # fmt: skip
 def test_settings_are_read_as_toml_values(pair, value):
-    found = cli._settings([pair])["a"]
+    found = asking.settings([pair])["a"]
     assert (found, type(found)) == (value, type(value))
 
 
 @pytest.mark.parametrize("pair", ["alpha", "=1", ""])
 def test_a_setting_without_name_or_value_is_refused(pair):
     with pytest.raises(XlbenchError, match=r"--set takes NAME=VALUE, not "):
-        cli._settings([pair])
+        asking.settings([pair])
 
 
 def test_the_last_of_two_settings_holds():
-    assert cli._settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+    assert asking.settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
 
 
 def test_progress_is_not_on_standard_output(tmp_path):
@@ -227,7 +227,7 @@ def test_what_is_given_beside_a_suite_holds_in_its_place(suites_run):
     command("compare", "--suite", "demo", "--shots", "1,2", "--draws", "5", "--seeds", "6", "--task", "xnli",
             "--steps", "7", "--model", "other")  # fmt: skip
     (suite,) = suites_run
-    shipped = xlbench.Suite.read(cli._suite_file("demo"))
+    shipped = xlbench.Suite.read(asking.suite_file("demo"))
     assert (suite.shots, suite.draws, suite.seeds) == ((1, 2), 5, 6)
     assert suite.methods == shipped.methods
     assert suite.run == {
@@ -237,7 +237,7 @@ def test_what_is_given_beside_a_suite_holds_in_its_place(suites_run):
 
 def test_a_suite_alone_is_run_as_it_is(suites_run):
     command("compare", "--suite", "mpt-paper")
-    shipped = xlbench.Suite.read(cli._suite_file("mpt-paper"))
+    shipped = xlbench.Suite.read(asking.suite_file("mpt-paper"))
     assert list(suites_run[0].cells()) == list(shipped.cells())
 
 
@@ -249,7 +249,7 @@ def test_what_compare_does_where_little_is_said(suites_run):
 
 def test_demo_runs_the_suite_that_ships(suites_run):
     command("demo")
-    assert suites_run == [xlbench.Suite.read(cli._suite_file("demo"))]
+    assert suites_run == [xlbench.Suite.read(asking.suite_file("demo"))]
 
 
 # leaderboard

@@ -139,3 +139,30 @@ def test_a_run_whose_parallel_text_holds_a_translated_test_sentence_writes_nothi
     message = refused(tmp_path / "data", tmp_path / "runs", method="mpt", shots=2)
     assert "parallel rows share a sentence with the test rows: ntrex-128-2 (test row test-3)" in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_oracle_s_dev_rows_that_are_test_sentences_are_counted_and_named_and_a_note_says_so(tmp_path):
+    root = write_xnli(tmp_path / "data")
+    columns = xnli_rows("fr", PREMISES["validation"])
+    columns["hypothesis"] = ["Le ours est endormi!" if index % 3 == 0 else text
+                             for index, text in enumerate(columns["hypothesis"])]  # fmt: skip
+    write(xnli_file(root, "fr", "validation"), **columns)
+    asked = {
+        "task": "xnli", "model": "tiny", "languages": ("en", "fr"), "method": "finetune", "shots": 1,
+        "training": {"steps": 1, "checkpoints": 1},
+    }  # fmt: skip
+    runtime = Runtime(data_root=root, runs=tmp_path / "runs", device="cpu")
+    oracle = run(RunSpec(selection="oracle-target-dev", **asked), runtime)
+    assert oracle.contamination["compared"]["target dev"] == 6  # two texts of three rows, in French
+    assert oracle.contamination["shared"] == 1
+    ((ours, theirs),) = oracle.contamination["ids"]
+    assert ours.startswith("validation-")
+    assert theirs == "test-6"
+    assert (
+        "sentences of the oracle's dev rows that are test sentences too: 1; the ids are in the record" in oracle.notes
+    )
+    assert "endormi" not in oracle.model_dump_json()
+    ordinary = run(RunSpec(**asked), runtime)
+    assert ordinary.contamination["shared"] == 0
+    assert "target dev" not in ordinary.contamination["compared"]
+    assert not any("oracle" in note for note in ordinary.notes)

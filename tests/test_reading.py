@@ -4,16 +4,14 @@ import io
 import json
 
 import pandas as pd
-import pyarrow as pa
 import pytest
-from hand_made import record
+from hand_made import record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
 from xlbench.reading import citations, differences, export, find_record, results
 
-PREDICTIONS = pa.table({"row_id": ["a"]})
 ONE = record("finetune", {"en": 0.5, "fr": 0.4}, selection={"step": 2})
 OTHER = record("mpt", {"en": 0.5, "fr": 0.3}, {"draw": 1, "config": {"alpha": 0.3}}, selection={"step": 1})
 
@@ -21,7 +19,7 @@ OTHER = record("mpt", {"en": 0.5, "fr": 0.3}, {"draw": 1, "config": {"alpha": 0.
 @pytest.fixture
 def runs(tmp_path):
     for one in (ONE, OTHER):
-        Store(tmp_path / "runs").write(one, PREDICTIONS)
+        Store(tmp_path / "runs").write(one, sound(one))
     return tmp_path / "runs"
 
 
@@ -71,10 +69,12 @@ def test_results_have_a_row_per_run_and_language():
 
 def test_exports_can_be_read_back_and_latex_escapes_names(runs):
     table = results(Store(runs).records())
-    assert pd.read_csv(io.StringIO(export(runs, "csv"))).accuracy.tolist() == table.accuracy.tolist()
-    assert [row["record"] for row in json.loads(export(runs, "json"))] == table.record.tolist()
-    Store(runs).write(record("my_method", {"en": 0.5, "fr": 0.4}), PREDICTIONS)
-    latex = export(runs, "latex")
+    assert pd.read_csv(io.StringIO(export(runs, "csv")[0])).accuracy.tolist() == table.accuracy.tolist()
+    assert [row["record"] for row in json.loads(export(runs, "json")[0])] == table.record.tolist()
+    mine = record("my_method", {"en": 0.5, "fr": 0.4})
+    Store(runs).write(mine, sound(mine))
+    latex, left_out = export(runs, "latex")
+    assert left_out == ()
     assert r"my\_method" in latex
     assert "50.0 & 40.0" in latex
 
@@ -94,6 +94,16 @@ def test_the_commands(runs):
     assert "differ in nothing but time" in asked("diff", ONE.id, ONE.id, "--runs", runs)[1]
     assert asked("export", "--runs", runs)[1].startswith("task,model,method,")
     assert "Conneau" in asked("cite", "--runs", runs)[1]
+
+
+def test_a_record_that_is_left_out_is_named_beside_what_is_exported_and_cited(runs):
+    (runs / "torn").mkdir()
+    (runs / "torn" / "record.json").write_text('{"id": "torn", "sta')
+    for words in (("export",), ("cite",)):
+        done = CliRunner().invoke(app, [*words, "--runs", str(runs)])
+        assert done.exit_code == 0
+        assert "left out: the record torn/record.json cannot be read" in done.stderr
+        assert "torn" not in done.stdout
 
 
 @pytest.mark.parametrize(

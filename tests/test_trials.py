@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry, trials
-from xlbench.app import tuning
+from xlbench.asking import tuning
 from xlbench.checking import check
 from xlbench.cli import app
 from xlbench.costs import Stopwatch

@@ -68,22 +68,11 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
     return register
 
 
-def tuning(values: Sequence[str]) -> dict[str, Any]:
-    """What `--tune` was given, as fields of a RunSpec: a word is what trains, a whole number the trials."""
-    fields: dict[str, Any] = {}
-    for value in values:
-        number = int(value) if value.isascii() and value.isdigit() else 0
-        name, found = ("trials", number) if number else ("tune", value)
-        if (not number and value not in {"all", "lora", "frozen"}) or name in fields:
-            raise XlbenchError(
-                "--tune takes what trains of the backbone (all, lora or frozen), a number of configurations to try of "
-                f"each method (1 or more), or one of each as --tune lora --tune 4, not {' and '.join(values)!r}"
-            )
-        fields[name] = found
-    return fields
-
-
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="FIELD=VALUE", help="a field of the run without an option: training.clip=0.5"),
+]
 Plugin = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
 ]

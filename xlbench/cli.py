@@ -5,6 +5,7 @@ by Ctrl-C.
 """
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,10 +38,11 @@ from xlbench.app import (
     TokenBudget,
     Tune,
     Warmup,
+    With,
     app,
     command,
-    tuning,
 )
+from xlbench.asking import listed, method_choices, run_fields, settings, shipped_suites, suite_of, whole_numbers
 from xlbench.errors import XlbenchError
 from xlbench.version import __version__
 
@@ -73,18 +75,18 @@ def run_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train a method on a few shots in one language, test it in many, and keep the record."""
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
-    fields = _fields(locals()) | {"task": task, "method": method, "shots": shots, "draw": draw, "seed": seed}
+    fields = run_fields(locals()) | {"task": task, "method": method, "shots": shots, "draw": draw, "seed": seed}
     for name in plugin or []:
         registry.load_plugin(name)
     registry.find("method", method)
     registry.find("task", task)
     from xlbench.spec import RunSpec, parse
 
-    spec = parse(RunSpec, {**fields, "config": _settings(set_ or [])}, "the command line")
+    spec = parse(RunSpec, {**fields, "config": settings(set_ or [])}, "the command line")
     from xlbench.display import BarProgress, show_record
     from xlbench.running import run
 
@@ -95,7 +97,7 @@ def run_command(
 @command("compare")
 def compare_command(
     suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
-    methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt")] = None,
+    methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt(alpha=0.3)")] = None,
     shots: Annotated[str | None, typer.Option(help="numbers of shots; 4,16 if left out")] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="few-shot draws; 3 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
@@ -105,7 +107,8 @@ def compare_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, picture: Picture = None, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, picture: Picture = None,
+    quiet: Quiet = False,
     plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
@@ -113,18 +116,17 @@ def compare_command(
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
-    fields = _fields(locals()) | ({"task": task} if task is not None else {})
-    numbers = None if shots is None else _numbers(shots)
-    given = {"shots": numbers, "draws": draws, "seeds": seeds}
+    fields = run_fields(locals()) | ({"task": task} if task is not None else {})
+    given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}
     axes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
     from xlbench.spec import Suite, parse
 
     if suite is not None:
-        asked = _suite(suite, axes, fields)
+        asked = suite_of(suite, axes, fields)
     else:
-        axes = {"methods": _split(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
+        axes = {"methods": method_choices(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
     if plan:
         from xlbench.display import show_plan
@@ -148,7 +150,7 @@ def plan_command(
     from xlbench.display import show_plan
 
     fields = {"model": model, "test_premises": test_premises}
-    show_plan(_suite(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
+    show_plan(suite_of(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
 
 
 @command("demo")
@@ -156,18 +158,28 @@ def demo_command(
     runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None, quiet: Quiet = False
 ) -> None:
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
-    _compare(_suite("demo", {}, {}), _runtime(runs, None, device, None, None, quiet), quiet, picture)
+    _compare(suite_of("demo", {}, {}), _runtime(runs, None, device, None, None, quiet), quiet, picture)
 
 
 @command("leaderboard")
 def leaderboard_command(
     runs: Runs = Path("runs"),
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
+    together: Annotated[
+        bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
+    ] = False,
 ) -> None:
     """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
+    from xlbench.matching import NotMatched
     from xlbench.publishing import publish
 
-    board = publish(runs, out)
+    try:
+        board = publish(runs, out, together)
+    except NotMatched as fault:
+        from xlbench.display import show_mismatches
+
+        show_mismatches(fault.groups)
+        raise
     typer.echo("\n".join(f"wrote {file}" for file in board.files))
     for note in board.notes:
         typer.echo(f"note: {note}")
@@ -183,8 +195,8 @@ def list_command(
         registry.load_plugin(name)
     kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
     if what == "suites":
-        for file in sorted(_suites().glob("*.toml")):
-            typer.echo(f"{file.stem:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
+        for name, file in shipped_suites().items():
+            typer.echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
         return
     if what not in kinds:
         raise XlbenchError(f"cannot list {what!r}; list methods, tasks or suites")
@@ -215,7 +227,7 @@ def show_command(
             return
     from xlbench.checking import describe
 
-    typer.echo(describe(name, task, _split(languages or "en"), model, data_root))
+    typer.echo(describe(name, task, listed(languages or "en"), model, data_root))
 
 
 @command("check")
@@ -263,7 +275,9 @@ def export_command(
     """All results as text: a row per run and language (csv, json), or means by language (latex)."""
     from xlbench.reading import export
 
-    typer.echo(export(runs, form), nl=False)  # type: ignore[arg-type]  # export names the formats it knows
+    text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
+    _say_left_out(left_out)
+    typer.echo(text, nl=False)
 
 
 @command("cite")
@@ -273,9 +287,17 @@ def cite_command(runs: Runs = Path("runs"), plugin: Plugin = None) -> None:
         registry.load_plugin(name)
     from xlbench.reading import citations
     from xlbench.store import Store
+    from xlbench.vetting import vet
 
-    for line in citations(Store(runs).records()):
+    found = vet(Store(runs))
+    _say_left_out(found.left_out)
+    for line in citations(found.records):
         typer.echo(line)
+
+
+def _say_left_out(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        typer.echo(f"left out: {sentence}", err=True)
 
 
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
@@ -309,85 +331,6 @@ def _runtime(
         "token_budget": token_budget, "quiet": quiet,
     }  # fmt: skip
     return parse(Runtime, fields, "the command line")
-
-
-def _fields(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run that were given, as fields of a RunSpec; those left out keep its defaults."""
-    direct = (
-        "model",
-        "revision",
-        "test_premises",
-        "split",
-        "max_length",
-        "precision",
-        "selection",
-        "parallel",
-        "parallel_size",
-    )
-    training = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
-    fields = tuning(options["tune"] or ()) | {name: options[name] for name in direct if options[name] is not None}
-    if options["languages"] is not None:
-        fields["languages"] = tuple(_split(options["languages"]))
-    given = {name: options[name] for name in training if options[name] is not None}
-    return fields | ({"training": given} if given else {})
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """`alpha=0.3` → {"alpha": 0.3}: numbers, true and false as in TOML, anything else as text."""
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise XlbenchError(f"--set takes NAME=VALUE, not {pair!r}")
-        try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed = value
-        settings[name] = parsed if isinstance(parsed, bool | int | float | str) else value
-    return settings
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in _split(text)]
-    except ValueError:
-        raise XlbenchError(f"--shots takes whole numbers, as 4,16, not {text!r}") from None
-
-
-def _suites() -> Path:
-    from importlib.util import find_spec
-
-    found = find_spec("xlbench.suites")
-    assert found is not None
-    assert found.submodule_search_locations
-    return Path(next(iter(found.submodule_search_locations)))
-
-
-def _suite(name: str, axes: dict[str, Any], fields: dict[str, Any]) -> Any:
-    """A suite by its file or name, with what was given on the command line in place of what it says."""
-    from xlbench.spec import Suite, parse
-
-    read = Suite.read(_suite_file(name))
-    next(read.cells())  # raises where the file itself is mistaken
-    run = {**read.run, **fields}
-    if "training" in fields:
-        run["training"] = {**read.run.get("training", {}), **fields["training"]}
-    return parse(Suite, {**read.model_dump(), **axes, "run": run}, f"suite {name}")
-
-
-def _suite_file(name: str) -> Path:
-    """A suite's file: a path, or the name of one that ships."""
-    shipped = _suites() / f"{name}.toml"
-    if shipped.is_file() and not Path(name).is_file():
-        return shipped
-    if not Path(name).is_file():
-        names = ", ".join(sorted(file.stem for file in _suites().glob("*.toml")))
-        raise XlbenchError(f"there is no suite file {name}; give a TOML file or one that ships: {names}")
-    return Path(name)
 
 
 def main() -> None:

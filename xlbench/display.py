@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from xlbench.evidence import count, points
 from xlbench.leaderboard import NOTHING_COMMON, findings, percent, score_rows, tuning
-from xlbench.matching import group
+from xlbench.matching import Group, apart, group, mismatches
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
@@ -162,11 +162,21 @@ def show_plan(suite: Suite, runs: Path) -> None:
         out.print(Text(sentence), soft_wrap=True)
 
 
+def show_mismatches(groups: Sequence[Group]) -> None:
+    """Groups that may share no table: what each holds, and every field that differs, value by value."""
+    for number, one in enumerate(groups, 1):
+        methods = ", ".join(dict.fromkeys(line.method for table in one.tables for line in table.lines))
+        out.print(Text(f"group {number}: {one.title}, {count(len(one.records), 'record')}; {methods}"), soft_wrap=True)
+    rows = [[one.field, one.value, ", ".join(map(str, one.groups)), str(one.records)] for one in mismatches(groups)]
+    out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
+
+
 def show_board(records: list[Record], runs: Path, picture: Path | None = None) -> None:
     """The records as a board: a table for each number of shots, best mean first, and what their predictions under
     `runs` show of it in words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
-    for one in group(records):
+    groups = group(records)
+    for one in groups:
         for sentence in tuning(one):
             out.print(Text(f"{sentence}."), soft_wrap=True)
         for table in one.tables:
@@ -182,6 +192,9 @@ def show_board(records: list[Record], runs: Path, picture: Path | None = None) -
                 drawn.print(Text(f"{said}."))
             for sentence in table.left_out:
                 out.print(Text(f"left out: {sentence}"), soft_wrap=True)
+    several = apart(groups)
+    if several is not None:
+        out.print(Text(several), soft_wrap=True)
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_text(drawn.export_svg(title="xlbench"), encoding="utf-8")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.planning import Power, VarianceParts, power, variance_parts
-from xlbench.premises import Cell, Unit, premise_scores, stack
+from xlbench.premises import Cell, Unit, kept_scores, stack
 from xlbench.statistics import (
     AboveChance,
     Interval,
@@ -77,8 +77,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
     Raises XlbenchError for predictions that cannot be read, or that are not of the same rows.
     """
     scored = {
-        method: {cell: premise_scores(folder, unit=unit) for cell, folder in cells.items()}
-        for method, cells in runs.items()
+        method: {cell: kept_scores(folder, unit) for cell, folder in cells.items()} for method, cells in runs.items()
     }
     designs = stack(scored)
     chance = next(iter(next(iter(scored.values())).values())).chance

@@ -28,11 +28,16 @@ def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> It
         try:
             yield Outcome(prepared, execute(prepared, runtime, progress))
         except XlbenchError as fault:
-            yield Outcome(prepared, None, str(fault), isinstance(fault, NotSupported))
+            yield Outcome(prepared, None, one_line(fault), isinstance(fault, NotSupported))
         except Exception as fault:  # whatever a plug-in raises must not stop the others
             frame = traceback.extract_tb(fault.__traceback__)[-1]
             yield Outcome(
                 prepared,
                 None,
-                f"{type(fault).__name__}: {fault} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
+                f"{type(fault).__name__}: {one_line(fault)} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
             )
+
+
+def one_line(fault: BaseException) -> str:
+    """What a fault says, on one line."""
+    return " ".join(str(fault).split())

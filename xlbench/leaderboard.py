@@ -1,18 +1,22 @@
 """Groups of records → the board: markdown, deterministic, from records alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
 from xlbench.errors import XlbenchError
-from xlbench.evidence import Evidence, points, weigh
-from xlbench.matching import ORACLE, Group, Table, by_mean, mean_of
-from xlbench.premises import Unit
+from xlbench.evidence import Evidence, count, points, weigh
+from xlbench.grids import Block, Command, Grid
+from xlbench.literature import Figure, figures, known_leaks
+from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of
+from xlbench.policies import side_by_side
+from xlbench.premises import Unit, seen
+from xlbench.reproducing import Again, commands
 from xlbench.statistics import Interval
-from xlbench.store import Record, Store, replace_file, trial_settings
+from xlbench.store import Store, replace_file, trial_settings
 
+PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 ORACLE_WORDS = (
     "checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
@@ -20,25 +24,16 @@ ORACLE_WORDS = (
 )
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table of the board as text, nothing escaped; the first column names a row."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-Block = Grid | tuple[str, ...]  # or sentences, without their full stops
-
-
-def write(groups: Sequence[Group], store: Store, out: Path) -> Path:
+def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[str] = ()) -> Path:
     """Write `out/README.md` from groups of the records in `store`; the same records give the same bytes.
 
-    A file `out/ABOUT.md`, where there is one, stands above the tables. Raises XlbenchError.
+    A file `out/ABOUT.md`, where there is one, stands above the tables, and below it which records were `left_out`,
+    in sentences without their full stops. Raises XlbenchError.
     """
     words = about(out)
-    text = "# Leaderboard\n\n" + (words + "\n\n" if words else "") + markdown(groups, store)
+    missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
+    parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
+    text = "\n".join([*parts, markdown(groups, store)])
     return replace_file(out / "README.md", text.encode())
 
 
@@ -53,17 +48,23 @@ def markdown(groups: Sequence[Group], store: Store) -> str:
     parts = []
     for one in groups:
         parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
+        parts += [_block((leak,)) + "\n" for leak in leaks(one)]
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
         for table in one.tables:
             parts.append(f"### {table.shots} shots per class\n")
             parts += [_block(block) + "\n" for block in blocks(table, store)]
-        parts.append(_block(provenance(one)) + "\n")
+        parts += [_block(block) + "\n" for block in origin(one)]
+    for family in side_by_side(groups):
+        parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
+        parts.append(_block(family.grid) + "\n")
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _block(block: Block) -> str:
     if isinstance(block, Grid):
         return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
+    if isinstance(block, Command):
+        return "    " + one_line(block.text)  # code, in which nothing is markup
     return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
 
 
@@ -71,15 +72,28 @@ def blocks(table: Table, store: Store) -> list[Block]:
     """What the board says of a table, in its order; `store` has the records' predictions."""
     found: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
-        found = [Grid("Scores", *score_rows(table)), *_evidence(table, store), _languages(table)]
+        found = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table, store), _languages(table)]
         found += [*_phenomena(table), _costs(table), *_chosen(table)]
-    return [*found, *((f"Left out: {sentence}",) for sentence in table.left_out)]
+    return [*found, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
+
+
+def _mixed(table: Table) -> list[Block]:
+    """Which means are of runs of several versions of a method."""
+    versions = {
+        line.method: len({line.records[cell].identity.get("method_source") for cell in table.cells})
+        for line in table.lines
+    }
+    return [
+        (f"Mixed: the runs of {name} are of {number} versions of the method's source",)
+        for name, number in versions.items()
+        if number > 1
+    ]
 
 
 def shared(one: Group) -> str:
     """A line on what all records of a group share."""
     key = one.key
-    records = _records(one)
+    records = one.records
     training = key["training"]
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
@@ -105,7 +119,7 @@ def tuning(one: Group) -> list[str]:
 
 def provenance(one: Group) -> Grid:
     """Of what a group's records were made: versions, commits and dates, each as often as it differs."""
-    records = _records(one)
+    records = one.records
     days = sorted({record.started[:10] for record in records if record.started})
     facts = {
         "records": {str(len(records))},
@@ -118,12 +132,30 @@ def provenance(one: Group) -> Grid:
     return Grid("Provenance", ["provenance", "of the records"], rows)
 
 
-def _records(one: Group) -> list[Record]:
-    return [record for table in one.tables for line in table.lines for record in line.records.values()]
+def origin(one: Group) -> list[Block]:
+    """Of what a group's records were made, and the command that makes them again."""
+    try:
+        again = commands(one.records)
+    except XlbenchError:
+        again = [Again("# no command line can ask for these runs; ask for them from Python", 0)]
+    more = sum(command.more for command in again)
+    commits = ", ".join(sorted({record.commit for record in one.records} - {""})) or "unknown"
+    said = [
+        f"These runs are computed again by what follows, at commit {commits}; add --data-root DIR where the data lie "
+        "in a folder, and give a model's folder by its path"
+    ]
+    said += [f"It asks for the whole grid, {count(more, 'run')} more than stand above"] if more else []
+    return [provenance(one), tuple(said), *(Command(command.text) for command in again)]
+
+
+def leaks(one: Group) -> list[str]:
+    """What a group's backbone is known to have seen of its task, in sentences."""
+    return known_leaks(one.records[0].spec)
 
 
 def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of the main table, best mean first; accuracies in percent."""
+    """Head and rows of the main table, best mean first; accuracies in percent. Where figures were published for a
+    method, task and number of shots, they stand in a last column."""
     draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
     for line in by_mean(table):
@@ -135,15 +167,31 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
              percent(mean_of(r.target_mean for r in records)), percent(mean_of(r.transfer_gap for r in records)),
              f"{draws} × {seeds}"]
         )  # fmt: skip
+    head = ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "draws × seeds"]
+    known = {line.method: _figures(table, line) for line in by_mean(table)}
+    if not any(known.values()):
+        return head, rows
+    theirs = ["; ".join(f"{one.accuracy:.2f} ({one.source})" for one in found) or "–" for found in known.values()]
+    return [*head, PUBLISHED], [[*row, cell] for row, cell in zip(rows, theirs, strict=True)]
+
+
+def _figures(table: Table, line: Line) -> list[Figure]:
+    """What was published for a method as it is; none for one whose settings were changed, and none for the oracle."""
+    spec = next(iter(line.records.values())).spec
+    return [] if spec.config or spec.selection == ORACLE else figures(spec)
+
+
+def published(table: Table) -> list[Block]:
+    """How to read the published figures beside ours, and where they stand; nothing where there are none."""
+    found = [one for line in by_mean(table) for one in _figures(table, line)]
+    if not found:
+        return []
+    backbones = ", ".join(sorted({one.backbone for one in found}))
+    references = "; ".join(sorted({one.reference for one in found}))
     return [
-        "method",
-        "mean accuracy",
-        "range of runs",
-        "source",
-        "target mean",
-        "gap",
-        "draws × seeds",
-    ], rows
+        (f"Published: means over the same languages with {backbones}, one draw of the shots and another budget, so "
+         f"that no difference from ours is evidence ({references})",)
+    ]  # fmt: skip
 
 
 def evidence(table: Table, store: Store) -> Evidence:
@@ -152,17 +200,8 @@ def evidence(table: Table, store: Store) -> Evidence:
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
         for line in by_mean(table)
     ]
-    seen = tuple(_seen(folder) for _, cells in runs for _, folder in cells)
-    return _weighed(tuple(runs), table.first.unit, seen)
-
-
-def _seen(folder: Path) -> tuple[int, ...]:
-    """What tells a record's predictions from others that stand, or stood, under the same name."""
-    try:
-        file = (folder / "predictions.parquet").stat()
-    except OSError:
-        return ()
-    return file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size
+    files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
+    return _weighed(tuple(runs), table.first.unit, files)
 
 
 @lru_cache(maxsize=256)
@@ -292,10 +331,14 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
+def one_line(text: object) -> str:
+    """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
 def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    kept = "".join(char if char.isprintable() else " " for char in str(text))[:longest]
-    return kept.translate(MARKUP)
+    return one_line(text)[:longest].translate(MARKUP)
 
 
 MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}

@@ -16,6 +16,7 @@ from xlbench.store import Record
 
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
+IDENTITY = ("protocol", "task_version", "test_data", "revision")  # what records to compare share beside the spec
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Group:
         return f"{self.key['task']} on {self.key['model']}"
 
     @property
+    def records(self) -> list[Record]:
+        """Its records, table by table and line by line."""
+        return [record for table in self.tables for line in table.lines for record in line.records.values()]
+
+    @property
     def oracle(self) -> bool:
         """Whether checkpoints were chosen on target labels."""
         return bool(self.key["selection"] == ORACLE)
@@ -65,7 +71,7 @@ def matched_key(record: Record) -> dict[str, Any]:
     spec = record.spec.model_dump(mode="json")
     for axis in ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size"):
         del spec[axis]
-    identity = {name: record.identity[name] for name in ("protocol", "task_version", "test_data", "revision")}
+    identity = {name: record.identity[name] for name in IDENTITY}
     return {**spec, **identity}
 
 
@@ -92,6 +98,64 @@ def group(records: Iterable[Record]) -> list[Group]:
         tables = tuple(_table(number, [r for r in members if r.spec.shots == number]) for number in shots)
         groups.append(Group(matched_key(members[0]), tables))
     return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
+
+
+class NotMatched(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
+    """Records that were to stand in one table, and may not; `groups` are those that may."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        super().__init__(
+            f"the records make {len(groups)} groups that may share no table; compare those of one group, or run again "
+            "what differs"
+        )
+        self.groups = tuple(groups)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A field that must be equal and is not, and one of the values that it has.
+
+    `groups` are the numbers of those that have the value, from 1; `records` is how many records they hold.
+    """
+
+    field: str
+    value: str
+    groups: tuple[int, ...]
+    records: int
+
+
+def mismatches(groups: Sequence[Group]) -> list[Mismatch]:
+    """Why groups share no table: each field that differs between them, value by value."""
+    keys = [_flat(one.key) for one in groups]
+    found = []
+    for field in dict.fromkeys(name for key in keys for name in key):
+        values = [key.get(field, "–") for key in keys]
+        for value in dict.fromkeys(values) if len(set(values)) > 1 else ():
+            having = [number for number, one in enumerate(values) if one == value]
+            records = sum(len(groups[number].records) for number in having)
+            found.append(Mismatch(field, value, tuple(number + 1 for number in having), records))
+    return found
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, their values in words."""
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found
+
+
+def apart(groups: Sequence[Group]) -> str | None:
+    """That there are several groups, and how to see why, in a sentence; None for a single one."""
+    if len(groups) == 1:
+        return None
+    return (
+        f"the records make {len(groups)} groups that may share no table; `xlbench leaderboard --together` prints "
+        "what differs between them"
+    )
 
 
 def _table(shots: int, records: Sequence[Record]) -> Table:

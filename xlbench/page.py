@@ -12,8 +12,10 @@ from pathlib import Path
 from string import Template
 
 from xlbench.drawing import KINDS, figure_name, plain
-from xlbench.leaderboard import ORACLE_WORDS, Block, Grid, blocks, provenance, shared
+from xlbench.grids import Block, Command, Grid
+from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.matching import Group
+from xlbench.policies import SideBySide, side_by_side
 from xlbench.store import Store, replace_file
 from xlbench.version import __version__
 
@@ -129,24 +131,32 @@ writes it again, and the same records give the same bytes.</p></footer>
 """)
 
 
-def write_page(groups: Sequence[Group], store: Store, out: Path, about: str) -> Path:
+def write_page(groups: Sequence[Group], store: Store, out: Path, about: str, left_out: Sequence[str] = ()) -> Path:
     """Write `out/index.html`: the board's sentences and tables, and the figures that lie in `out/figures`.
 
-    `about` is what stands above the tables, in simple markdown. Returns the file. Raises XlbenchError where it
-    cannot be written.
+    `about` is what stands above the tables, in simple markdown; `left_out` says which records are not in them, in
+    sentences without their full stops. Returns the file. Raises XlbenchError where it cannot be written.
     """
     policy = (
         f"default-src 'none'; script-src '{_hash(SCRIPT)}'; style-src '{_hash(STYLE)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     names = [f'<li><a href="#group-{at}">{_text(one.title)}</a></li>' for at, one in enumerate(groups, 1)]
+    families = side_by_side(groups)
+    names += [
+        f'<li><a href="#policies-{at}">Selection policies: {_text(one.title)}</a></li>'
+        for at, one in enumerate(families, 1)
+    ]
+    missing = "".join(f"<li>Left out: {_text(sentence)}.</li>" for sentence in left_out)
+    sections = [_group(one, at, store, out) for at, one in enumerate(groups, 1)]
+    sections += [_policies(one, at) for at, one in enumerate(families, 1)]
     contents = f'<nav aria-label="Boards"><ul>{"".join(names)}</ul></nav>' if len(names) > 1 else ""
     text = PAGE.substitute(
         policy=policy,
         style=STYLE,
-        about="\n".join(_markdown(about)),
+        about="\n".join(_markdown(about)) + (f"\n<ul>{missing}</ul>" if missing else ""),
         contents=contents,
-        groups="\n".join(_group(one, at, store, out) for at, one in enumerate(groups, 1)),
+        groups="\n".join(sections),
         version=_text(__version__),
         script=SCRIPT,
     )
@@ -168,13 +178,21 @@ def _group(one: Group, at: int, store: Store, out: Path) -> str:
     parts = [f'<section id="group-{at}" aria-labelledby="group-{at}-name">']
     parts.append(f'<h2 id="group-{at}-name"><bdi>{_text(one.title)}</bdi></h2>')
     parts.append(f'<p class="soft">{_text(shared(one))}.</p>')
+    parts += [f"<p>{_text(leak)}.</p>" for leak in leaks(one)]
     if one.oracle:
         parts.append(f'<p class="oracle"><strong>Oracle</strong>: {_text(ORACLE_WORDS)}</p>')
     parts += _figures(one, out)
     for table in one.tables:
         parts.append(f"<h3>{table.shots} shots per class</h3>")
         parts += [_block(block, f"{table.shots} shots") for block in blocks(table, store)]
-    return "\n".join([*parts, _block(provenance(one), one.title), "</section>"])
+    return "\n".join([*parts, *(_block(block, one.title) for block in origin(one)), "</section>"])
+
+
+def _policies(one: SideBySide, at: int) -> str:
+    """The section that sets the selection policies side by side."""
+    name = f'<h2 id="policies-{at}-name">Selection policies: <bdi>{_text(one.title)}</bdi></h2>'
+    parts = [name, _block(one.words, one.title), _block(one.grid, one.title)]
+    return "\n".join([f'<section id="policies-{at}" aria-labelledby="policies-{at}-name">', *parts, "</section>"])
 
 
 def _figures(one: Group, out: Path) -> Iterator[str]:
@@ -202,11 +220,19 @@ NOTES = {
 
 
 def _block(block: Block, where: str) -> str:
+    if isinstance(block, Command):
+        return f'<pre tabindex="0"><code>{escape(plain(block.text, 100_000), quote=True)}</code></pre>'
     if not isinstance(block, Grid):
         return "<p>" + " ".join(f"{_text(sentence)}." for sentence in block) + "</p>"
-    head = "".join(f'<th scope="col"><button type="button" disabled>{_cell(name)}</button></th>' for name in block.head)
+    grey = ["" if at != block.apart else ' class="soft"' for at in range(len(block.head))]
+    head = "".join(
+        f'<th scope="col"{soft}><button type="button" disabled>{_cell(name)}</button></th>'
+        for name, soft in zip(block.head, grey, strict=True)
+    )
     rows = "\n".join(
-        f'<tr><th scope="row">{_cell(row[0])}</th>' + "".join(f"<td>{_cell(cell)}</td>" for cell in row[1:]) + "</tr>"
+        f'<tr><th scope="row">{_cell(row[0])}</th>'
+        + "".join(f"<td{soft}>{_cell(cell)}</td>" for cell, soft in zip(row[1:], grey[1:], strict=True))
+        + "</tr>"
         for row in block.rows
     )
     label = _text(f"{block.title}, {where}", LONGEST // 4)

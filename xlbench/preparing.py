@@ -85,10 +85,28 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     resolved = _resolved(spec, config, languages, corpus, backbone, device)
     if spec.trials > 1:
         identity["search"] = digest([LEARNING_RATES, search_space(spec.method, method_class.Config)])[:16]
-    finding, tried = {"compared": compared, "shared": 0}, configurations(resolved, config)
+    finding, tried = _finding(compared, test.sentences, shots.target_dev), configurations(resolved, config)
     return Prepared(
         resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device, tried
     )
+
+
+def _finding(
+    compared: Mapping[str, int], test: contamination.TestSentences, target_dev: Mapping[str, Sequence[Row]]
+) -> dict[str, Any]:
+    """What the guard found, for the record: counts and row ids, never text.
+
+    What a method learns from shares nothing with the test, or the run is refused. The oracle's dev rows only choose
+    its checkpoint, and short sentences of theirs may be test sentences once translated: those are counted and named.
+    """
+    texts = [(row.id, text) for rows in target_dev.values() for row in rows for text in row.texts]
+    shared = [list(pair) for pair in dict.fromkeys(test.shared_with(texts))]
+    return {
+        "compared": {**compared, **({"target dev": len(texts)} if texts else {})},
+        "test_sentences": len(test.rows),
+        "shared": len(shared),
+        "ids": shared,
+    }
 
 
 def _class_of(kind: registry.Kind, name: str, base: type) -> Any:

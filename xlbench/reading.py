@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
 from xlbench.store import Record, Store, read_record
+from xlbench.vetting import vet
 
 Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
@@ -99,16 +100,23 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
-def export(runs: Path, form: Format) -> str:
-    """All results under `runs` as text. CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in
-    percent of each method and number of shots by language, over draws and seeds. Raises XlbenchError."""
-    table = results(Store(runs).records())
+def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
+    """All results under `runs` as text, and which records were left out and why, in sentences.
+
+    CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
+    shots by language, over draws and seeds. Raises XlbenchError.
+    """
+    if form not in get_args(Format):
+        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+    found = vet(Store(runs))
+    return _written(results(found.records), form), found.left_out
+
+
+def _written(table: pd.DataFrame, form: Format) -> str:
     if form == "csv":
         return table.to_csv(index=False, lineterminator="\n")
     if form == "json":
         return table.to_json(orient="records", indent=1) + "\n"
-    if form != "latex":
-        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
     wide = means.unstack("language").reset_index()

@@ -19,6 +19,7 @@ import torch
 from xlbench.costs import Stopwatch, parameters, peak_memory
 from xlbench.errors import NotSupported
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
+from xlbench.literature import known_leaks
 from xlbench.method import Method, Resources
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
@@ -173,8 +174,17 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
             **choice.found,
         },
         "costs": costs,
-        "notes": tuple(dict.fromkeys([*choice.notes, *method.notes])),
+        "notes": tuple(
+            dict.fromkeys([*known_leaks(prepared.spec), *_shared(prepared.contamination), *choice.notes, *method.notes])
+        ),
     }
+
+
+def _shared(contamination: Mapping[str, Any]) -> list[str]:
+    """A note on the oracle's dev rows that are test sentences, where there are any."""
+    number = contamination["shared"]
+    said = f"sentences of the oracle's dev rows that are test sentences too: {number}; the ids are in the record"
+    return [said] if number else []
 
 
 def _predictions(rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

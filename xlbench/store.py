@@ -215,10 +215,19 @@ def read_record(file: Path) -> Record:
             )
         return Record.model_validate(fields)
     except (OSError, ValueError, ValidationError) as fault:
-        reason = str(fault).splitlines()[0]
+        reason = _reason(fault)
         raise XlbenchError(
             f"the record {file} cannot be read ({reason}); remove it to have it computed again"
         ) from fault
+
+
+def _reason(fault: Exception) -> str:
+    """What is wrong with a record's file, in a few words: of a field, its name."""
+    if not isinstance(fault, ValidationError):
+        return str(fault).splitlines()[0]
+    first = fault.errors()[0]
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return f"{'.'.join(map(str, first['loc']))}: {message}" if first["loc"] else message
 
 
 def replace_file(target: Path, content: bytes) -> Path:

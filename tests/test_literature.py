@@ -1,0 +1,98 @@
+"""What others published: shown beside ours only where task, method, shots and languages are the same."""
+
+import pytest
+from hand_made import record, sound
+
+from xlbench import RunSpec, Runtime, Store, registry, run
+from xlbench.leaderboard import write
+from xlbench.literature import all_figures, all_leaks, figures, known_leaks
+from xlbench.matching import group
+
+LANGUAGES = tuple(sorted(registry.get("task", "xnli").languages))
+ASKED = {"task": "xnli", "shots": 16, "languages": LANGUAGES}
+
+
+def board(tmp_path, *records):
+    store = Store(tmp_path / "runs")
+    for one in records:
+        store.write(one, sound(one))
+    return write(group(store.records()), store, tmp_path).read_text(encoding="utf-8")
+
+
+def ours(method, **changes):
+    asked = {**ASKED, **changes}
+    return record(method, dict.fromkeys(asked["languages"], 0.5), asked)
+
+
+def test_the_table_names_tasks_methods_and_languages_that_there_are():
+    for one in all_figures():
+        assert one.languages <= set(registry.get("task", one.task).languages)
+        assert one.method in registry.names("method")
+        assert one.reference.startswith(one.source.split(" 2")[0])
+    assert all(one.task in registry.names("task") and one.what and one.source for one in all_leaks())
+
+
+def test_figures_are_the_published_ones():
+    found = {(one.method, one.accuracy) for one in all_figures()}
+    assert found == {("finetune", 33.74), ("finetune", 34.99), ("soft-prompt", 38.79)}
+
+
+def test_published_figures_stand_beside_ours_in_a_column_that_says_so(tmp_path):
+    text = board(tmp_path, ours("finetune"), ours("soft-prompt"), ours("mpt"))
+    head, _, *rows = [line for line in text.splitlines() if line.startswith("|")][:5]
+    assert head.endswith("| draws × seeds | published, other protocol |")
+    assert {row.split(" | ")[0][2:]: row.split(" | ")[-1] for row in rows} == {
+        "finetune": "33.74 (Zhao & Schütze 2021); 34.99 (Zhou et al. 2023) |",
+        "soft-prompt": "38.79 (Zhao & Schütze 2021) |",
+        "mpt": "– |",
+    }
+    assert "Published: means over the same languages with XLM-RoBERTa-base, one draw of the shots" in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shots": 4}, {"task": "logic"}, {"languages": LANGUAGES[1:]}, {"config": {"head": "other"}},
+     {"selection": "oracle-target-dev"}],
+    ids=str,
+)  # fmt: skip
+def test_a_figure_of_something_else_is_not_shown(tmp_path, change):
+    assert "ublished" not in board(tmp_path, ours("finetune", **change))
+
+
+def test_figures_ask_for_the_same_languages_in_any_order():
+    assert len(figures(RunSpec(method="finetune", **{**ASKED, "languages": LANGUAGES[::-1]}))) == 2
+    assert figures(RunSpec(method="finetune", **{**ASKED, "languages": None})) == []
+
+
+# Leaks
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "leaks"),
+    [("logic", "tiny", True), ("xnli", "tiny", False), ("logic", "me5-small-mlm", False),
+     ("xnli", "me5-small-mlm", True), ("xnli", "intfloat/multilingual-e5-base", True),
+     ("xnli", "joeddav/xlm-roberta-large-xnli", True), ("xnli", "xlm-roberta-base", False)],
+)  # fmt: skip
+def test_a_leak_is_known_by_task_and_model(task, model, leaks):
+    found = known_leaks(RunSpec(method="finetune", shots=4, task=task, model=model))
+    assert len(found) == leaks
+    assert all(sentence.startswith("Known leak: ") for sentence in found)
+
+
+def test_the_board_says_it_of_old_records_too(tmp_path):
+    (sentence,) = known_leaks(record().spec)
+    assert f"{sentence}." in board(tmp_path, record()).replace("\\", "")
+    assert "Known leak" not in board(tmp_path / "other", record(spec={"model": "other"}))
+
+
+def test_a_run_that_uses_a_leak_says_so_in_its_notes(tmp_path):
+    spec = RunSpec(
+        method="finetune", task="logic", model="tiny", shots=1, test_premises=2, languages=("en", "fr"),
+        training={"steps": 1, "checkpoints": 1},
+    )  # fmt: skip
+    found = run(spec, Runtime(runs=tmp_path, device="cpu"))
+    assert found.notes[0] == known_leaks(spec)[0]
+    assert found.contamination["shared"] == 0
+    assert found.contamination["ids"] == []
+    assert found.contamination["test_sentences"] > 0
+    assert Store(tmp_path).find(found.id) == found

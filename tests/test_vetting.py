@@ -1,0 +1,163 @@
+"""Bad records: each is named in one sentence and left out, and the rest of the board stands."""
+
+import json
+import math
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hand_made import record, sound
+from typer.testing import CliRunner
+
+from xlbench import Store, XlbenchError
+from xlbench.cli import app
+from xlbench.publishing import publish
+from xlbench.vetting import vet
+
+GOOD, BAD = record("finetune"), record("mpt")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A sound record, and one that a test spoils."""
+    kept = Store(tmp_path / "runs")
+    for one in (GOOD, BAD):
+        kept.write(one, sound(one))
+    return kept
+
+
+def edit(store: Store, **changes: object) -> None:
+    """Write other fields into the bad record's file."""
+    file = store.path(BAD.id) / "record.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def predict(store: Store, change) -> None:
+    """Write other predictions beside the bad record."""
+    pq.write_table(change(sound(BAD)), store.path(BAD.id) / "predictions.parquet")
+
+
+def cell(table: pa.Table, column: str, value: object) -> pa.Table:
+    """Predictions with another value in the first row."""
+    values = [value, *table[column].to_pylist()[1:]]
+    return table.set_column(table.column_names.index(column), column, pa.array(values, table[column].type))
+
+
+def truncated(store: Store) -> None:
+    file = store.path(BAD.id) / "record.json"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def without_predictions(store: Store) -> None:
+    (store.path(BAD.id) / "predictions.parquet").unlink()
+
+
+def truncated_predictions(store: Store) -> None:
+    file = store.path(BAD.id) / "predictions.parquet"
+    file.write_bytes(file.read_bytes()[:300])
+
+
+SPOILT = {
+    "truncated": (truncated, "the record {id}/record.json cannot be read (Unterminated string"),
+    "a field nobody knows": (lambda s: edit(s, surprise=1), "cannot be read (surprise: extra inputs are not"),
+    "a newer schema": (lambda s: edit(s, schema_version=99), "the record {id}/record.json has schema 99; this xlbench"),
+    "failed": (lambda s: edit(s, status="failed"), "record {id} ({cell}) failed, and has no result"),
+    "a lost fingerprint": (lambda s: edit(s, identity={"protocol": "1"}), "lacks task_version, test_data, revision;"),
+    "no test rows": (lambda s: edit(s, test={}), "lacks the number of test rows, the number of test premises; run it"),
+    "a NaN score": (lambda s: edit(s, accuracy={"en": math.nan, "fr": 0.4}), "has an accuracy of nan in en, which is"),
+    "a score above 1": (lambda s: edit(s, accuracy={"en": 0.5, "fr": 40}), "has an accuracy of 40.0 in fr, which is"),
+    "no score": (lambda s: edit(s, accuracy={}), "lacks the accuracy of en, fr; run it again"),
+    "a lost language": (lambda s: edit(s, accuracy={"en": 0.5}), "lacks the accuracy of fr; run it again"),
+    "a language too many": (
+        lambda s: edit(s, accuracy={"en": 0.5, "fr": 0.4, "sw": 0.1}), "has an accuracy of sw, which its spec does not",
+    ),
+    "no predictions": (without_predictions, "record {id} ({cell}) lacks its predictions; run it again"),
+    "truncated predictions": (truncated_predictions, "cannot be used: the predictions in {id} cannot be read ("),
+    "another score than predicted": (
+        lambda s: edit(s, accuracy={"en": 0.5, "fr": 0.6}), "says 60.00 % in fr, its predictions 40.00 %; run it again",
+    ),
+    "a NaN prediction": (lambda s: predict(s, lambda t: cell(t, "log_prob_0", math.nan)), "has a log-probability th"),
+    "a row twice": (lambda s: predict(s, lambda t: pa.concat_tables([t, t.slice(3, 1)])), "row 3 in en is there twice"),
+    "a row less": (lambda s: predict(s, lambda t: t.slice(0, 119)), "lack row 59 of premise 19 in fr (1 such gaps)"),
+    "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracies in"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_bad_record_is_left_out_and_named_in_one_sentence_and_the_rest_stands(store, tmp_path, spoil):
+    change, words = SPOILT[spoil]
+    change(store)
+    found = vet(store)
+    assert [one.id for one in found.records] == [GOOD.id]
+    (sentence,) = found.left_out
+    assert words.format(id=BAD.id, cell="mpt, logic, 4 shots, draw 0, seed 0") in sentence
+    assert BAD.id in sentence
+    assert str(tmp_path) not in sentence
+    assert "\n" not in sentence
+
+    board = publish(store.root, tmp_path / "board")
+    assert f"left out: {sentence}" in board.notes
+    shown = (tmp_path / "board" / "README.md").read_text(encoding="utf-8")
+    assert "- Left out: " in shown
+    assert "| finetune | 45.0 |" in shown
+    assert "| mpt |" not in shown
+    assert f"<li>Left out: {'the record' if 'the record' in sentence[:10] else 'record'} {BAD.id}" in (
+        tmp_path / "board" / "index.html"
+    ).read_text(encoding="utf-8")
+    assert BAD.id not in (tmp_path / "board" / "results.csv").read_text(encoding="utf-8")
+
+
+def test_sound_records_are_all_kept(store):
+    assert {one.id for one in vet(store).records} == {GOOD.id, BAD.id}
+    assert vet(store).left_out == ()
+
+
+def test_a_copy_of_a_record_counts_once_and_is_named(store):
+    shutil.copytree(store.path(BAD.id), store.root / "copy")
+    found = vet(store)
+    assert len(found.records) == 2
+    assert found.left_out == (
+        f"record copy (mpt, logic, 4 shots, draw 0, seed 0) is a copy of the record {BAD.id}, whose name its folder "
+        "should have; rename or remove it",
+    )
+
+
+def test_a_task_whose_languages_have_rows_of_their_own_is_held_against_them(tmp_path):
+    kept = record(unit="row")
+    Store(tmp_path).write(kept, sound(kept).slice(0, 60))  # English alone, though the record says French too
+    other = record("mpt", unit="row")
+    Store(tmp_path).write(other, sound(other))
+    found = vet(Store(tmp_path))
+    assert [one.id for one in found.records] == [other.id]
+    assert "has predictions in en and accuracies in" in found.left_out[0]
+
+
+def test_a_folder_with_nothing_that_can_be_used_is_refused_and_the_first_reason_given(store, tmp_path):
+    shutil.rmtree(store.path(GOOD.id))
+    without_predictions(store)
+    with pytest.raises(XlbenchError, match=r"no record in .*runs can be used; the first of 1: record .* lacks its"):
+        publish(store.root, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(XlbenchError, match=r"there is no folder of records .*none; name one with --runs DIR"):
+        vet(Store(tmp_path / "none"))
+
+
+def test_the_command_line_names_what_is_left_out_and_ends_well(store, tmp_path):
+    without_predictions(store)
+    done = CliRunner().invoke(app, ["leaderboard", "--runs", str(store.root), "--out", str(tmp_path / "board")])
+    assert done.exit_code == 0
+    assert f"note: left out: record {BAD.id} (mpt, logic, 4 shots, draw 0, seed 0) lacks its predictions" in done.output
+
+
+def test_the_same_bad_records_give_the_same_bytes(store, tmp_path):
+    truncated(store)
+    boards = []
+    for name in ("one", "other"):
+        shutil.copytree(store.root, tmp_path / name / "runs")
+        publish(tmp_path / name / "runs", tmp_path / name / "board")
+        boards.append([(tmp_path / name / "board" / file).read_bytes() for file in ("README.md", "index.html")])
+    assert boards[0] == boards[1]

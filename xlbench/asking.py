@@ -1,0 +1,133 @@
+"""What the command line says, as fields of specs and suites."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from xlbench.errors import XlbenchError
+
+# The fields of a run, and of its training, that have an option of their own; any other is given by --with.
+OPTIONS = (
+    "model", "revision", "test_premises", "split", "tune", "max_length", "precision", "selection", "parallel",
+    "parallel_size",
+)  # fmt: skip
+TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
+NESTED = ("training", "lora")
+
+
+def run_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that were given, as fields of a RunSpec; those left out keep its defaults."""
+    fields = {name: options[name] for name in OPTIONS if name != "tune" and options[name] is not None}
+    fields |= tuning(options["tune"] or ())
+    if options["languages"] is not None:
+        fields["languages"] = tuple(listed(options["languages"]))
+    given = {name: options[name] for name in TRAINING_OPTIONS if options[name] is not None}
+    fields |= {"training": given} if given else {}
+    for name, value in settings(options["with_"] or [], "--with").items():
+        outer, dot, inner = name.partition(".")
+        fields = merged(fields, {outer: {inner: value}} if dot else {outer: value})
+    return fields
+
+
+def tuning(values: Sequence[str]) -> dict[str, Any]:
+    """What `--tune` was given, as fields of a RunSpec: a word is what trains, a whole number the trials."""
+    fields: dict[str, Any] = {}
+    for value in values:
+        number = int(value) if value.isascii() and value.isdigit() else 0
+        name, found = ("trials", number) if number else ("tune", value)
+        if (not number and value not in {"all", "lora", "frozen"}) or name in fields:
+            raise XlbenchError(
+                "--tune takes what trains of the backbone (all, lora or frozen), a number of configurations to try of "
+                f"each method (1 or more), or one of each as --tune lora --tune 4, not {' and '.join(values)!r}"
+            )
+        fields[name] = found
+    return fields
+
+
+def merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with those of `over` in their place; in training and lora, inner field by inner field."""
+    nested = {
+        name: {**fields[name], **over[name]}
+        for name in NESTED
+        if isinstance(fields.get(name), Mapping) and isinstance(over.get(name), Mapping)
+    }
+    return {**fields, **over, **nested}
+
+
+def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """`alpha=0.3` → {"alpha": 0.3}: numbers, quoted text, true and false as in TOML, anything else as text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise XlbenchError(f"{option} takes NAME=VALUE, not {pair!r}")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        found[name] = parsed if isinstance(parsed, bool | int | float | str) else value
+    return found
+
+
+def method_choices(text: str) -> list[dict[str, Any]]:
+    """`finetune,mpt(alpha=0.3)` → methods, each with its settings; raises XlbenchError for a bracket left open."""
+    choices = []
+    for part in listed(text):
+        name, bracket, inside = part.partition("(")
+        if bracket and not inside.endswith(")"):
+            raise XlbenchError(f"--methods takes names, as a,b(setting=1), not {part!r}; close its bracket")
+        choices.append({"method": name.strip(), "config": settings(listed(inside.removesuffix(")")), "--methods")})
+    return choices
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a list with commas; one in brackets or in double quotes separates nothing."""
+    parts, depth, quoted, escaped = [""], 0, False, False
+    for char in text:
+        if char == "," and not depth and not quoted:
+            parts.append("")
+            continue
+        parts[-1] += char
+        if char == '"' and not escaped:
+            quoted = not quoted
+        elif not quoted:
+            depth += (char == "(") - (char == ")")
+        escaped = char == "\\" and quoted and not escaped
+    return [part.strip() for part in parts if part.strip()]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """`4,16` → [4, 16]."""
+    try:
+        return [int(part) for part in listed(text)]
+    except ValueError:
+        raise XlbenchError(f"--shots takes whole numbers, as 4,16, not {text!r}") from None
+
+
+def shipped_suites() -> dict[str, Path]:
+    """The suites that ship, by name."""
+    found = find_spec("xlbench.suites")
+    assert found is not None
+    assert found.submodule_search_locations
+    return {file.stem: file for file in sorted(Path(next(iter(found.submodule_search_locations))).glob("*.toml"))}
+
+
+def suite_of(name: str, axes: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+    """A suite by its file or name, with what was given on the command line in place of what it says."""
+    from xlbench.spec import Suite, parse
+
+    read = Suite.read(suite_file(name))
+    next(read.cells())  # raises where the file itself is mistaken
+    return parse(Suite, {**read.model_dump(), **axes, "run": merged(read.run, fields)}, f"suite {name}")
+
+
+def suite_file(name: str) -> Path:
+    """A suite's file: a path, or the name of one that ships."""
+    shipped = shipped_suites()
+    if name in shipped and not Path(name).is_file():
+        return shipped[name]
+    if not Path(name).is_file():
+        raise XlbenchError(f"there is no suite file {name}; give a TOML file or one that ships: {', '.join(shipped)}")
+    return Path(name)

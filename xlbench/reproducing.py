@@ -1,0 +1,104 @@
+"""Records → the commands that give them: `xlbench compare …`, each with all that differs from the defaults."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, listed, method_choices
+from xlbench.errors import XlbenchError
+from xlbench.spec import RunSpec, digest
+from xlbench.store import Record
+
+AXES = ("method", "config", "shots", "draw", "seed")
+
+
+@dataclass(frozen=True)
+class Again:
+    """A command, and how many runs it makes beyond the records, where these are no whole grid."""
+
+    text: str
+    more: int
+
+
+def commands(records: Sequence[Record]) -> list[Again]:
+    """The commands whose runs are these records' and, where the records have gaps, those in the gaps.
+
+    One is enough for records that differ in method, shots, draw and seed alone, as those of a group of the board
+    do; each further parallel corpus takes another. Folders (--data-root, a model's own) are left to the reader.
+    Raises XlbenchError for a record that no command line can ask for.
+    """
+    found: dict[str, list[RunSpec]] = {}
+    corpora = sorted({_corpus(one.spec) for one in records if one.spec.parallel is not None})
+    for record in records:
+        spec = record.spec.with_(revision=record.spec.revision or _commit(record.identity.get("revision", "")))
+        if spec.parallel is None and corpora:  # a method that reads none is asked for along with one that does
+            spec = spec.with_(parallel=corpora[0][0], parallel_size=corpora[0][1])
+        shared = spec.model_dump(mode="json", exclude=set(AXES))
+        found.setdefault(digest(shared), []).append(spec)
+    return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _corpus(specs[0]))]
+
+
+def _corpus(spec: RunSpec) -> tuple[str, int]:
+    return spec.parallel or "", spec.parallel_size
+
+
+def _commit(revision: str) -> str | None:
+    """The commit of a hub's model; None for a folder's digest, which no option can name."""
+    return revision if len(revision) == 40 and set(revision) <= set("0123456789abcdef") else None
+
+
+def _command(specs: Sequence[RunSpec]) -> Again:
+    """A command of runs that share all but the axes."""
+    choices = {digest([one.method, one.config]): one for one in specs}
+    methods = [_method(choices[name]) for name in sorted(choices, key=lambda name: (choices[name].method, name))]
+    shots = sorted({one.shots for one in specs})
+    draws, seeds = 1 + max(one.draw for one in specs), 1 + max(one.seed for one in specs)
+    words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", ",".join(map(str, shots))]
+    words += ["--draws", str(draws), "--seeds", str(seeds), *_shared(specs[0])]
+    cells = {(digest([one.method, one.config]), one.shots, one.draw, one.seed) for one in specs}
+    return Again(shlex.join(words), len(methods) * len(shots) * draws * seeds - len(cells))
+
+
+def _method(spec: RunSpec) -> str:
+    settings = ",".join(f"{name}={_said(value)}" for name, value in sorted(spec.config.items()))
+    text = spec.method + (f"({settings})" if settings else "")
+    if method_choices(text) != [{"method": spec.method, "config": spec.config}]:
+        raise XlbenchError(f"the method {text!r} cannot be named on a command line; ask for it from Python")
+    return text
+
+
+def _shared(spec: RunSpec) -> Iterable[str]:
+    """The options for what the runs share, where it differs from the defaults; task and model in any case."""
+    yield from ("--task", spec.task, "--model", spec.model)
+    asked, ordinary = (one.model_dump(mode="json") for one in (spec, RunSpec(method=spec.method, shots=spec.shots)))
+    for name, value in asked.items():
+        if name in (*AXES, "task", "model") or value == ordinary[name]:
+            continue
+        if name == "languages":
+            if listed(",".join(value)) != value:
+                raise XlbenchError(f"the languages {value} cannot be named on a command line; ask from Python")
+            yield from ("--languages", ",".join(value))
+        elif name in NESTED:
+            for inner, one in value.items():
+                if one != ordinary[name][inner]:
+                    yield from _option(f"{name}.{inner}", inner if inner in TRAINING_OPTIONS else "", one)
+        else:
+            yield from _option(name, name if name in OPTIONS else "", value)
+
+
+def _option(field: str, option: str, value: Any) -> tuple[str, str]:
+    """A field's own option, or --with where it has none."""
+    if option:
+        return f"--{option.replace('_', '-')}", str(value)
+    return "--with", f"{field}={_said(value)}"
+
+
+def _said(value: Any) -> str:
+    """A value as TOML has it, for `--set`, `--methods` and `--with`. Raises XlbenchError for none, which TOML lacks."""
+    if value is None or isinstance(value, Mapping | list | tuple):
+        raise XlbenchError(f"the value {value!r} cannot be given on a command line; ask for it from Python")
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # which TOML wants spelt

@@ -1,0 +1,93 @@
+"""Which records a board may rest on. What cannot be trusted is left out by name, and the rest stands."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlbench.errors import XlbenchError
+from xlbench.matching import IDENTITY
+from xlbench.premises import kept_scores
+from xlbench.store import Record, Store, read_record
+
+TOLERANCE = 1e-6  # of a share: sums in another order, and no row more or less
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """The records that can be used, in the order of their ids, and why others are not, in sentences without
+    their full stops."""
+
+    records: tuple[Record, ...]
+    left_out: tuple[str, ...]
+
+
+def vet(store: Store) -> Vetted:
+    """Read every record under `store` and hold it against its predictions.
+
+    Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
+    """
+    if not store.root.is_dir():
+        raise XlbenchError(f"there is no folder of records {store.root}; name one with --runs DIR")
+    sound, left_out = [], []
+    for file in sorted(store.root.glob("[!.]*/record.json")):
+        try:
+            record = read_record(file)
+        except XlbenchError as fault:
+            left_out.append(str(fault).replace(f"{store.root}/", ""))
+            continue
+        fault_found = _fault(record, file.parent)
+        if fault_found is None:
+            sound.append(record)
+        else:
+            left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault_found}")
+    if left_out and not sound:
+        raise XlbenchError(f"no record in {store.root} can be used; the first of {len(left_out)}: {left_out[0]}")
+    return Vetted(tuple(sound), tuple(left_out))
+
+
+def _cell(record: Record) -> str:
+    spec = record.spec
+    return f"{spec.method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
+
+
+def _fault(record: Record, folder: Path) -> str | None:
+    """What is wrong with a record, to be said after its name; None where nothing is."""
+    if folder.name != record.id:
+        return f"is a copy of the record {record.id}, whose name its folder should have; rename or remove it"
+    if record.status == "failed":
+        return "failed, and has no result"
+    missing = [name for name in IDENTITY if name not in record.identity]
+    missing += [f"the number of test {name}" for name in ("rows", "premises") if name not in record.test]
+    if missing:
+        return f"lacks {', '.join(missing)}; run it again"
+    return _wrong_accuracy(record) or _wrong_predictions(record, folder)
+
+
+def _wrong_accuracy(record: Record) -> str | None:
+    asked, there = set(record.spec.languages or ()), set(record.accuracy)
+    if not there or asked != there:
+        lacking, unasked = ", ".join(sorted(asked - there)), ", ".join(sorted(there - asked))
+        words = [f"lacks the accuracy of {lacking}"] if lacking else []
+        words += [f"has an accuracy of {unasked}, which its spec does not name"] if unasked else []
+        return " and ".join(words or ["has no accuracy"]) + "; run it again"
+    for language, value in sorted(record.accuracy.items()):
+        if math.isnan(value) or not 0 <= value <= 1:
+            return f"has an accuracy of {value} in {language}, which is no share of 1; run it again"
+    return None
+
+
+def _wrong_predictions(record: Record, folder: Path) -> str | None:
+    if not (folder / "predictions.parquet").is_file():
+        return "lacks its predictions; run it again"
+    try:
+        scores = kept_scores(folder, record.unit)
+    except XlbenchError as fault:
+        return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
+    if set(scores.languages) != set(record.accuracy):
+        scored, said = ", ".join(scores.languages), ", ".join(sorted(record.accuracy))
+        return f"has predictions in {scored} and accuracies in {said}; run it again"
+    for language, found in zip(scores.languages, scores.by_language.mean(axis=1).tolist(), strict=True):
+        if abs(found - record.accuracy[language]) > TOLERANCE:
+            said = f"{100 * record.accuracy[language]:.2f} % in {language}"
+            return f"says {said}, its predictions {100 * found:.2f} %; run it again"
+    return None
