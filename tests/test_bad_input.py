@@ -105,6 +105,8 @@ def mistake(*arguments: object) -> str:
         (("--split", "mine"), "unknown split 'mine' for task logic; known: none"),
         (("--parallel", "pawsx"), "unknown parallel corpus 'pawsx'; did you mean 'paws-x'?"),
         (("--selection", "oracle-target-dev", "--languages", "en"), "needs a test language other than the source"),
+        (("--method", "finetune", "--parallel", "pawsx"), "unknown parallel corpus 'pawsx'; did you mean 'paws-x'?"),
+        (("--revision", "abc"), "--revision abc names a commit of a hub model; tiny is a folder: leave it out"),
         (("--nosuch", "1"), "No such option: --nosuch"),
         (("--data-root", "nowhere"), "--data-root nowhere is not a folder"),
     ],
@@ -392,6 +394,16 @@ def test_a_class_that_is_no_method_and_no_task(kind):
     sentence = mistake(*LOGIC, f"--{kind}", "mine", "--plugin", "mine.py")
     assert f"the {kind} 'mine'" in sentence
     assert f"Mine is no {kind.capitalize()}" in sentence
+    assert mistake("show", "mine", "--plugin", "mine.py") == sentence
+
+
+def test_what_a_method_refuses_when_it_is_built_leaves_no_record(tmp_path):
+    refuses = (
+        "self.head = nn",
+        'from xlbench import XlbenchError; raise XlbenchError("no head today"); self.head = nn',
+    )
+    file = plugin(tmp_path / "picky.py", "picky", refuses)
+    assert mistake(*LOGIC, "--method", "picky", "--plugin", file) == "no head today"
 
 
 def test_a_method_that_does_not_run_on_the_task(tmp_path):

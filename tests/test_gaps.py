@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hand_made import record
+from hand_made import record, sound
 from hypothesis import given
 from hypothesis import strategies as st
 from test_figures import drawn, texts
@@ -73,7 +73,8 @@ def test_another_source_language_has_distances_of_its_own():
 
 
 def test_where_no_language_has_a_distance_there_is_no_figure_and_a_note(tmp_path):
-    Store(tmp_path / "runs").write(record("a", {"en": 0.5, "qq": 0.4}), None)
+    kept = record("a", {"en": 0.5, "qq": 0.4})
+    Store(tmp_path / "runs").write(kept, sound(kept))
     board = publish(tmp_path / "runs", tmp_path / "board")
     assert board.notes == (
         "no figure of the gap against language distance for logic on tiny; left out, for no distance is known: qq",
@@ -82,14 +83,16 @@ def test_where_no_language_has_a_distance_there_is_no_figure_and_a_note(tmp_path
 
 
 def test_a_run_in_the_source_alone_has_no_gap_to_draw(tmp_path):
-    Store(tmp_path / "runs").write(record("a", {"en": 0.5}), None)
+    kept = record("a", {"en": 0.5})
+    Store(tmp_path / "runs").write(kept, sound(kept))
     board = publish(tmp_path / "runs", tmp_path / "board")
     assert board.notes == ()
     assert not [file for file in board.files if file.name.endswith("-distance.svg")]
 
 
 def test_the_page_shows_it_with_words_and_where_the_distances_are_from(tmp_path):
-    Store(tmp_path / "runs").write(record("a", SCORES), None)
+    kept = record("a", SCORES)
+    Store(tmp_path / "runs").write(kept, sound(kept))
     publish(tmp_path / "runs", tmp_path / "board")
     page = (tmp_path / "board" / "index.html").read_text(encoding="utf-8")
     assert f'alt="{KINDS["distance"]}, logic on tiny; the numbers are in the tables below"' in page

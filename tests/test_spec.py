@@ -246,6 +246,20 @@ def test_a_change_in_the_data_changes_the_id_where_the_run_reads_it(tmp_path, la
     assert (ids[0] != ids[1]) is changes
 
 
+@pytest.mark.parametrize("what", ["templates", "label_words"])
+def test_another_template_or_label_word_changes_the_id(monkeypatch, what):
+    before, task = id_of(), registry.get("task", "logic")
+    if what == "templates":
+        changed = {
+            **task.templates,
+            "soft": {**task.templates["soft"], "fr": "{premise} , {hypothesis} : <prompt><mask>"},
+        }
+    else:
+        changed = {**task.label_words, "en": tuple(reversed(task.label_words["en"]))}
+    monkeypatch.setattr(task, what, changed)
+    assert id_of() != before
+
+
 def test_another_parallel_corpus_changes_the_id(tmp_path):
     ids = set()
     for sentences in (5, 6):

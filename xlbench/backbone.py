@@ -173,6 +173,8 @@ def _folder(model: str) -> Path | None:
 @cache
 def _revision(model: str, revision: str | None) -> str:
     folder = _folder(model)
+    if folder is not None and revision is not None:
+        raise XlbenchError(f"--revision {revision} names a commit of a hub model; {model} is a folder: leave it out")
     if folder is not None:
         seal = hashlib.sha256()
         files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})

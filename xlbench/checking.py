@@ -17,9 +17,10 @@ from xlbench.batching import collate
 from xlbench.contamination import TestSentences
 from xlbench.corpora import CORPORA
 from xlbench.costs import trained_parameters
-from xlbench.errors import XlbenchError, unknown
+from xlbench.errors import XlbenchError, one_line, unknown
 from xlbench.inference import predict
 from xlbench.method import Method, Resources
+from xlbench.preparing import class_of
 from xlbench.prompts import Encoded, Template, Verbalizer
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
@@ -59,7 +60,7 @@ def check(name: str, task_name: str = "logic", data_root: Path | None = None) ->
         except StopIteration:
             return findings
         except Exception as fault:  # a plug-in may raise anything; the check says what and where
-            return [*findings, Finding(what, False, f"{type(fault).__name__}: {fault}")]
+            return [*findings, Finding(what, False, f"{type(fault).__name__}: {one_line(fault)}")]
         findings.append(Finding(what, not why, why))
 
 
@@ -291,8 +292,8 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     """A plug-in in words: docstring, settings, citation, licence, languages; for a method and a task, three
     test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
     if _kind(name) == "task":
-        return _describe_task(registry.get("task", name)(), languages, data_root)
-    method_class: type[Method] = registry.get("method", name)
+        return _describe_task(class_of("task", name, Task)(), languages, data_root)
+    method_class: type[Method] = class_of("method", name, Method)
     entry = registry.find("method", name)
     lines = [
         f"method {name}  [{entry.place}]",

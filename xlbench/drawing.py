@@ -109,8 +109,8 @@ def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
     return Point(
         line.method,
         100 * fmean(record.mean for record in records),
-        None if score is None else 100 * score.low,
-        None if score is None else 100 * score.high,
+        None if score is None else 100 * max(score.low, 0.0),
+        None if score is None else 100 * min(score.high, 1.0),
         mean_of(record.costs.get("training_seconds") for record in records),
     )
 

@@ -12,6 +12,10 @@ class NotSupported(XlbenchError):  # noqa: N818 - it is an outcome ("skipped"), 
     """A method that cannot run on this task or setting, and says why."""
 
 
+class Refused(XlbenchError):  # noqa: N818 - as NotSupported
+    """A mistake in what was asked that a method finds when it is built, before anything trains."""
+
+
 class Diverged(XlbenchError):  # noqa: N818 - as NotSupported
     """Training that left the numbers: a loss or a score that is not finite."""
 
@@ -27,3 +31,8 @@ def unknown(what: str, name: str, known: Iterable[str], place: str = "") -> Xlbe
     where = f" for {place}" if place else ""
     listed = ", ".join(names) if names else "none"
     return XlbenchError(f"unknown {what} {name!r}{where}{hint} known: {listed}")
+
+
+def one_line(fault: BaseException) -> str:
+    """What a fault says, on one line."""
+    return " ".join(str(fault).split())

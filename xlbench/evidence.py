@@ -53,6 +53,8 @@ class Evidence:
                 said.append(f"{told}{pair.better} is better than {pair.worse} by {by} points (corrected: {within})")
         if len(self.places) > 1 and not said:
             said.append("No two methods above chance can be told apart")
+        if len(self.places) == 1 < len(self.scores):
+            said.append(f"Only {next(iter(self.places))} is shown to be above chance, which ranks it above none")
         at_chance = sorted(self.scores.keys() - self.places.keys())
         if at_chance:
             said.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")

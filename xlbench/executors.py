@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from xlbench.errors import NotSupported, XlbenchError
+from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.preparing import Prepared
 from xlbench.progress import Progress
 from xlbench.running import execute
@@ -36,8 +36,3 @@ def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> It
                 None,
                 f"{type(fault).__name__}: {one_line(fault)} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})",
             )
-
-
-def one_line(fault: BaseException) -> str:
-    """What a fault says, on one line."""
-    return " ".join(str(fault).split())

@@ -79,15 +79,13 @@ def blocks(table: Table, store: Store) -> list[Block]:
 
 def _mixed(table: Table) -> list[Block]:
     """Which means are of runs of several versions of a method."""
-    versions = {
-        line.method: len({line.records[cell].identity.get("method_source") for cell in table.cells})
-        for line in table.lines
-    }
-    return [
-        (f"Mixed: the runs of {name} are of {number} versions of the method's source",)
-        for name, number in versions.items()
-        if number > 1
-    ]
+    mixed: list[Block] = []
+    for line in table.lines:
+        for name, what in (("method_source", "the method's source"), ("prompts", "the task's prompts")):
+            versions = {line.records[cell].identity.get(name) for cell in table.cells} - {None}
+            if len(versions) > 1:
+                mixed.append((f"Mixed: the runs of {line.method} are of {len(versions)} versions of {what}",))
+    return mixed
 
 
 def shared(one: Group) -> str:
@@ -98,7 +96,7 @@ def shared(one: Group) -> str:
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
     facts = [
-        f"{len(records)} runs, {records[0].test['rows']:,} test predictions each "
+        f"{count(len(records), 'run')}, {records[0].test['rows']:,} test predictions each "
         f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
         f"{budget} of {training['batch_size']} shots, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
@@ -229,7 +227,7 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     except XlbenchError as fault:
         return [(f"No intervals: {str(fault).replace(f'{store.root}/', '')}",)]
     scores = [
-        [name, interval(one, least=0.0), str(found.places.get(name, "–")),
+        [name, interval(one, least=0.0), str(found.places.get(name, "–") if len(found.places) > 1 else "–"),
          f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}"]
         for name, one in found.scores.items()
     ]  # fmt: skip

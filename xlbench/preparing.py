@@ -51,8 +51,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     """
     for plugin in runtime.plugins:
         registry.load_plugin(plugin)
-    task: Task = _class_of("task", spec.task, Task)()
-    method_class: type[Method] = _class_of("method", spec.method, Method)
+    task: Task = class_of("task", spec.task, Task)()
+    method_class: type[Method] = class_of("method", spec.method, Method)
     config = parse(method_class.Config, spec.config, f"the config of method {spec.method}")
     languages = task.check_languages(spec.languages)
     reason = method_class.supports(task)
@@ -63,6 +63,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     shots = _shots(task, spec, languages, DataSource(runtime.data_root))
     needs_pairs = "parallel" in method_class.needs
     corpus = (spec.parallel or task.parallel) if needs_pairs else None
+    if spec.parallel is not None and not needs_pairs:
+        _known_corpus(task, spec.parallel)
     pairs = _pairs(task, corpus, languages, spec.parallel_size, runtime.data_root) if needs_pairs else {}
     compared = contamination.check(test.sentences, shots.train, shots.dev, pairs)
     backbone = Backbone.load(spec.model, spec.revision)
@@ -72,6 +74,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
             "choose a masked language model, or --method finetune"
         )
     backbone.text(spec.max_length)  # raises where the backbone reads fewer tokens
+    method_class(config, backbone, task, languages, spec.max_length)  # raises for label words that cannot be scored
     learned = (*shots.train, *shots.dev, *(row for rows in shots.target_dev.values() for row in rows))
     identity = {
         "protocol": PROTOCOL,
@@ -79,6 +82,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "data": digest([_content(learned), test.digest, [_pair_content(side) for side in pairs.values()]])[:16],
         "test_data": test.digest,
         "shots": digest([_content(shots.train), _content(shots.dev)])[:16],
+        "prompts": digest([task.templates, task.label_words])[:16],
         "revision": backbone.revision,
         "method_source": digest(source_without_search(method_class))[:16],
     }
@@ -109,7 +113,7 @@ def _finding(
     }
 
 
-def _class_of(kind: registry.Kind, name: str, base: type) -> Any:
+def class_of(kind: registry.Kind, name: str, base: type) -> Any:
     """The class of a name. Raises XlbenchError where a plug-in registered something else under it."""
     found = registry.get(kind, name)
     if not issubclass(found, base):
@@ -207,14 +211,19 @@ def _pairs(
     task: Task, corpus: str | None, languages: Sequence[str], size: int, root: Path | None
 ) -> dict[str, Sequence[Pair]]:
     """Pairs by target language; a language that the corpus lacks is absent. Raises for an unknown corpus."""
-    own = [task.name] if task.parallel == task.name else []
     if corpus is None:
         raise XlbenchError(f"task {task.name} has no parallel corpus of its own; name one with --parallel")
-    if corpus not in CORPORA and corpus not in own:
-        raise unknown("parallel corpus", corpus, [*CORPORA, *own])
+    _known_corpus(task, corpus)
     targets = [language for language in languages if language != task.source]
     found = {language: _pairs_of(task.name, corpus, language, size, root) for language in targets}
     return {language: pairs for language, pairs in found.items() if pairs}
+
+
+def _known_corpus(task: Task, corpus: str) -> None:
+    """Raises XlbenchError for a parallel corpus that neither xlbench nor the task brings."""
+    own = [task.name] if task.parallel == task.name else []
+    if corpus not in CORPORA and corpus not in own:
+        raise unknown("parallel corpus", corpus, [*CORPORA, *own])
 
 
 @cache

@@ -17,10 +17,10 @@ import pyarrow as pa
 import torch
 
 from xlbench.costs import Stopwatch, parameters, peak_memory
-from xlbench.errors import NotSupported
+from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
-from xlbench.method import Method, Resources
+from xlbench.method import Method, MethodConfig, Resources, Stream
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
@@ -67,7 +67,7 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     store.ready()
     try:
         found, predictions = _compute(prepared, runtime, progress)
-    except NotSupported:  # nothing broke: the method cannot do what was asked
+    except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
         seconds = time.perf_counter() - clock
@@ -106,19 +106,13 @@ def _train(
     prepared: Prepared, budget: int, watch: Stopwatch, progress: Progress, configuration: Configuration
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
-    spec, task, device = prepared.spec, prepared.task, prepared.device
-    assert spec.languages is not None
-    with watch.stage("setup"):
-        torch.manual_seed(spec.seed)
-        backbone = prepared.backbone.fresh(spec.tune, spec.lora)
-        method = prepared.method_class(configuration.config, backbone, task, spec.languages, spec.max_length)
-        module = method.build(backbone, task)
-        module.to(device)
-        backbone.to(device)
-    with watch.stage("encoding"):
-        shots = method.encode_labelled(prepared.shots.train, task.source)
-        selecting = _selecting_rows(method, prepared.shots, spec)
-        streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
+    spec, device = prepared.spec, prepared.device
+    try:
+        method, module, shots, selecting, streams = _ready(prepared, watch, configuration.config)
+    except NotSupported:
+        raise
+    except XlbenchError as fault:
+        raise Refused(str(fault)) from fault
 
     def evaluate() -> tuple[float, float]:
         scores = predict(method, selecting, device, spec.precision, budget)
@@ -134,6 +128,26 @@ def _train(
         return Trained(configuration, method, module, fitted, None)
     with watch.stage("evaluation"):
         return Trained(configuration, method, module, fitted, evaluate())
+
+
+def _ready(
+    prepared: Prepared, watch: Stopwatch, config: MethodConfig
+) -> tuple[Method, torch.nn.Module, Encoded, Encoded, dict[str, Stream]]:
+    """A method built on a fresh backbone; its module, the shots, the rows that select, and what else a step needs."""
+    spec, task = prepared.spec, prepared.task
+    assert spec.languages is not None
+    with watch.stage("setup"):
+        torch.manual_seed(spec.seed)
+        backbone = prepared.backbone.fresh(spec.tune, spec.lora)
+        method = prepared.method_class(config, backbone, task, spec.languages, spec.max_length)
+        module = method.build(backbone, task)
+        module.to(prepared.device)
+        backbone.to(prepared.device)
+    with watch.stage("encoding"):
+        shots = method.encode_labelled(prepared.shots.train, task.source)
+        selecting = _selecting_rows(method, prepared.shots, spec)
+        streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
+    return method, module, shots, selecting, streams
 
 
 def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
