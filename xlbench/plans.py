@@ -39,7 +39,7 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
     in_the_test: int | None = first.test_premises or task.premises
     if in_the_test is None:
         raise XlbenchError(f"task {first.task} does not say how many test premises it has; give --test-premises")
-    finished = [one for one in store.records() if one.status == "finished"] if store.root.is_dir() else []
+    finished = vet(store).records if any(store.root.glob("[!.]*/record.json")) else []
     alike = [one for one in finished if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
     tuned_alike = [one for one in alike if one.spec.trials == first.trials]  # several trials take longer
     pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
