@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlbench.costs import Stopwatch, parameters, peak_memory
+from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.errors import NotSupported
+from xlbench.flops import FlopMeter
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.method import Method, Resources
 from xlbench.preparing import Prepared, prepare
@@ -82,7 +83,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     spec, task, device = prepared.spec, prepared.task, prepared.device
     assert spec.languages is not None
     budget = runtime.token_budget or default_token_budget(device)
-    watch = Stopwatch()
+    watch, drawn = Stopwatch(), gpu_joules(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with watch.stage("setup"):
@@ -92,31 +93,36 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
         module = method.build(backbone, task)
         module.to(device)
         backbone.to(device)
+    counted = method.backbone if runtime.count_flops else None
+    training, selection = FlopMeter(counted), FlopMeter(counted)
+    flops = {"training": training, "evaluation": selection, "test": FlopMeter(counted, alike=selection)}
     with watch.stage("encoding"):
         shots = method.encode_labelled(prepared.shots.train, task.source)
         selecting = _selecting_rows(method, prepared.shots, spec)
         streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
 
     def evaluate() -> tuple[float, float]:
-        scores = predict(method, selecting, device, spec.precision, budget)
+        scores = predict(method, selecting, device, spec.precision, budget, flops=selection)
         assert selecting.labels is not None
         return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
 
     with watch.stage("training"):
         fitted = fit(
             method, module, shots, streams, evaluate, spec.training, spec.selection,
-            spec.seed, device, spec.precision, watch, progress,
+            spec.seed, device, spec.precision, watch, progress, training,
         )  # fmt: skip
     scores: dict[str, np.ndarray] = {}
     with progress.stage("test", sum(len(rows) for rows in prepared.test.values())):
         for language, rows in prepared.test.items():
             with watch.stage("encoding"):
                 encoded = method.encode_labelled(rows, language)
-            with watch.stage("evaluation"), watch.stage("test"):
-                scores[language] = predict(method, encoded, device, spec.precision, budget, progress)
+            with watch.stage("test"):
+                scores[language] = predict(method, encoded, device, spec.precision, budget, progress, flops["test"])
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
-    return _measured(prepared, method, module, fitted, scores, watch), table
+    costs = _costs(prepared, method, module, watch, flops) | joules_since(drawn, device)
+    notes = [*method.notes, *(note for stage, meter in flops.items() if (note := meter.note(stage)))]
+    return _measured(prepared, fitted, scores) | {"costs": costs, "notes": tuple(dict.fromkeys(notes))}, table
 
 
 def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
@@ -126,15 +132,21 @@ def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
     return Encoded.join([method.encode_labelled(rows, language) for language, rows in shots.target_dev.items()])
 
 
-def _measured(
-    prepared: Prepared,
-    method: Method,
-    module: torch.nn.Module,
-    fitted: Fitted,
-    scores: Mapping[str, np.ndarray],
-    watch: Stopwatch,
-) -> dict[str, Any]:
-    """What a record says beside what was asked: accuracies, the selected step, costs, notes."""
+def _costs(
+    prepared: Prepared, method: Method, module: torch.nn.Module, watch: Stopwatch, flops: Mapping[str, FlopMeter]
+) -> dict[str, float]:
+    """Seconds and FLOPs by stage, test rows per second, parameters and memory; what was not there has no key."""
+    costs: dict[str, float] = {
+        f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
+    }
+    rows = sum(len(rows) for rows in prepared.test.values())
+    costs["test_rows_per_second"] = round(rows / max(watch.seconds["test"], 1e-9), 1)
+    costs |= {f"{stage}_flops": round(meter.total) for stage, meter in flops.items() if meter.total}
+    return costs | parameters(module, method.backbone) | peak_memory(prepared.device)
+
+
+def _measured(prepared: Prepared, fitted: Fitted, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a record says beside what was asked and what it cost: accuracies, and the selected step."""
     phenomena: dict[str, dict[str, float]] = {}
     right: dict[str, float] = {}
     for language, rows in prepared.test.items():
@@ -144,11 +156,6 @@ def _measured(
         for kind in sorted(set(kinds.tolist()) - {""}):
             phenomena.setdefault(kind, {})[language] = accuracy(scores[language][kinds == kind], gold[kinds == kind])
     rows_tested = sum(len(rows) for rows in prepared.test.values())
-    costs: dict[str, float] = {
-        f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
-    }
-    costs["test_rows_per_second"] = round(rows_tested / max(watch.seconds["test"], 1e-9), 1)
-    costs |= parameters(module, method.backbone) | peak_memory(prepared.device)
     premises = {row.premise_id for rows in prepared.test.values() for row in rows}
     return {
         "test": {"rows": rows_tested, "premises": len(premises), "languages": len(prepared.test)},
@@ -160,8 +167,6 @@ def _measured(
             "steps": fitted.steps,
             "history": fitted.history,
         },
-        "costs": costs,
-        "notes": tuple(dict.fromkeys(method.notes)),
     }
 
 
