@@ -127,8 +127,9 @@ def test_run_prints_accuracies_means_gap_costs_and_the_record_s_place(tmp_path):
     ):
         assert re.search(rf"│ {re.escape(name)} +│ +{100 * value:.1f} │", text), name
     assert f"record: runs/{kept['id']}\n" in text
-    assert re.search(r"training [\d.]+ s", text)
-    assert re.search(r"peak memory [\d,]+ MiB", text)
+    assert re.search(r"set-up [\d.]+ s, training [\d.]+ s, dev [\d.]+ s, test [\d.]+ s, [\d,]+ test rows/s", text)
+    assert re.search(r"training [\d.]+ TFLOP, dev [\d.]+ TFLOP, test [\d.]+ TFLOP\n", text)
+    assert re.search(r"stored [\d.]+ MiB, peak memory [\d,]+ MiB", text)
     assert re.search(r"[\d,]+ trainable parameters", text)
 
 

@@ -63,9 +63,28 @@ def test_languages_worked_out_by_hand(tmp_path):
 
 
 def test_costs_worked_out_by_hand(tmp_path):
+    """What these records lack is a dash; dev and energy, which not every run has, are no columns then."""
     rows = lines_of(keep(tmp_path, *FOUR), "cost")
-    assert rows[1] == ["mpt", "6.0", "1.0", "12", "10", "20", "3"]
-    assert rows[2] == ["finetune", "2.0", "1.0", "12", "10", "20", "3"]
+    times = ["cost", "set-up s", "training s", "test s", "test rows/s", "training TFLOP", "test TFLOP"]
+    assert rows[0] == [*times, "trainable parameters", "all parameters", "stored MiB", "peak memory MiB"]
+    assert rows[1] == ["mpt", "–", "6.0", "1.0", "12", "–", "–", "10", "20", "–", "3"]
+    assert rows[2] == ["finetune", "–", "2.0", "1.0", "12", "–", "–", "10", "20", "–", "3"]
+
+
+def test_work_storage_and_energy_worked_out_by_hand(tmp_path):
+    more = {
+        "setup_seconds": 0.5, "evaluation_seconds": 1.5, "training_flops": 12.34e12, "evaluation_flops": 1e9,
+        "test_flops": 1.5e15, "trained_bytes": 2.0**18, "energy_joules": 42_000.0,
+    }  # fmt: skip
+    records = (record("mpt", costs={**COSTS, **more}), record("finetune", costs={**COSTS, "energy_joules": 500.0}))
+    head, *rows = lines_of(keep(tmp_path, *records), "cost")
+    shown = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert {name: shown["mpt"][name] for name in head if name.endswith(("s", "TFLOP", "MiB", "kJ"))} == {
+        "set-up s": "0.5", "training s": "2.0", "dev s": "1.5", "test s": "1.0", "test rows/s": "12",
+        "training TFLOP": "12.3", "dev TFLOP": "0.00100", "test TFLOP": "1,500", "trainable parameters": "10",
+        "all parameters": "20", "stored MiB": "0.250", "peak memory MiB": "3", "energy kJ": "42.0",
+    }  # fmt: skip
+    assert (shown["finetune"]["energy kJ"], shown["finetune"]["dev s"]) == ("0.500", "–")
 
 
 def test_phenomena_worked_out_by_hand(tmp_path):
@@ -280,7 +299,7 @@ def test_nothing_that_a_record_says_becomes_markup(tmp_path):
     assert "\x1b" not in text
     assert "[l](" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    heads = {"method": 7, "accuracy": 3, "phenomenon": 2, "cost": 7}
+    heads = {"method": 7, "accuracy": 3, "phenomenon": 2, "cost": 11}
     for line in tables:
         assert line.count("|") - 1 in heads.values()
     assert len(lines_of(text, "accuracy")[0]) == 3

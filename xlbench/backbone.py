@@ -121,16 +121,26 @@ class Backbone(nn.Module):
         longest: the same numbers, with less padding.
         """
         vectors, every = self._vectors(batch, prompt), torch.arange(len(batch), device=batch.ids.device)
-        lengths = batch.attention.sum(dim=1)
-        padding = batch.ids.numel() - int(lengths.sum()) if batch.ids.device.type == "cpu" else 0
-        if padding * self.weights_a_token <= WORTHWHILE:
+        if not self._in_parts(batch):
             return self._encode(vectors, batch.attention, batch.segments)[every, position]
+        lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
         found = []
         for rows in order.split(ROWS_AT_A_TIME):
             parts = (whole[rows, : int(lengths[rows].max())] for whole in (vectors, batch.attention, batch.segments))
             found.append(self._encode(*parts)[every[: len(rows)], position[rows]])
         return torch.cat(found)[order.argsort()]
+
+    def _in_parts(self, batch: Batch) -> bool:
+        padding = batch.ids.numel() - int(batch.attention.sum()) if batch.ids.device.type == "cpu" else 0
+        return padding * self.weights_a_token > WORTHWHILE
+
+    def passes(self, batch: Batch) -> list[tuple[int, int]]:
+        """(rows, tokens) of each pass through the encoder by which `mask_features` and `first_token` read a batch."""
+        if not self._in_parts(batch):
+            return [(batch.ids.shape[0], batch.ids.shape[1])]
+        longest_first = batch.attention.sum(dim=1).sort(descending=True).values
+        return [(len(rows), int(rows[0])) for rows in longest_first.split(ROWS_AT_A_TIME)]
 
     def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).

@@ -17,6 +17,7 @@ class Batch:
     `ids`: (n, t), below zero for prompt vectors. `attention`: (n, t), 1 for a token, 0 for padding.
     `mask_at`, `language`, `labels`: (n,); labels are -1 for unlabelled text. `segments`: (n, t), 0 or 1.
     `streams`: what else a step needs, by the names that the method gave (aligned rows, translations).
+    `languages`: those of the rows, known without asking the device.
     """
 
     ids: Tensor
@@ -26,6 +27,7 @@ class Batch:
     language: Tensor
     labels: Tensor
     streams: dict[str, "Batch"] = field(default_factory=dict)
+    languages: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -50,7 +52,9 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     pinned = torch.device(device).type == "cuda"
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    return Batch(*moved)  # type: ignore[arg-type]  # six tensors, in the order of the fields
+    languages = frozenset(encoded.language[chosen].tolist())
+    batch = Batch(*moved)  # type: ignore[arg-type]  # six tensors, in the order of the fields
+    return replace(batch, languages=languages)
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a run cost: parameters, seconds, bytes. Training time excludes evaluation."""
+"""What a run cost: parameters, seconds, bytes, energy. Training time excludes evaluation."""
 
 import resource
 import sys
@@ -59,3 +59,31 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     if device.type == "cuda":
         peak["peak_device_bytes"] = torch.cuda.max_memory_allocated(device)
     return peak
+
+
+def gpu_joules(device: torch.device) -> float | None:
+    """Energy that a GPU as a whole has drawn since its driver was loaded; None where NVML does not say.
+
+    NVML is asked by nvidia-ml-py (the extra `energy`); it says so of Volta and later, and of no part of a GPU (MIG).
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        try:
+            name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(name))) / 1000
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+
+
+def joules_since(before: float | None, device: torch.device) -> dict[str, float]:
+    """Energy since an earlier `gpu_joules`, all that used the GPU meanwhile included; empty where NVML does not say."""
+    now = gpu_joules(device)
+    return {} if before is None or now is None else {"energy_joules": round(now - before, 1)}

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlbench.evidence import count, points
-from xlbench.leaderboard import NOTHING_COMMON, findings, percent, score_rows, tuning
+from xlbench.leaderboard import NOTHING_COMMON, costs_of, findings, percent, score_rows, tuning
 from xlbench.matching import Group, apart, group, mismatches
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
@@ -104,13 +104,8 @@ def show_record(record: Record, place: str) -> None:
     out.print(table)
     if record.trials:
         out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
-    costs = record.costs
-    memory = costs.get("peak_device_bytes", costs.get("peak_host_bytes", 0)) / 2**20
-    out.print(
-        f"training {costs['training_seconds']:.1f} s, test {costs['test_seconds']:.1f} s "
-        f"({costs['test_rows_per_second']:.0f} rows/s), {record.seconds:.1f} s in all, peak memory {memory:,.0f} MiB, "
-        f"{costs['trainable_parameters']:,.0f} trainable parameters"
-    )
+    for sentence in costs_in_words(record.costs, record.seconds):
+        out.print(Text(sentence), soft_wrap=True)
     for note in record.notes:
         out.print(Text(f"note: {note}"))
     out.print(Text(f"record: {place}"), soft_wrap=True)
@@ -125,6 +120,19 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
         mark = " (chosen)" if number == record.selection["chosen"] else ""
         rows.append([f"{number}{mark}", *dev, f"{trial['seconds']:.1f}", trial_settings(trial)])
     return ["trial", "dev accuracy", "dev loss", "training s", "settings"], rows
+
+
+def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
+    """What a run cost, in three lines: time, work, memory. What the record does not say is left out."""
+    known = {head: text for head, text in costs_of([costs]).items() if text != "–"}
+    stages = ("set-up", "training", "dev", "test")
+    times = [f"{stage} {known[f'{stage} s']} s" for stage in stages if f"{stage} s" in known]
+    times += [f"{known['test rows/s']} test rows/s"] if "test rows/s" in known else []
+    work = [f"{stage} {known[f'{stage} TFLOP']} TFLOP" for stage in stages if f"{stage} TFLOP" in known]
+    work += [f"energy {known['energy kJ']} kJ"] if "energy kJ" in known else []
+    sizes = [f"{known[name]} {name}" for name in ("trainable parameters", "all parameters") if name in known]
+    sizes += [f"{name} {known[f'{name} MiB']} MiB" for name in ("stored", "peak memory") if f"{name} MiB" in known]
+    return [", ".join(part) for part in ([*times, f"{seconds:.1f} s in all"], work, sizes) if part]
 
 
 def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:

@@ -7,6 +7,7 @@ import torch
 
 from xlbench.batching import by_token_budget, collate
 from xlbench.errors import Diverged, XlbenchError
+from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.method import Method
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
@@ -19,6 +20,7 @@ def predict(
     precision: str,
     token_budget: int,
     progress: Progress | None = None,
+    flops: FlopMeter = NOT_COUNTED,
 ) -> np.ndarray:
     """Log-probabilities, (n, labels) float32, one row for each encoded row in its order.
 
@@ -29,9 +31,11 @@ def predict(
     scores = np.empty(shape, dtype=np.float32)
     pad = method.backbone.tokenizer.pad_token_id
     kept: list[tuple[np.ndarray, torch.Tensor]] = []
-    with torch.inference_mode(), autocast(device, precision):
+    with autocast(device, precision):
         for indices in by_token_budget(encoded.lengths, token_budget):
-            found = method.score(collate(encoded, indices, pad, device))
+            batch = collate(encoded, indices, pad, device)
+            with torch.inference_mode(), flops.step(batch):
+                found = method.score(batch)
             if found.shape != (len(indices), shape[1]):
                 raise XlbenchError(
                     f"method {method.name}: score gave {tuple(found.shape)} for a batch of {len(indices)} rows "

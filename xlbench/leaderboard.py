@@ -1,6 +1,7 @@
 """Groups of records → the board: markdown, deterministic, from records alone."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -283,26 +284,47 @@ def _phenomena(table: Table) -> list[Grid]:
     return [Grid("Accuracy by phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
 
 
-COSTS = (  # what a column is called, the cost that it shows, and how
-    ("training s", "training_seconds", ".1f"),
-    ("test s", "test_seconds", ".1f"),
-    ("test rows/s", "test_rows_per_second", ".0f"),
-    ("trainable parameters", "trainable_parameters", ",.0f"),
-    ("all parameters", "total_parameters", ",.0f"),
-    ("peak memory MiB", "peak_bytes", ",.0f"),
+THREE_DIGITS = ""
+COSTS = (  # what a column is called, the cost that it shows, in what unit, and how
+    ("set-up s", "setup_seconds", 1, ".1f"),
+    ("training s", "training_seconds", 1, ".1f"),
+    ("dev s", "evaluation_seconds", 1, ".1f"),
+    ("test s", "test_seconds", 1, ".1f"),
+    ("test rows/s", "test_rows_per_second", 1, ",.0f"),
+    ("training TFLOP", "training_flops", 1e12, THREE_DIGITS),
+    ("dev TFLOP", "evaluation_flops", 1e12, THREE_DIGITS),
+    ("test TFLOP", "test_flops", 1e12, THREE_DIGITS),
+    ("trainable parameters", "trainable_parameters", 1, ",.0f"),
+    ("all parameters", "total_parameters", 1, ",.0f"),
+    ("stored MiB", "trained_bytes", 2**20, THREE_DIGITS),
+    ("peak memory MiB", "peak_bytes", 2**20, ",.0f"),
+    ("energy kJ", "energy_joules", 1e3, THREE_DIGITS),
 )
+NOT_OF_ALL = {"evaluation_seconds", "evaluation_flops", "energy_joules"}  # no column where no run has them
+
+
+def costs_of(runs: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Mean costs of runs by the names of their columns, a dash for what a run lacks. Memory is the device's where a
+    run used one, else the process's."""
+    peaks = [{**run, "peak_bytes": run.get("peak_device_bytes", run.get("peak_host_bytes"))} for run in runs]
+    means = {head: (mean_of(run.get(name) for run in peaks), unit, form) for head, name, unit, form in COSTS}
+    return {head: "–" if mean is None else amount(mean / unit, form) for head, (mean, unit, form) in means.items()}
+
+
+def amount(value: float, form: str) -> str:
+    """A cost in a form; or with three digits, all of those before the point, and never an exponent."""
+    if form != THREE_DIGITS:
+        return format(value, form)
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _costs(table: Table) -> Grid:
-    """Mean costs of a run; memory is the device's where a run used one, else the process's."""
-    rows = []
-    for line in by_mean(table):
-        runs = [line.records[cell].costs for cell in table.cells]
-        peaks = [run.get("peak_device_bytes", run.get("peak_host_bytes", 0.0)) / 2**20 for run in runs]
-        means = {name: mean_of(run.get(name) for run in runs) for _, name, _ in COSTS} | {"peak_bytes": fmean(peaks)}
-        shown = ("–" if (mean := means[name]) is None else format(mean, form) for _, name, form in COSTS)
-        rows.append([line.method, *shown])
-    return Grid("Costs", ["cost", *(head for head, _, _ in COSTS)], rows)
+    """Mean costs of a run; no column of what no run of the table has, where that is nothing to wonder at."""
+    lines = [(line.method, [line.records[cell].costs for cell in table.cells]) for line in by_mean(table)]
+    there = {name for _, runs in lines for run in runs for name in run}
+    shown = [head for head, name, _, _ in COSTS if name in there or name not in NOT_OF_ALL]
+    rows = [[method, *(text for head, text in costs_of(runs).items() if head in shown)] for method, runs in lines]
+    return Grid("Costs", ["cost", *shown], rows)
 
 
 def _chosen(table: Table) -> list[Grid]:

@@ -13,6 +13,7 @@ from xlbench.planning import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.spec import Suite
 from xlbench.statistics import first_step
 from xlbench.store import Record, Store
+from xlbench.vetting import vet
 
 ASSUMED = "assumed"
 

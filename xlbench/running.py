@@ -7,6 +7,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlbench.costs import Stopwatch, parameters, peak_memory
+from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.errors import NotSupported, Refused, XlbenchError
+from xlbench.flops import FlopMeter
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
 from xlbench.method import Method, MethodConfig, Resources, Stream
@@ -84,29 +86,42 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     spec, device = prepared.spec, prepared.device
     assert spec.languages is not None
     budget = runtime.token_budget or default_token_budget(device)
-    watch = Stopwatch()
+    watch, drawn = Stopwatch(), gpu_joules(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    train = functools.partial(_train, prepared, budget, watch, progress)
+    meters: list[Meters] = []
+    train = functools.partial(_train, prepared, runtime, watch, progress, meters)
     choice = best_of(prepared.configurations, train, device, watch, progress)
-    method = choice.trained.method
+    method, tested = choice.trained.method, meters[choice.number].of_test()
     scores: dict[str, np.ndarray] = {}
     with progress.stage("test", sum(len(rows) for rows in prepared.test.values())):
         for language, rows in prepared.test.items():
             with watch.stage("encoding"):
                 encoded = method.encode_labelled(rows, language)
-            with watch.stage("evaluation"), watch.stage("test"):
-                scores[language] = predict(method, encoded, device, spec.precision, budget, progress)
+            with watch.stage("test"):
+                scores[language] = predict(method, encoded, device, spec.precision, budget, progress, tested)
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
-    return _measured(prepared, choice, scores, watch), table
+    notes = [*known_leaks(spec), *_shared(prepared.contamination), *choice.notes, *method.notes]
+    flops, more = _flops(meters, tested)
+    costs = _costs(prepared, choice, watch) | flops | joules_since(drawn, device)
+    told = {"costs": costs, "notes": tuple(dict.fromkeys([*notes, *more]))}
+    return _measured(prepared, choice, scores) | told, table
 
 
 def _train(
-    prepared: Prepared, budget: int, watch: Stopwatch, progress: Progress, configuration: Configuration
+    prepared: Prepared,
+    runtime: Runtime,
+    watch: Stopwatch,
+    progress: Progress,
+    meters: list["Meters"],
+    configuration: Configuration,
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
     spec, device = prepared.spec, prepared.device
+    budget = runtime.token_budget or default_token_budget(device)
+    meters.append(Meters.of(prepared, runtime))
+    training, selection = meters[-1].training, meters[-1].evaluation
     try:
         method, module, shots, selecting, streams = _ready(prepared, watch, configuration.config)
     except NotSupported:
@@ -115,14 +130,14 @@ def _train(
         raise Refused(str(fault)) from fault
 
     def evaluate() -> tuple[float, float]:
-        scores = predict(method, selecting, device, spec.precision, budget)
+        scores = predict(method, selecting, device, spec.precision, budget, flops=selection)
         assert selecting.labels is not None
         return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
 
     with watch.stage("training"):
         fitted = fit(
             method, module, shots, streams, evaluate, configuration.training, spec.selection,
-            spec.seed, device, spec.precision, watch, progress,
+            spec.seed, device, spec.precision, watch, progress, training,
         )  # fmt: skip
     if spec.trials == 1:
         return Trained(configuration, method, module, fitted, None)
@@ -157,9 +172,50 @@ def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
     return Encoded.join([method.encode_labelled(rows, language) for language, rows in shots.target_dev.items()])
 
 
-def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarray], watch: Stopwatch) -> dict[str, Any]:
-    """What a record says beside what was asked: accuracies, the selected step, costs, notes."""
-    method, module, fitted = choice.trained.method, choice.trained.module, choice.trained.fitted
+@dataclass(frozen=True)
+class Meters:
+    """What counts the FLOPs of one trial's training and selection."""
+
+    training: FlopMeter
+    evaluation: FlopMeter
+
+    @classmethod
+    def of(cls, prepared: Prepared, runtime: Runtime) -> "Meters":
+        """New ones; they count nothing where the runtime says so."""
+        counted = prepared.backbone if runtime.count_flops else None
+        return cls(FlopMeter(counted), FlopMeter(counted))
+
+    def of_test(self) -> FlopMeter:
+        """One for the test, where rows are scored as they were in selection."""
+        return FlopMeter(self.evaluation.backbone, alike=self.evaluation)
+
+
+def _flops(meters: Sequence[Meters], test: FlopMeter) -> tuple[dict[str, float], list[str]]:
+    """FLOPs by stage, of all trials together, where they were counted; and what is to be said of them."""
+    stages = {
+        "training": [one.training for one in meters],
+        "evaluation": [one.evaluation for one in meters],
+        "test": [test],
+    }
+    totals = {f"{stage}_flops": round(sum(meter.total for meter in its)) for stage, its in stages.items()}
+    notes = [note for stage, its in stages.items() for meter in its if (note := meter.note(stage))]
+    return {name: total for name, total in totals.items() if total}, notes
+
+
+def _costs(prepared: Prepared, choice: Choice, watch: Stopwatch) -> dict[str, float]:
+    """Seconds by stage, test rows per second, parameters and memory; what was not there has no key."""
+    costs: dict[str, float] = {
+        f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
+    }
+    rows = sum(len(rows) for rows in prepared.test.values())
+    costs["test_rows_per_second"] = round(rows / max(watch.seconds["test"], 1e-9), 1)
+    trained = choice.trained
+    return costs | choice.costs | parameters(trained.module, trained.method.backbone) | peak_memory(prepared.device)
+
+
+def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a record says beside what was asked and what it cost: accuracies, and the selected step."""
+    fitted = choice.trained.fitted
     phenomena: dict[str, dict[str, float]] = {}
     right: dict[str, float] = {}
     for language, rows in prepared.test.items():
@@ -169,11 +225,6 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
         for kind in sorted(set(kinds.tolist()) - {""}):
             phenomena.setdefault(kind, {})[language] = accuracy(scores[language][kinds == kind], gold[kinds == kind])
     rows_tested = sum(len(rows) for rows in prepared.test.values())
-    costs: dict[str, float] = {
-        f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
-    }
-    costs["test_rows_per_second"] = round(rows_tested / max(watch.seconds["test"], 1e-9), 1)
-    costs |= choice.costs | parameters(module, method.backbone) | peak_memory(prepared.device)
     premises = {row.premise_id for rows in prepared.test.values() for row in rows}
     return {
         "method_config": choice.trained.configuration.config.model_dump(mode="json"),
@@ -187,10 +238,6 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
             "history": fitted.history,
             **choice.found,
         },
-        "costs": costs,
-        "notes": tuple(
-            dict.fromkeys([*known_leaks(prepared.spec), *_shared(prepared.contamination), *choice.notes, *method.notes])
-        ),
     }
 
 

@@ -204,6 +204,7 @@ class Runtime(Frozen):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
     plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
     token_budget: int | None = Field(None, ge=64, description="tokens in one evaluation batch; none: by the device")
+    count_flops: bool = Field(True, description="whether records say how many FLOPs a run took")
     quiet: bool = Field(False, description="no progress bars")
 
     @field_validator("device")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xlbench.batching import Batch, collate
 from xlbench.costs import Stopwatch, trained_parameters
 from xlbench.errors import Diverged, NotSupported
+from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.inference import autocast
 from xlbench.method import Method, Stream
 from xlbench.progress import Progress
@@ -44,6 +45,7 @@ def fit(
     precision: str,
     watch: Stopwatch,
     progress: Progress,
+    flops: FlopMeter = NOT_COUNTED,
 ) -> Fitted:
     """Train `module` in place by the method's loss; it ends in the state that the policy selects.
 
@@ -73,10 +75,12 @@ def fit(
     module.train()
     with progress.stage("train", steps):
         for step in range(1, steps + 1):
-            with autocast(device, precision):
-                loss = method.loss(next(batches))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            batch = next(batches)
+            with flops.step(batch):
+                with autocast(device, precision):
+                    loss = method.loss(batch)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
             nn.utils.clip_grad_norm_(trained.values(), training.clip)
             optimiser.step()
             schedule.step()
