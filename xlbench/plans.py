@@ -13,7 +13,7 @@ from xlbench.planning import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.spec import Suite
 from xlbench.statistics import first_step
 from xlbench.store import Record, Store
-from xlbench.vetting import vet
+from xlbench.vetting import readable
 
 ASSUMED = "assumed"
 
@@ -40,8 +40,7 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
     in_the_test: int | None = first.test_premises or task.premises
     if in_the_test is None:
         raise XlbenchError(f"task {first.task} does not say how many test premises it has; give --test-premises")
-    finished = vet(store).records if any(store.root.glob("[!.]*/record.json")) else []
-    alike = [one for one in finished if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
+    alike = [one for one in readable(store) if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
     tuned_alike = [one for one in alike if one.spec.trials == first.trials]  # several trials take longer
     pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
     found = []

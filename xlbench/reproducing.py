@@ -74,7 +74,7 @@ def _shared(spec: RunSpec) -> Iterable[str]:
     yield from ("--task", spec.task, "--model", spec.model)
     asked, ordinary = (one.model_dump(mode="json") for one in (spec, RunSpec(method=spec.method, shots=spec.shots)))
     for name, value in asked.items():
-        if name in (*AXES, "task", "model") or value == ordinary[name]:
+        if name in (*AXES, "task", "model") or value == ordinary.get(name):
             continue
         if name == "languages":
             if listed(",".join(value)) != value:

@@ -1,5 +1,6 @@
 """Which records a board may rest on. What cannot be trusted is left out by name, and the rest stands."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,15 @@ def vet(store: Store) -> Vetted:
     if left_out and not sound:
         raise XlbenchError(f"no record in {store.root} can be used; the first of {len(left_out)}: {left_out[0]}")
     return Vetted(tuple(sound), tuple(left_out))
+
+
+def readable(store: Store) -> list[Record]:
+    """The finished records that can be read, their predictions unseen; none where there is no folder."""
+    found = []
+    for file in sorted(store.root.glob("[!.]*/record.json")):
+        with contextlib.suppress(XlbenchError):
+            found.append(read_record(file))
+    return [record for record in found if record.status == "finished"]
 
 
 def _cell(record: Record) -> str:
