@@ -1,7 +1,9 @@
 """The command line's frame: the app, its options, and how a mistake becomes one sentence."""
 
 import functools
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from xlbench.errors import XlbenchError
+from xlbench.wording import lines
 
 
 class OneSentence(TyperGroup):
@@ -29,8 +32,13 @@ class OneSentence(TyperGroup):
             if type(fault).__name__ == "NoArgsIsHelpError":
                 typer.echo(fault.format_message())
             else:
-                typer.echo(f"error: {one_line(fault.format_message())}", err=True)
+                echo(f"error: {one_line(fault.format_message())}", err=True)
             sys.exit(2)
+
+
+def echo(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files."""
+    typer.echo(lines(text), err=err, nl=nl)
 
 
 def one_line(message: object) -> str:
@@ -57,11 +65,23 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
             try:
                 function(*args, **kwargs)
             except XlbenchError as fault:
-                typer.echo(f"error: {one_line(fault)}", err=True)
+                echo(f"error: {one_line(fault)}", err=True)
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
                 typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
                 raise typer.Exit(130) from None
+            except (typer.Exit, typer.Abort):
+                raise
+            except Exception as fault:
+                if os.environ.get("XLBENCH_TRACEBACK"):
+                    raise
+                where = traceback.extract_tb(fault.__traceback__)[-1]
+                echo(
+                    f"failed: {type(fault).__name__}: {one_line(fault)} ({Path(where.filename).name}:{where.lineno}); "
+                    "XLBENCH_TRACEBACK=1 shows how it came to that",
+                    err=True,
+                )
+                raise typer.Exit(1) from None
 
         return function
 

@@ -1,12 +1,13 @@
 """What the command line says, as fields of specs and suites."""
 
-import tomllib
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from xlbench.errors import XlbenchError
+from xlbench.limits import from_toml
 
 # The fields of a run, and of its training, that have an option of their own; any other is given by --with.
 OPTIONS = (
@@ -35,7 +36,7 @@ def tuning(values: Sequence[str]) -> dict[str, Any]:
     """What `--tune` was given, as fields of a RunSpec: a word is what trains, a whole number the trials."""
     fields: dict[str, Any] = {}
     for value in values:
-        number = int(value) if value.isascii() and value.isdigit() else 0
+        number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
         name, found = ("trials", number) if number else ("tune", value)
         if (not number and value not in {"all", "lora", "frozen"}) or name in fields:
             raise XlbenchError(
@@ -64,8 +65,8 @@ def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
         if not equals or not name:
             raise XlbenchError(f"{option} takes NAME=VALUE, not {pair!r}")
         try:
-            parsed = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+            parsed = from_toml(f"value = {value}", option)["value"]
+        except (ValueError, XlbenchError):
             parsed = value
         found[name] = parsed if isinstance(parsed, bool | int | float | str) else value
     return found
@@ -126,8 +127,8 @@ def suite_of(name: str, axes: Mapping[str, Any], fields: Mapping[str, Any]) -> A
 def suite_file(name: str) -> Path:
     """A suite's file: a path, or the name of one that ships."""
     shipped = shipped_suites()
-    if name in shipped and not Path(name).is_file():
+    if name in shipped and not os.path.isfile(name):
         return shipped[name]
-    if not Path(name).is_file():
+    if not os.path.isfile(name):
         raise XlbenchError(f"there is no suite file {name}; give a TOML file or one that ships: {', '.join(shipped)}")
     return Path(name)

@@ -6,6 +6,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 
 import copy
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -172,9 +173,9 @@ def _folder(model: str) -> Path | None:
     """The folder that a model's name stands for; None for a hub id."""
     if model == "tiny":
         return TINY
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
+    path = os.path.expanduser(model)
+    if os.path.isdir(path):
+        return Path(path)
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise XlbenchError(f"the model folder {model} does not exist; give a folder, a hub id, or tiny")
     return None

@@ -1,9 +1,10 @@
 """Typer commands: parse, call, print. No logic, and nothing heavy imported before a command needs it.
 
-Exit codes: 0 all well; 1 a cell of a comparison failed, or a check; 2 a mistake in what was asked; 130 stopped
+Exit codes: 0 all well; 1 a run, a cell of a comparison or a check failed; 2 a mistake in what was asked; 130 stopped
 by Ctrl-C.
 """
 
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,7 @@ from xlbench.app import (
     With,
     app,
     command,
+    echo,
 )
 from xlbench.asking import listed, method_choices, run_fields, settings, shipped_suites, suite_of, whole_numbers
 from xlbench.errors import XlbenchError
@@ -49,7 +51,7 @@ from xlbench.version import __version__
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"xlbench {__version__}")
+        echo(f"xlbench {__version__}")
         raise typer.Exit
 
 
@@ -180,9 +182,9 @@ def leaderboard_command(
 
         show_mismatches(fault.groups)
         raise
-    typer.echo("\n".join(f"wrote {file}" for file in board.files))
+    echo("\n".join(f"wrote {file}" for file in board.files))
     for note in board.notes:
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
 
 
 @command("list")
@@ -196,12 +198,12 @@ def list_command(
     kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
     if what == "suites":
         for name, file in shipped_suites().items():
-            typer.echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
+            echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
         return
     if what not in kinds:
         raise XlbenchError(f"cannot list {what!r}; list methods, tasks or suites")
     for entry in registry.entries(kinds[what]):
-        typer.echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
+        echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
 
 
 @command("show")
@@ -220,14 +222,14 @@ def show_command(
     if name not in {*registry.names("method"), *registry.names("task")}:
         from xlbench.reading import find_record, matching_ids
 
-        if Path(name).is_dir() or matching_ids(name, runs):
+        if os.path.isdir(name) or matching_ids(name, runs):
             from xlbench.display import show_record
 
             show_record(find_record(name, runs), str(runs))
             return
     from xlbench.checking import describe
 
-    typer.echo(describe(name, task, listed(languages or "en"), model, data_root))
+    echo(describe(name, task, listed(languages or "en"), model, data_root))
 
 
 @command("check")
@@ -244,7 +246,7 @@ def check_command(
 
     findings = check(name, task, data_root)
     for finding in findings:
-        typer.echo(f"{'ok   ' if finding.ok else 'FAILS'} {finding.what}{': ' + finding.why if finding.why else ''}")
+        echo(f"{'ok   ' if finding.ok else 'FAILS'} {finding.what}{': ' + finding.why if finding.why else ''}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -262,7 +264,7 @@ def diff_command(
     first, second = find_record(one, runs), find_record(other, runs)
     rows = [list(row) for row in differences(first, second)]
     if not rows:
-        typer.echo(f"{first.id} and {second.id} differ in nothing but time")
+        echo(f"{first.id} and {second.id} differ in nothing but time")
     else:
         out.print(table_of(f"{len(rows)} differences", ["field", first.id, second.id], rows))
 
@@ -277,7 +279,7 @@ def export_command(
 
     text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
     _say_left_out(left_out)
-    typer.echo(text, nl=False)
+    echo(text, nl=False)
 
 
 @command("cite")
@@ -292,12 +294,12 @@ def cite_command(runs: Runs = Path("runs"), plugin: Plugin = None) -> None:
     found = vet(Store(runs))
     _say_left_out(found.left_out)
     for line in citations(found.records):
-        typer.echo(line)
+        echo(line)
 
 
 def _say_left_out(sentences: Iterable[str]) -> None:
     for sentence in sentences:
-        typer.echo(f"left out: {sentence}", err=True)
+        echo(f"left out: {sentence}", err=True)
 
 
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
@@ -309,13 +311,11 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
     if comparison.records:
         show_board(comparison.records, runtime.runs, picture)
     for sentence in comparison.skipped:
-        typer.echo(f"skipped: {sentence}")
-    typer.echo(
-        f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}"
-    )
+        echo(f"skipped: {sentence}")
+    echo(f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}")
     if comparison.failed:
         for sentence in comparison.failed:
-            typer.echo(f"failed: {sentence}", err=True)
+            echo(f"failed: {sentence}", err=True)
         raise typer.Exit(1)
 
 
@@ -324,7 +324,7 @@ def _runtime(
 ) -> Any:
     from xlbench.spec import Runtime, parse
 
-    if data_root is not None and not data_root.is_dir():
+    if data_root is not None and not os.path.isdir(data_root):
         raise XlbenchError(f"--data-root {data_root} is not a folder")
     fields = {
         "runs": runs, "data_root": data_root, "device": device, "plugins": tuple(plugins or ()),

@@ -7,10 +7,13 @@ import pandas as pd
 
 from xlbench import executors, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.matching import drift
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
+from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record, Store
+from xlbench.vetting import kept
 
 
 @dataclass
@@ -46,9 +49,14 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     comparison = Comparison(suite)
     cells = prepare_all(suite, runtime, comparison)
     store = Store(runtime.runs)
-    done = {number: record for number, cell in enumerate(cells) if (record := store.finished(cell.id))}
+    done = {number: record for number, cell in enumerate(cells) if (record := kept(store, cell.id, progress.say))}
     missing = [number for number in range(len(cells)) if number not in done]
     progress.say(f"{suite.name}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
+    drifted = drift(done.values(), versions())
+    if drifted is not None:
+        progress.say(drifted)
+    if missing:
+        store.ready()
     with progress.stage("cells", len(missing)):
         todo = _announced([cells[number] for number in missing], progress)
         for number, outcome in zip(missing, executors.local(todo, runtime, progress), strict=True):

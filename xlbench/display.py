@@ -27,10 +27,16 @@ from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
 from xlbench.spec import Suite
-from xlbench.store import Record, Store, trial_settings
+from xlbench.store import Record, Store, replace_file, trial_settings
+from xlbench.wording import plain
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def said(text: object) -> Text:
+    """A text of a record, a plug-in or a file for the terminal: no markup, and nothing that a terminal would obey."""
+    return Text(plain(text, None))
 
 
 class BarProgress(Progress):
@@ -80,19 +86,22 @@ class BarProgress(Progress):
 
     def say(self, sentence: str) -> None:
         if not self.quiet:
-            err.print(Text(sentence), soft_wrap=True)
+            err.print(said(sentence), soft_wrap=True)
 
 
 def show_record(record: Record, place: str) -> None:
     """One run: accuracy by language, the means, what it cost, and where its record is."""
-    table = Table(
-        title=f"{record.spec.method} on {record.spec.task}, {record.spec.shots} shots, draw {record.spec.draw}"
-    )
+    if record.status == "failed":
+        out.print(said(f"{record.spec.method} on {record.spec.task}: failed, {record.error}"), soft_wrap=True)
+        out.print(said(f"record: {place}"), soft_wrap=True)
+        return
+    spec = record.spec
+    table = Table(title=said(f"{spec.method} on {spec.task}, {spec.shots} shots, draw {spec.draw}"))
     table.add_column("language")
     table.add_column("accuracy", justify="right")
     for language, value in record.accuracy.items():
         name = f"{language} (source)" if language == record.source_language else language
-        table.add_row(name, percent(value))
+        table.add_row(said(name), percent(value))
     table.add_section()
     table.add_row("mean", percent(record.mean))
     table.add_row("mean without source", percent(record.target_mean))
@@ -100,15 +109,15 @@ def show_record(record: Record, place: str) -> None:
     if record.phenomena:
         table.add_section()
         for kind, by_language in record.phenomena.items():
-            table.add_row(kind, percent(fmean(by_language.values())))
+            table.add_row(said(kind), percent(fmean(by_language.values())))
     out.print(table)
     if record.trials:
         out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
     for sentence in costs_in_words(record.costs, record.seconds):
-        out.print(Text(sentence), soft_wrap=True)
+        out.print(said(sentence), soft_wrap=True)
     for note in record.notes:
-        out.print(Text(f"note: {note}"))
-    out.print(Text(f"record: {place}"), soft_wrap=True)
+        out.print(said(f"note: {note}"))
+    out.print(said(f"record: {place}"), soft_wrap=True)
 
 
 def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
@@ -137,11 +146,11 @@ def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
 
 def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
     """A plain table; numbers right, the first column left."""
-    table = Table(title=Text(title))
+    table = Table(title=said(title))
     for number, name in enumerate(head):
-        table.add_column(Text(name), justify="right" if number else "left")
+        table.add_column(said(name), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(Text(value) for value in row))
+        table.add_row(*(said(value) for value in row))
     return table
 
 
@@ -167,14 +176,14 @@ def show_plan(suite: Suite, runs: Path) -> None:
     if any(one.basis == ASSUMED for one in found):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
     for sentence in sentences:
-        out.print(Text(sentence), soft_wrap=True)
+        out.print(said(sentence), soft_wrap=True)
 
 
 def show_mismatches(groups: Sequence[Group]) -> None:
     """Groups that may share no table: what each holds, and every field that differs, value by value."""
     for number, one in enumerate(groups, 1):
         methods = ", ".join(dict.fromkeys(line.method for table in one.tables for line in table.lines))
-        out.print(Text(f"group {number}: {one.title}, {count(len(one.records), 'record')}; {methods}"), soft_wrap=True)
+        out.print(said(f"group {number}: {one.title}, {count(len(one.records), 'record')}; {methods}"), soft_wrap=True)
     rows = [[one.field, one.value, ", ".join(map(str, one.groups)), str(one.records)] for one in mismatches(groups)]
     out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
 
@@ -186,24 +195,23 @@ def show_board(records: list[Record], runs: Path, picture: Path | None = None) -
     groups = group(records)
     for one in groups:
         for sentence in tuning(one):
-            out.print(Text(f"{sentence}."), soft_wrap=True)
+            out.print(said(f"{sentence}."), soft_wrap=True)
         for table in one.tables:
             if not table.cells:
-                out.print(Text(f"{table.shots} shots per class: {NOTHING_COMMON}"))
+                out.print(said(f"{table.shots} shots per class: {NOTHING_COMMON}"))
                 continue
             head, rows = score_rows(table)
             title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
-            for said in findings(table, Store(runs)):
-                out.print(Text(f"{said}."), soft_wrap=True)
-                drawn.print(Text(f"{said}."))
+            for sentence in findings(table, Store(runs)):
+                out.print(said(f"{sentence}."), soft_wrap=True)
+                drawn.print(said(f"{sentence}."))
             for sentence in table.left_out:
-                out.print(Text(f"left out: {sentence}"), soft_wrap=True)
+                out.print(said(f"left out: {sentence}"), soft_wrap=True)
     several = apart(groups)
     if several is not None:
-        out.print(Text(several), soft_wrap=True)
+        out.print(said(several), soft_wrap=True)
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_text(drawn.export_svg(title="xlbench"), encoding="utf-8")
-        out.print(Text(f"wrote {picture}"))
+        replace_file(picture, drawn.export_svg(title="xlbench").encode())
+        out.print(said(f"wrote {picture}"))

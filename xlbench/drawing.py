@@ -18,6 +18,7 @@ from xlbench.leaderboard import evidence
 from xlbench.matching import Group, Line, Table, by_mean, mean_of
 from xlbench.spec import digest
 from xlbench.store import Store
+from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,15 +74,6 @@ def figure_name(one: Group, kind: str) -> str:
     """The file of a group's figure: task and model in plain letters, what tells groups apart, and the kind."""
     plain = re.sub(r"[^a-z0-9]+", "-", f"{one.key['task']}-{one.key['model']}".lower()).strip("-")[:60]
     return f"{plain or 'board'}-{digest(one.key)[:8]}-{kind}.svg"
-
-
-def plain(text: str, longest: int = 60) -> str:
-    """A text from a record as one line; marks that cannot be seen, as those that turn the direction, are spelt."""
-    kept = "".join(
-        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode()
-        for char in str(text)
-    )
-    return kept if len(kept) <= longest else kept[: longest - 1] + "…"
 
 
 def panels(one: Group, store: Store) -> list[Panel]:

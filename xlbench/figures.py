@@ -9,13 +9,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.drawing import GREY, KINDS, Panel, Point, canvas, figure_name, panels, plain, styles_of, svg
+from xlbench.drawing import GREY, KINDS, Panel, Point, canvas, figure_name, panels, styles_of, svg
 from xlbench.errors import XlbenchError
 from xlbench.gaps import draw_gaps, placed
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group, mean_of
 from xlbench.store import Store, replace_file
+from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

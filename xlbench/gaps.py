@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlbench.drawing import GREY, Panel, canvas, plain, styles_of
+from xlbench.drawing import GREY, Panel, canvas, styles_of
 from xlbench.languages import by_family, distance
 from xlbench.matching import Group, Table, mean_of
+from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, count, points, weigh
 from xlbench.grids import Block, Command, Grid
 from xlbench.literature import Figure, figures, known_leaks
-from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of
+from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of, several_versions
 from xlbench.policies import side_by_side
 from xlbench.premises import Unit, seen
 from xlbench.reproducing import Again, commands
@@ -79,8 +79,8 @@ def blocks(table: Table, store: Store) -> list[Block]:
 
 
 def _mixed(table: Table) -> list[Block]:
-    """Which means are of runs of several versions of a method."""
-    mixed: list[Block] = []
+    """Which means are of runs of several versions: of the method, of the task's prompts, of the libraries."""
+    mixed: list[Block] = [(sentence,) for sentence in several_versions(table)]
     for line in table.lines:
         for name, what in (("method_source", "the method's source"), ("prompts", "the task's prompts")):
             versions = {line.records[cell].identity.get(name) for cell in table.cells} - {None}

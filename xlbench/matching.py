@@ -13,10 +13,11 @@ from typing import Any
 from xlbench.errors import XlbenchError
 from xlbench.spec import digest
 from xlbench.store import Record
+from xlbench.vetting import IDENTITY
 
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
-IDENTITY = ("protocol", "task_version", "test_data", "revision")  # what records to compare share beside the spec
+VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,39 @@ def _table(shots: int, records: Sequence[Record]) -> Table:
     return Table(
         shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
     )  # fmt: skip
+
+
+def drift(records: Iterable[Record], here: Mapping[str, str]) -> str | None:
+    """Which of `VERSIONS` some records were made with others of than are `here`, and how many; None for none."""
+    others: dict[str, set[str]] = defaultdict(set)
+    every = list(records)
+    apart = 0
+    for record in every:
+        other = [name for name in VERSIONS if name in record.versions and record.versions[name] != here.get(name)]
+        apart += bool(other)
+        for name in other:
+            others[name].add(record.versions[name])
+    if not apart:
+        return None
+    said = ", ".join(f"{name} {', '.join(sorted(values))} (here {here[name]})" for name, values in others.items())
+    return (
+        f"of the {len(every)} records done, {apart} were made with other versions: {said}; a table of both says so "
+        "under Mixed, and --runs with another folder keeps them apart"
+    )
+
+
+def several_versions(table: Table) -> list[str]:
+    """Of which of `VERSIONS` a table's runs have several, and which methods ran with each, in sentences."""
+    found = []
+    for name in VERSIONS:
+        methods: dict[str, set[str]] = defaultdict(set)
+        for line in table.lines:
+            for cell in table.cells:
+                methods[line.records[cell].versions.get(name, "unknown")].add(line.method)
+        if len(methods) > 1:
+            said = "; ".join(f"{version}: {', '.join(sorted(by))}" for version, by in sorted(methods.items()))
+            found.append(f"Mixed: the runs of this table are of {len(methods)} versions of {name} ({said})")
+    return found
 
 
 def by_mean(table: Table) -> list[Line]:

@@ -11,13 +11,14 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from xlbench.drawing import KINDS, figure_name, plain
+from xlbench.drawing import KINDS, figure_name
 from xlbench.grids import Block, Command, Grid
 from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.matching import Group
 from xlbench.policies import SideBySide, side_by_side
 from xlbench.store import Store, replace_file
 from xlbench.version import __version__
+from xlbench.wording import plain
 
 LONGEST = 2000  # letters of a sentence; of a cell, a quarter
 

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from xlbench.errors import XlbenchError
+from xlbench.parquet import read_parquet
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -154,8 +154,8 @@ def stack(runs: Mapping[str, Mapping[Cell, PremiseScores]]) -> dict[str, FloatAr
 def _read(folder: Path) -> pa.Table:
     """A record's predictions. Raises XlbenchError."""
     try:
-        return pq.read_table(folder / "predictions.parquet")
-    except (pa.ArrowException, OSError) as fault:
+        return read_parquet(folder / "predictions.parquet", f"the predictions in {folder}")
+    except (ValueError, OSError) as fault:
         reason = str(fault).splitlines()[0]
         raise XlbenchError(f"the predictions in {folder} cannot be read ({reason}); run it again") from fault
 

@@ -4,16 +4,16 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlbench.drawing import plain
 from xlbench.figures import NoFigures, write_figures
 from xlbench.gaps import left_out as without_distance
 from xlbench.gaps import placed, targets
 from xlbench.leaderboard import about, write
 from xlbench.matching import NotMatched, apart, group
 from xlbench.page import write_page
-from xlbench.reading import results
+from xlbench.reading import csv_of, results
 from xlbench.store import Store, replace_file
 from xlbench.vetting import vet
+from xlbench.wording import plain
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def publish(runs: Path, out: Path, together: bool = False) -> Published:
         notes.append(str(fault))
     files.append(write_page(groups, store, out, about(out), left_out))
     table = results(records)
-    files.append(replace_file(out / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()))
+    files.append(replace_file(out / "results.csv", csv_of(table).encode()))
     stream = io.BytesIO()
     table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
     files.append(replace_file(out / "results.parquet", stream.getvalue()))

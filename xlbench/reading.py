@@ -1,5 +1,6 @@
 """Records for people and other programs: one record found, two compared, all as a table, whom to cite."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -9,7 +10,8 @@ import pandas as pd
 from xlbench import registry
 from xlbench.errors import XlbenchError
 from xlbench.store import Record, Store, read_record
-from xlbench.vetting import vet
+from xlbench.vetting import malformed, vet
+from xlbench.wording import csv_cell, plain
 
 Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
@@ -28,18 +30,26 @@ def matching_ids(name: str, runs: Path) -> list[str]:
 def find_record(name: str, runs: Path) -> Record:
     """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
     folder = Path(name)
-    if (folder / "record.json").is_file():
-        return read_record(folder / "record.json")
+    if os.path.isfile(folder / "record.json"):
+        return _formed(read_record(folder / "record.json"))
     found, ids = matching_ids(name, runs), ids_in(runs)
     if len(found) == 1:
-        return read_record(runs / found[0] / "record.json")
+        return _formed(read_record(runs / found[0] / "record.json"))
     if found:
         raise XlbenchError(
             f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
         )
     raise XlbenchError(
-        f"there is no record {name!r} in {runs}, which has {len(ids)}; give its id, its folder, or --runs"
+        f"there is no record {plain(name, 200)!r} in {runs}, which has {len(ids)}; give its id, its folder, or --runs"
     )
+
+
+def _formed(record: Record) -> Record:
+    """The record itself. Raises XlbenchError where its parts do not fit together."""
+    fault = malformed(record)
+    if fault is not None:
+        raise XlbenchError(f"record {plain(record.id)} {fault}")
+    return record
 
 
 def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
@@ -112,14 +122,23 @@ def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
     return _written(results(found.records), form), found.left_out
 
 
+def _shown(value: Any) -> Any:
+    return plain(value, None) if isinstance(value, str) else value
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """Results as CSV, safe to open in a spreadsheet (see `csv_cell`); parquet and JSON have the texts as they are."""
+    return table.map(csv_cell).to_csv(index=False, lineterminator="\n")
+
+
 def _written(table: pd.DataFrame, form: Format) -> str:
     if form == "csv":
-        return table.to_csv(index=False, lineterminator="\n")
+        return csv_of(table)
     if form == "json":
         return table.to_json(orient="records", indent=1) + "\n"
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
-    wide = means.unstack("language").reset_index()
+    wide = means.unstack("language").reset_index().map(_shown).rename(columns=_shown)
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
     return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
 

@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,14 +132,14 @@ def load_plugin(plugin: str) -> None:
     registers nothing.
     """
     path = Path(plugin)
-    is_file = plugin.endswith(".py") or path.is_file()
+    is_file = plugin.endswith(".py") or os.path.isfile(path)
     key = str(path.resolve()) if is_file else plugin
     if key in _plugins:
         return
     before = {kind: dict(_classes[kind]) for kind in _classes}
     try:
         if is_file:
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise XlbenchError(f"the plug-in file {plugin} does not exist")
             _import_file(path)
         else:

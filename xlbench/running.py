@@ -32,6 +32,7 @@ from xlbench.task import FewShot, Row
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
 from xlbench.version import __version__
+from xlbench.vetting import kept
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:
@@ -42,7 +43,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
-    found = Store(runtime.runs).finished(prepared.id)
+    found = kept(Store(runtime.runs), prepared.id, progress.say)
     if found is not None:
         return found
     return execute(prepared, runtime, progress)

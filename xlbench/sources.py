@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xlbench.errors import XlbenchError
+from xlbench.parquet import columns_of, read_parquet
 
 OFFLINE_HINT = "give --data-root DIR (a folder laid out like the hub) and a model folder to work without it"
 
@@ -71,10 +71,10 @@ def _read(path: Path, columns: tuple[str, ...]) -> Table:
     if not path.is_file():
         raise XlbenchError(f"no data file {path}; --data-root must hold <hub id>/<config>/<split>.parquet")
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as fault:
+        _all_there(columns, columns_of(path), str(path))
+        return _table(read_parquet(path, str(path), columns), columns, str(path))
+    except (ValueError, OSError) as fault:
         raise XlbenchError(f"{path} is not a readable parquet file: {fault}") from fault
-    return _table(table, columns, str(path))
 
 
 @cache
@@ -114,10 +114,14 @@ def hub_reason(fault: BaseException) -> str:
     return " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
 
 
-def _table(table: pa.Table, columns: tuple[str, ...], place: str) -> Table:
-    missing = [name for name in columns if name not in table.column_names]
+def _all_there(columns: tuple[str, ...], there: list[str], place: str) -> None:
+    missing = [name for name in columns if name not in there]
     if missing:
-        raise MissingColumn(f"{place} has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
+        raise MissingColumn(f"{place} has no column {missing[0]!r}; it has {', '.join(there)[:1000]}")
+
+
+def _table(table: pa.Table, columns: tuple[str, ...], place: str) -> Table:
+    _all_there(columns, table.column_names, place)
     lists = {name: table.column(name).to_pylist() for name in columns}
     seal = hashlib.sha256()
     for name in columns:  # of the content, so that a folder and the hub with the same rows agree

@@ -7,7 +7,7 @@ stands in Runtime.
 
 import hashlib
 import json
-import tomllib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from xlbench.errors import XlbenchError, unknown
+from xlbench.limits import SUITE_BYTES, from_toml, read_text
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
@@ -118,8 +119,8 @@ class RunSpec(Frozen):
     @property
     def model_name(self) -> str:
         """The model as records name it: a folder by its own name, which says nothing of this machine."""
-        folder = Path(self.model).expanduser()
-        return folder.resolve().name if folder.is_dir() else self.model
+        folder = os.path.expanduser(self.model)  # as Path's, but for a user or a name that cannot be
+        return Path(folder).resolve().name if os.path.isdir(folder) else self.model
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
@@ -186,12 +187,12 @@ class Suite(Frozen):
     def read(cls, path: Path) -> Self:
         """A suite from a TOML file. Raises XlbenchError where the file is missing or malformed."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path, SUITE_BYTES, f"the suite {path}")
         except (OSError, UnicodeDecodeError) as fault:
             raise XlbenchError(f"cannot read the suite {path}: {fault}") from fault
         try:
-            fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as fault:
+            fields = from_toml(text, f"the suite {path}")
+        except ValueError as fault:
             raise XlbenchError(f"the suite {path} is not valid TOML: {fault}") from fault
         return parse(cls, {"name": path.stem, **fields}, f"suite {path}")
 

@@ -19,7 +19,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlbench.errors import XlbenchError
+from xlbench.limits import RECORD_BYTES, from_json, read_text
+from xlbench.parquet import read_parquet
 from xlbench.spec import RunSpec
+from xlbench.wording import plain
 
 try:
     import fcntl
@@ -103,7 +106,9 @@ class Store:
         self.root = root
 
     def path(self, run_id: str) -> Path:
-        """The folder of a record."""
+        """The folder of a record. Raises XlbenchError for an id that is no plain name."""
+        if run_id in {"", ".", ".."} or len(run_id) > 200 or {"/", "\\", "\0"} & set(run_id):
+            raise XlbenchError(f"a record's id is a plain name, not {plain(run_id, 80)!r}")
         return self.root / run_id
 
     def find(self, run_id: str) -> Record | None:
@@ -140,7 +145,8 @@ class Store:
         try:
             hidden.mkdir(parents=True)
             if predictions is not None:
-                pq.write_table(predictions, hidden / "predictions.parquet", compression="zstd")
+                file = hidden / "predictions.parquet"
+                pq.write_table(predictions, file, compression="zstd", write_page_checksum=True)
             text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
             (hidden / "record.json").write_text(text, encoding="utf-8")
             with self._alone():
@@ -188,6 +194,11 @@ class Store:
             shutil.rmtree(old, ignore_errors=True)
         raise OSError("other writers kept replacing it")
 
+    def put_aside(self, run_id: str) -> None:
+        """Rename a record that cannot be used, so that it is computed again; what it was lies in a hidden folder."""
+        with contextlib.suppress(FileNotFoundError):  # another process put it aside first
+            self.path(run_id).rename(self.root / f".{run_id}-damaged-{uuid.uuid4().hex[:8]}")
+
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
         if not self.root.is_dir():
@@ -199,15 +210,15 @@ class Store:
         """Predictions of a finished run: row_id, premise_id, language, gold, log_prob_0 … log_prob_{k-1}."""
         file = self.path(run_id) / "predictions.parquet"
         try:
-            return pq.read_table(file)
-        except (pa.ArrowException, OSError) as fault:
+            return read_parquet(file, f"the predictions {file}")
+        except (ValueError, OSError) as fault:
             raise XlbenchError(f"the predictions {file} cannot be read: {fault}") from fault
 
 
 def read_record(file: Path) -> Record:
     """A record from its file. Raises XlbenchError where it is missing, malformed, or from a newer xlbench."""
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = from_json(read_text(file, RECORD_BYTES, f"the record {file}"), f"the record {file}")
         version = fields.get("schema_version") if isinstance(fields, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise NewerRecord(
@@ -224,20 +235,22 @@ def read_record(file: Path) -> Record:
 def _reason(fault: Exception) -> str:
     """What is wrong with a record's file, in a few words: of a field, its name."""
     if not isinstance(fault, ValidationError):
-        return str(fault).splitlines()[0]
+        return plain(str(fault).splitlines()[0], 300)
     first = fault.errors()[0]
     message = first["msg"][:1].lower() + first["msg"][1:]
-    return f"{'.'.join(map(str, first['loc']))}: {message}" if first["loc"] else message
+    place = plain(".".join(map(str, first["loc"])), 100)
+    return f"{place}: {message}" if place else message
 
 
 def replace_file(target: Path, content: bytes) -> Path:
     """Write a file of the board, whole or not at all, with its folder. Raises XlbenchError where it cannot be."""
+    beside = target.with_name(f".{uuid.uuid4().hex[:8]}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.stem}", delete=False) as stream:
-            stream.write(content)
-        os.chmod(stream.name, 0o644)
-        os.replace(stream.name, target)
+        beside.write_bytes(content)
+        os.replace(beside, target)
     except OSError as fault:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise XlbenchError(f"cannot write the board {target}: {fault.strerror or fault}") from fault
     return target

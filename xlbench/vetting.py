@@ -1,15 +1,18 @@
-"""Which records a board may rest on. What cannot be trusted is left out by name, and the rest stands."""
+"""Which records can be trusted: a board leaves the others out by name, and a comparison computes them again."""
 
 import contextlib
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.errors import XlbenchError
-from xlbench.matching import IDENTITY
 from xlbench.premises import kept_scores
 from xlbench.store import Record, Store, read_record
+from xlbench.wording import plain
 
+IDENTITY = ("protocol", "task_version", "test_data", "revision")  # what records to compare share beside the spec
+PARTS = ("training", "config")  # of a trial
 TOLERANCE = 1e-6  # of a share: sums in another order, and no row more or less
 
 
@@ -55,6 +58,24 @@ def readable(store: Store) -> list[Record]:
     return [record for record in found if record.status == "finished"]
 
 
+def kept(store: Store, run_id: str, say: Callable[[str], None]) -> Record | None:
+    """The finished record of a run; None where there is none, or one that no board would take.
+
+    The latter is said and put aside, so that the run is computed again. Raises XlbenchError for a record that a
+    newer xlbench wrote, and where a damaged one cannot be moved.
+    """
+    record = store.finished(run_id)
+    fault = None if record is None else _fault(record, store.path(run_id))
+    if fault is None:
+        return record
+    say(f"record {run_id} {fault.removesuffix('; run it again')}: it is computed again")
+    try:
+        store.put_aside(run_id)
+    except OSError as error:
+        raise XlbenchError(f"cannot put aside the record {store.path(run_id)}: {error.strerror or error}") from error
+    return None
+
+
 def _cell(record: Record) -> str:
     spec = record.spec
     return f"{spec.method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
@@ -63,14 +84,37 @@ def _cell(record: Record) -> str:
 def _fault(record: Record, folder: Path) -> str | None:
     """What is wrong with a record, to be said after its name; None where nothing is."""
     if folder.name != record.id:
-        return f"is a copy of the record {record.id}, whose name its folder should have; rename or remove it"
+        return f"is a copy of the record {plain(record.id)}, whose name its folder should have; rename or remove it"
     if record.status == "failed":
         return "failed, and has no result"
     missing = [name for name in IDENTITY if name not in record.identity]
     missing += [f"the number of test {name}" for name in ("rows", "premises") if name not in record.test]
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
-    return _wrong_accuracy(record) or _wrong_predictions(record, folder)
+    return _wrong_accuracy(record) or malformed(record) or _wrong_predictions(record, folder)
+
+
+def malformed(record: Record) -> str | None:
+    """What of a record does not fit together, to be said after its name; None where all does, as in a failed one."""
+    if record.status == "failed":
+        return None
+    if not record.accuracy or not all(record.phenomena.values()):
+        return "has no accuracy; run it again"
+    odd = [name for name, value in (*record.costs.items(), ("seconds", record.seconds)) if not 0 <= value < math.inf]
+    if odd:
+        return f"has a cost {plain(odd[0])} that is no number of 0 or more; run it again"
+    trials, chosen = record.selection.get("trials", []), record.selection.get("chosen", 0)
+    whole = isinstance(trials, list) and all(_is_trial(one) for one in trials) and type(chosen) is int
+    if not whole or (trials and not 0 <= chosen < len(trials)):
+        return "has trials that cannot be read; run it again"
+    return None
+
+
+def _is_trial(trial: object) -> bool:
+    if not isinstance(trial, Mapping) or not all(isinstance(trial.get(part, {}), Mapping) for part in PARTS):
+        return False
+    measured = ("seconds",) if "lost" in trial else ("seconds", "dev_accuracy", "dev_loss")
+    return all(isinstance(trial.get(name), int | float) for name in measured)
 
 
 def _wrong_accuracy(record: Record) -> str | None:
