@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.spec import Runtime
 from xlbench.task import Task
+
+settings.register_profile("fuzz", max_examples=10_000, deadline=None)  # `make fuzz`
 
 torch.set_num_threads(1)  # the models are small, and results must not depend on the machine's cores
 

@@ -40,8 +40,9 @@ def said_well(call, *arguments: Any, **named: Any) -> Any:
     try:
         return call(*arguments, **named)
     except XlbenchError as fault:
-        assert str(fault).strip()
-        return None
+        words = str(fault)
+    assert words.strip()
+    return None
 
 
 # Specs and suites
@@ -146,34 +147,34 @@ def places(value: Any, here: tuple = ()) -> list[tuple]:
 def mutated(draw) -> bytes:
     """A record's JSON with a value replaced, a field taken away or added, or bytes changed."""
     fields = json.loads(json.dumps(draw(st.sampled_from(KEPT)).model_dump(mode="json")))
-    for _ in range(draw(st.integers(0, 2))):
-        *outer, last = draw(st.sampled_from([place for place in places(fields) if place]))
+    for _ in range(draw(st.integers(0))):
+        *outer, last = draw(st.sampled_from([place for place in places(fields) if place] or [("id",)]))
         inner = fields
         for key in outer:
             inner = inner[key]
         if draw(st.booleans()):
             inner[last] = draw(VALUES)
         else:
-            del inner[last]
+            inner.pop(last, None) if isinstance(inner, dict) else inner.pop(last)
     content = bytearray(json.dumps(fields).encode())
     for _ in range(draw(st.sampled_from([0, 0, 1]))):
         content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
     return bytes(content)
 
 
-@fuzz
+@settings(fuzz, max_examples=max(40, settings.default.max_examples // 5))  # boards take longer than sentences
 @given(mutated())
 def test_a_record_of_anything(content):
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         good = KEPT[0]
-        store.write(good, sound(good, 2))
+        store.write(good, sound(good))
         (store.root / "odd").mkdir()
         (store.root / "odd" / "record.json").write_bytes(content)
         said = said_well(find_record, "odd", store.root)
         if said is not None:
             (store.root / "odd").rename(store.root / "moved")
-            pq.write_table(sound(KEPT[1], 2), store.root / "moved" / "predictions.parquet")
+            pq.write_table(sound(KEPT[1]), store.root / "moved" / "predictions.parquet")
             if "/" not in said.id and "\0" not in said.id and 0 < len(said.id.encode()) < 200 and said.id != good.id:
                 (store.root / "moved").rename(store.root / said.id)
             differences(good, said)
@@ -182,7 +183,8 @@ def test_a_record_of_anything(content):
             show_record(said, "here")
         found = vet(store)
         assert good.id in {one.id for one in found.records}
-        markdown(group(found.records), store)
+        if len(found.records) > 1:  # the board of the good one alone is always the same
+            markdown(group(found.records), store)
         results(found.records)
         citations(found.records)
 
@@ -193,7 +195,7 @@ def test_predictions_with_another_byte_are_the_same_or_left_out(at, byte):
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         for one in KEPT[:2]:
-            store.write(one, sound(one, 2))
+            store.write(one, sound(one))
         before = store.predictions(KEPT[1].id)
         file = store.path(KEPT[1].id) / "predictions.parquet"
         content = bytearray(file.read_bytes())
@@ -208,24 +210,31 @@ def test_predictions_with_another_byte_are_the_same_or_left_out(at, byte):
 # Command lines
 
 WORDS = st.sampled_from(
-    ["--method", "--methods", "--task", "--shots", "--runs", "--suite", "--set", "--with", "--tune", "--model", "--plan",
-     "--languages", "--data-root", "--plugin", "--format", "--together", "--draws", "--version", "--help", "--quiet",
-     "mpt", "finetune", "logic", "tiny", "demo", "nosuch", "en", "xx", "1", "-1", "9" * 5000, "a" * 10_000, "~nobody/x",
-     "a=1", "a=[" * 600, "", "\x1b[31m", "\u202e", "..", "/dev/null", "/proc", "[/red]", "methods", "tasks", "suites"]
+    ["--method", "--methods", "--task", "--shots", "--runs", "--suite", "--set", "--with", "--tune", "--model",
+     "--plan", "--languages", "--data-root", "--plugin", "--format", "--together", "--draws", "--version", "--help",
+     "--quiet", "mpt", "finetune", "logic", "tiny", "demo", "nosuch", "en", "xx", "1", "-1", "9" * 5000, "a" * 10_000,
+     "~nobody/x", "a=1", "a=[" * 600, "", "\x1b[31m", "\u202e", "..", "/dev/null", "/proc", "[/red]", "methods",
+     "tasks", "suites"]
 ) | st.text(max_size=6)  # fmt: skip
+
+
+def stopped(*_):
+    """In place of a run: as if it were stopped with Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 COMMANDS = st.sampled_from(["run", "compare", "plan", "leaderboard", "list", "show", "check", "diff", "export", "cite"])
 
 
-@fuzz
 @settings(fuzz, max_examples=max(50, settings.default.max_examples // 2))
 @given(COMMANDS, st.lists(WORDS, max_size=5))
 def test_a_command_line_of_anything(command, words):
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as folder:
         patched.chdir(folder)
-        patched.setattr("xlbench.running._compute", lambda *_: pytest.skip("a run was asked for"))
+        patched.setattr("xlbench.running._compute", stopped)
         patched.setattr("xlbench.checking.check", lambda *_: [])
         done = CliRunner().invoke(app, [command, *words])
-    assert done.exit_code in {0, 2}, (done.output, done.exception)
+    assert done.exit_code in {0, 2, 130}, (done.output, done.exception)
     assert done.exception is None or isinstance(done.exception, SystemExit)
     assert "failed:" not in done.stderr
     assert done.stderr.count("error: ") == (done.exit_code == 2)
