@@ -224,6 +224,14 @@ def test_steps_that_follow_have_no_note(tiny, batch):
     assert meter.counted < 12
 
 
+def test_steps_without_any_product_take_no_flops(tiny, batch):
+    meter = FlopMeter(tiny)
+    for _ in range(40):
+        with meter.step(batch(2)):
+            torch.ones(3) + 1
+    assert (meter.total, meter.note("test")) == (0, "")
+
+
 def test_a_meter_alike_another_knows_what_that_one_learned(tiny, batch):
     first = FlopMeter(tiny)
     second = FlopMeter(tiny, alike=first)
