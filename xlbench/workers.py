@@ -123,6 +123,7 @@ def work() -> None:
         answers.flush()
         order = waiting.get()
         if order is None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we leave already
             return
         answer = _computed(order, runtime)
 
