@@ -70,12 +70,19 @@ def test_workers_give_the_same_bytes_as_this_process(runtime, tmp_path):
     assert ends == {record.id: (record.spec.method, record.mean) for record in here.records}
 
 
+ONCE = """print("{")  # what a plug-in prints is no answer of its worker's
+        flag = Path(__file__).with_suffix(".flag")
+        if not flag.exists():
+            flag.touch()
+"""
+
+
 def test_a_worker_that_is_killed_costs_its_cell_one_retry_and_the_others_nothing(tmp_path):
     """`dies` is killed each time; `dies-once` the first time; exit code 1, for one cell failed."""
     kill = "os.kill(os.getpid(), 9)"
     dies = plugin(tmp_path / "dies.py", "dies", IMPORTS, (LOSS, kill))
-    first = "flag = Path(__file__).with_suffix('.flag')\n        if not flag.exists():\n            flag.touch()\n"
-    once = plugin(tmp_path / "once.py", "dies-once", IMPORTS, (LOSS, f"{first}            {kill}\n        {LOSS}"))
+    first = f"{ONCE}            {kill}\n        {LOSS}"
+    once = plugin(tmp_path / "once.py", "dies-once", IMPORTS, (LOSS, first))
     runs = tmp_path / "runs"
     arguments = ("--methods", "dies,dies-once,finetune", "--plugin", dies, "--plugin", once, "--jobs", 2)
     done = CliRunner().invoke(app, [*LINE, *map(str, arguments), "--executor", "processes", "--runs", str(runs)])

@@ -1,6 +1,6 @@
 """A suite of runs: which cells are missing, who computes them, and what they give."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -57,21 +57,22 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
-    for outcome in outcomes(cells, missing, list(done.values()), runtime, progress):
-        if outcome.skipped:
-            comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
-        elif outcome.record is None:
-            comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
-        else:
-            done[outcome.prepared.id] = outcome.record
-            comparison.computed += 1
+    with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
+        for outcome in ends:
+            if outcome.skipped:
+                comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
+            elif outcome.record is None:
+                comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
+            else:
+                done[outcome.prepared.id] = outcome.record
+                comparison.computed += 1
     comparison.records = [done[cell.id] for cell in cells if cell.id in done]
     return comparison
 
 
 def outcomes(
     cells: list[Prepared], missing: list[Prepared], done: list[Record], runtime: Runtime, progress: Progress
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Compute what is missing of `cells` where the runtime says, each outcome as it comes.
 
     After Ctrl-C what runs is finished, and KeyboardInterrupt raised; at the second Ctrl-C, at once.
