@@ -82,6 +82,18 @@ DataRoot = Annotated[
     typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
+Executor = Annotated[
+    str | None, typer.Option(help="local: in this process; processes: in workers; by --jobs if left out")
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option(metavar="N|auto", help="cells at once, each in a process; auto: what cores and memory hold"),
+]
+CellTimeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="end a cell that takes longer; needs --executor processes")
+]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="run only cells I, I+N, …, for array jobs")]
+LogJson = Annotated[Path | None, typer.Option(metavar="FILE", help="append a JSON line for each cell's start and end")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
 TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]
