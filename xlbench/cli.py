@@ -163,7 +163,7 @@ def plan_command(
 @command("demo")
 def demo_command(
     runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None,
-    executor: Executor = None, jobs: Jobs = None, cell_timeout: CellTimeout = None, shard: Shard = None,
+    executor: Executor = None, jobs: Jobs = "auto", cell_timeout: CellTimeout = None, shard: Shard = None,
     log_json: LogJson = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
