@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, one_line
 
 
 class OneSentence(TyperGroup):
@@ -31,11 +31,6 @@ class OneSentence(TyperGroup):
             else:
                 typer.echo(f"error: {one_line(fault.format_message())}", err=True)
             sys.exit(2)
-
-
-def one_line(message: object) -> str:
-    """A message without the line breaks that a plug-in's or a library's own may have."""
-    return " ".join(str(message).split())
 
 
 app = typer.Typer(

@@ -1,6 +1,6 @@
 """Records for people and other programs: one record found, two compared, all as a table, whom to cite."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
+from xlbench.matching import flat
 from xlbench.store import Record, Store, read_record
 from xlbench.vetting import vet
 
@@ -15,14 +16,9 @@ Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
 
 
-def ids_in(runs: Path) -> list[str]:
-    """The ids of the records in a folder, sorted."""
-    return sorted(path.parent.name for path in runs.glob("[!.]*/record.json"))
-
-
 def matching_ids(name: str, runs: Path) -> list[str]:
-    """The ids that begin with a name."""
-    return [one for one in ids_in(runs) if name and one.startswith(name)]
+    """The ids that begin with a name, sorted."""
+    return [file.parent.name for file in Store(runs).files() if name and file.parent.name.startswith(name)]
 
 
 def find_record(name: str, runs: Path) -> Record:
@@ -30,21 +26,20 @@ def find_record(name: str, runs: Path) -> Record:
     folder = Path(name)
     if (folder / "record.json").is_file():
         return read_record(folder / "record.json")
-    found, ids = matching_ids(name, runs), ids_in(runs)
+    found = matching_ids(name, runs)
     if len(found) == 1:
         return read_record(runs / found[0] / "record.json")
     if found:
         raise XlbenchError(
             f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
         )
-    raise XlbenchError(
-        f"there is no record {name!r} in {runs}, which has {len(ids)}; give its id, its folder, or --runs"
-    )
+    held = len(Store(runs).files())
+    raise XlbenchError(f"there is no record {name!r} in {runs}, which has {held}; give its id, its folder, or --runs")
 
 
 def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
     """What two records differ in, field by field: its name, here, there; what is only timed is left out."""
-    ours, theirs = _flat(_of_interest(one)), _flat(_of_interest(other))
+    ours, theirs = (flat(_of_interest(record), _rounded) for record in (one, other))
     fields = list(dict.fromkeys([*ours, *theirs]))
     return [
         (field, ours.get(field, "–"), theirs.get(field, "–"))
@@ -59,15 +54,9 @@ def _of_interest(record: Record) -> dict[str, Any]:
     return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields as dotted names; accuracies with four decimals."""
-    found: dict[str, str] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
-    return found
+def _rounded(value: Any) -> str:
+    """Accuracies with four decimals."""
+    return f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
