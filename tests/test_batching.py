@@ -60,6 +60,7 @@ def test_what_belongs_to_a_row_stays_with_it(encoded):
     assert batch.ids[:, :2].tolist() == [[0, 2], [0, -1], [0, -1]]
     assert batch.mask_at.tolist() == [-1, 3, 3]
     assert batch.language.tolist() == [2, 0, 0]
+    assert batch.languages == {0, 2}
     assert batch.labels.tolist() == [1, 0, 0]
     assert len(batch) == 3
     assert {tensor.dtype for tensor in (batch.ids, batch.attention, batch.mask_at, batch.labels)} == {torch.int64}

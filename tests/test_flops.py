@@ -36,7 +36,7 @@ def by_torch() -> FlopCounterMode:
 
 
 def spec(method: str, **fields) -> RunSpec:
-    common = {"task": "logic", "model": "tiny", "shots": 5, "languages": ("en", "fr", "sw"), "test_premises": 12}
+    common = {"task": "logic", "model": "tiny", "shots": 5, "languages": ("en", "fr", "sw"), "test_premises": 6}
     training = Training(steps=16, learning_rate=1e-3, checkpoints=2, batch_size=4)
     return RunSpec(method=method, **{**common, "training": training, **fields})
 
@@ -45,16 +45,16 @@ def spec(method: str, **fields) -> RunSpec:
 
 
 @pytest.mark.parametrize(
-    ("method", "fields"),
+    ("method", "fields", "in_passes"),
     [
-        *((name, {}) for name in METHODS),
-        ("mpt", {"config": {"translator": "lstm-1", "support": "vocabulary"}}),
-        ("mpt", {"config": {"translator": "transformer-1"}}),
-        ("pct", {"config": {"label_words": "target"}, "tune": "lora"}),
-        ("soft-prompt", {"tune": "frozen", "selection": "oracle-target-dev"}),
+        *((name, {}, False) for name in METHODS),
+        ("finetune", {}, True),
+        ("mpt", {"config": {"translator": "lstm-1", "support": "vocabulary"}}, True),
+        ("mpt", {"config": {"translator": "transformer-1"}}, False),
+        ("pct", {"config": {"label_words": "target"}, "tune": "lora"}, True),
+        ("soft-prompt", {"tune": "frozen", "selection": "oracle-target-dev"}, False),
     ],
 )
-@pytest.mark.parametrize("in_passes", [True, False])
 def test_a_run_s_flops_are_those_of_a_full_count(method, fields, in_passes, tmp_path, monkeypatch):
     """Every operation of a run, counted by torch, against the sum that follows from a few steps."""
     monkeypatch.setattr(backbone, "WORTHWHILE", 0 if in_passes else 1e18)
@@ -222,6 +222,14 @@ def test_steps_that_follow_have_no_note(tiny, batch):
             product(rows)
     assert (meter.total, meter.note("test")) == (16 * sum(range(1, 6)) * 40, "")
     assert meter.counted < 12
+
+
+def test_steps_without_any_product_take_no_flops(tiny, batch):
+    meter = FlopMeter(tiny)
+    for _ in range(40):
+        with meter.step(batch(2)):
+            torch.ones(3) + 1
+    assert (meter.total, meter.note("test")) == (0, "")
 
 
 def test_a_meter_alike_another_knows_what_that_one_learned(tiny, batch):

@@ -464,7 +464,8 @@ def test_pct_with_a_frozen_backbone_has_nothing_to_train(runtime):
 # Learning
 
 
-def test_what_learns_from_shuffled_labels_is_at_chance(runtime, logic, monkeypatch):
+@pytest.mark.parametrize("name", METHODS)
+def test_what_learns_from_shuffled_labels_is_at_chance(name, runtime, logic, monkeypatch):
     whole = type(logic).draw
 
     def shuffled(rows: Sequence[Row], random: np.random.Generator) -> tuple[Row, ...]:
@@ -481,7 +482,7 @@ def test_what_learns_from_shuffled_labels_is_at_chance(runtime, logic, monkeypat
 
     monkeypatch.setattr(type(logic), "draw", draw)
     record = xlbench.run(
-        spec("finetune", shots=16, test_premises=100, languages=("en",), training={"steps": 20, "checkpoints": 4}),
+        spec(name, shots=16, test_premises=100, languages=("en",), training={"steps": 20, "checkpoints": 4}),
         runtime,
     )
     deviation = math.sqrt(1 / 3 * 2 / 3 / record.test["rows"])

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, one_line
 from xlbench.wording import lines
 
 
@@ -39,11 +39,6 @@ class OneSentence(TyperGroup):
 def echo(text: object, err: bool = False, nl: bool = True) -> None:
     """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files."""
     typer.echo(lines(text), err=err, nl=nl)
-
-
-def one_line(message: object) -> str:
-    """A message without the line breaks that a plug-in's or a library's own may have."""
-    return " ".join(str(message).split())
 
 
 app = typer.Typer(
@@ -102,6 +97,18 @@ DataRoot = Annotated[
     typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
+Executor = Annotated[
+    str | None, typer.Option(help="local: in this process; processes: in workers; by --jobs if left out")
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option(metavar="N|auto", help="cells at once, each in a process; auto: what cores and memory hold"),
+]
+CellTimeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="end a cell that takes longer; needs --executor processes")
+]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="run only cells I, I+N, …, for array jobs")]
+LogJson = Annotated[Path | None, typer.Option(metavar="FILE", help="append a JSON line for each cell's start and end")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
 TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]

@@ -15,12 +15,16 @@ import typer
 from xlbench import registry
 from xlbench.app import (
     BatchSize,
+    CellTimeout,
     Checkpoints,
     DataRoot,
     Device,
     Epochs,
+    Executor,
+    Jobs,
     Languages,
     LearningRate,
+    LogJson,
     MaxLength,
     Model,
     Parallel,
@@ -33,6 +37,7 @@ from xlbench.app import (
     Runs,
     Selection,
     Settings,
+    Shard,
     Split,
     Steps,
     TestPremises,
@@ -110,14 +115,16 @@ def compare_command(
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
     plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, picture: Picture = None,
-    quiet: Quiet = False,
+    executor: Executor = None, jobs: Jobs = None, cell_timeout: CellTimeout = None, shard: Shard = None,
+    log_json: LogJson = None, quiet: Quiet = False,
     plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
-    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
+    where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
+    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
     fields = run_fields(locals()) | ({"task": task} if task is not None else {})
     given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}
     axes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -157,10 +164,13 @@ def plan_command(
 
 @command("demo")
 def demo_command(
-    runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None, quiet: Quiet = False
-) -> None:
+    runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None,
+    executor: Executor = None, jobs: Jobs = "auto", cell_timeout: CellTimeout = None, shard: Shard = None,
+    log_json: LogJson = None, quiet: Quiet = False,
+) -> None:  # fmt: skip
     """Compare the four methods on the embedded model and task: about a minute on two cores."""
-    _compare(suite_of("demo", {}, {}), _runtime(runs, None, device, None, None, quiet), quiet, picture)
+    where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
+    _compare(suite_of("demo", {}, {}), _runtime(runs, None, device, None, None, quiet, **where), quiet, picture)
 
 
 @command("leaderboard")
@@ -312,7 +322,10 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
         show_board(comparison.records, runtime.runs, picture)
     for sentence in comparison.skipped:
         echo(f"skipped: {sentence}")
-    echo(f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}")
+    part = f"; {comparison.part}" if comparison.part else ""
+    echo(
+        f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}{part}"
+    )
     if comparison.failed:
         for sentence in comparison.failed:
             echo(f"failed: {sentence}", err=True)
@@ -320,15 +333,16 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
 
 
 def _runtime(
-    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool
-) -> Any:
+    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool,
+    **where: Any,
+) -> Any:  # fmt: skip
     from xlbench.spec import Runtime, parse
 
     if data_root is not None and not os.path.isdir(data_root):
         raise XlbenchError(f"--data-root {data_root} is not a folder")
     fields = {
         "runs": runs, "data_root": data_root, "device": device, "plugins": tuple(plugins or ()),
-        "token_budget": token_budget, "quiet": quiet,
+        "token_budget": token_budget, "quiet": quiet, **where,
     }  # fmt: skip
     return parse(Runtime, fields, "the command line")
 

@@ -1,19 +1,25 @@
 """A suite of runs: which cells are missing, who computes them, and what they give."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 import pandas as pd
 
 from xlbench import executors, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.interrupts import Stop
+from xlbench.jobs import jobs_for
 from xlbench.matching import drift
+from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record, Store
 from xlbench.vetting import kept
+from xlbench.watching import Watch, describe
 
 
 @dataclass
@@ -21,6 +27,7 @@ class Comparison:
     """What a suite gave: records in the order of its cells, and what has none, with the reason."""
 
     suite: Suite
+    part: str = ""  # which of the suite's cells, where not all
     records: list[Record] = field(default_factory=list)
     computed: int = 0
     skipped: list[str] = field(default_factory=list)  # methods that do not run on the task
@@ -46,31 +53,66 @@ def compare(suite: Suite, runtime: Runtime | None = None, progress: Progress | N
 def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress | None = None) -> Comparison:
     """Like `compare`, with the records themselves."""
     runtime, progress = runtime or Runtime(), progress or Progress()
-    comparison = Comparison(suite)
+    comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
     store = Store(runtime.runs)
-    done = {number: record for number, cell in enumerate(cells) if (record := kept(store, cell.id, progress.say))}
-    missing = [number for number in range(len(cells)) if number not in done]
-    progress.say(f"{suite.name}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
+    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say))}
+    missing = [cell for cell in cells if cell.id not in done]
+    part = f", {comparison.part}" if comparison.part else ""
+    progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
     drifted = drift(done.values(), versions())
     if drifted is not None:
         progress.say(drifted)
     if missing:
         store.ready()
-    with progress.stage("cells", len(missing)):
-        todo = _announced([cells[number] for number in missing], progress)
-        for number, outcome in zip(missing, executors.local(todo, runtime, progress), strict=True):
+    with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
+        for outcome in ends:
             if outcome.skipped:
                 comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
             elif outcome.record is None:
                 comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
-                progress.say(f"failed: {comparison.failed[-1]}")
             else:
-                done[number] = outcome.record
+                done[outcome.prepared.id] = outcome.record
                 comparison.computed += 1
-            progress.step(1)
-    comparison.records = [done[number] for number in sorted(done)]
+    comparison.records = [done[cell.id] for cell in cells if cell.id in done]
     return comparison
+
+
+def outcomes(
+    cells: list[Prepared], missing: list[Prepared], done: list[Record], runtime: Runtime, progress: Progress
+) -> Generator[Outcome, None, None]:
+    """Compute what is missing of `cells` where the runtime says, each outcome as it comes.
+
+    After Ctrl-C what runs is finished, and KeyboardInterrupt raised; at the second Ctrl-C, at once.
+    """
+    jobs = jobs_for(cells, done, runtime) if runtime.in_workers and missing else None
+    if jobs is not None:
+        progress.say(jobs.sentence)
+    stage, stop = progress.stage("cells", len(missing)), Stop()
+    with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
+        todo = watch.starting(missing, stop)
+        computed = executors.processes(todo, runtime, jobs) if jobs else executors.local(todo, runtime, progress)
+        with closing(computed):
+            for outcome in computed:
+                watch.ended(outcome)
+                yield outcome
+    if stop.asked:
+        raise KeyboardInterrupt
+
+
+def part_in_words(suite: Suite, runtime: Runtime) -> str:
+    """Which cells of a suite are run, where they are not all; else empty."""
+    number, of = runtime.part
+    if of == 1:
+        return ""
+    chosen, total = (sum(1 for _ in cells) for cells in (shard(suite.cells(), runtime), suite.cells()))
+    return f"shard {number}/{of}, {chosen} of the suite's {total} cells"
+
+
+def shard(cells: Iterable[RunSpec], runtime: Runtime) -> Iterator[RunSpec]:
+    """The part of a suite's cells that the runtime names: i, i+n, …, counted from 1. All parts are a partition."""
+    number, of = runtime.part
+    return islice(cells, number - 1, None, of)
 
 
 def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[Prepared]:
@@ -83,7 +125,7 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
         registry.load_plugin(plugin)
     cells: dict[str, Prepared] = {}
     reasons: dict[str, str] = {}
-    for spec in suite.cells():
+    for spec in shard(suite.cells(), runtime):
         if spec.method not in reasons:
             try:
                 cell = prepare(spec, runtime)
@@ -91,21 +133,9 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
             except NotSupported as fault:
                 reasons[spec.method] = str(fault)
     comparison.skipped = list(reasons.values())
-    if not cells:
+    if not cells and reasons:
         raise XlbenchError(f"suite {suite.name}: no method can run: {'; '.join(comparison.skipped)}")
     return list(cells.values())
-
-
-def _announced(cells: list[Prepared], progress: Progress) -> Iterator[Prepared]:
-    for cell in cells:
-        progress.say(describe(cell.spec))
-        yield cell
-
-
-def describe(spec: RunSpec) -> str:
-    """A cell in a few words."""
-    method = f"{spec.method} ({spec.settings})" if spec.settings else spec.method
-    return f"{method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
 
 
 def frame(records: list[Record]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -39,6 +40,13 @@ def said(text: object) -> Text:
     return Text(plain(text, None))
 
 
+class TimeLeft(TimeRemainingColumn):
+    """The time left: as the stage says it, or by the steps so far."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"], "progress.remaining") if "left" in task.fields else super().render(task)
+
+
 class BarProgress(Progress):
     """Progress as bars on standard error; plain lines where it is no terminal; nothing where quiet."""
 
@@ -54,7 +62,7 @@ class BarProgress(Progress):
             return
         if self.bars is None:
             name_and_bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            columns = (*name_and_bar, TextColumn("{task.fields[facts]}"), TimeElapsedColumn(), TimeRemainingColumn())
+            columns = (*name_and_bar, TextColumn("{task.fields[facts]}"), TimeElapsedColumn(), TimeLeft())
             with Bars(*columns, console=err, transient=True) as self.bars:
                 try:
                     with self._bar(name, total):
@@ -76,13 +84,22 @@ class BarProgress(Progress):
             self.stack.pop()
             self.bars.remove_task(bar)
 
-    def step(self, count: int = 1, **facts: float) -> None:
-        if self.bars is not None and self.stack:
-            self.bars.update(self.stack[-1], advance=count)
-            if facts:
-                self.bars.update(
-                    self.stack[-1], facts="  ".join(f"{name} {value:.3f}" for name, value in facts.items())
-                )
+    @property
+    def draws(self) -> bool:
+        return self.bars is not None
+
+    def step(self, count: int = 1, **facts: float | str) -> None:
+        if self.bars is None or not self.stack:
+            return
+        self.bars.update(self.stack[-1], advance=count)
+        if "left" in facts:
+            self.bars.update(self.stack[-1], left=f"{facts.pop('left')} left")
+        if facts:
+            shown = (
+                f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in facts.items()
+            )
+            self.bars.update(self.stack[-1], facts="  ".join(shown))
 
     def say(self, sentence: str) -> None:
         if not self.quiet:

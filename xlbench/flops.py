@@ -67,7 +67,7 @@ class FlopMeter:
             self.checks += 1
             self._next_check = CHECKED_AGAIN * followed
             if followed > 1:
-                self.deviation = max(self.deviation, abs(float(told) / counter.total - 1))
+                self.deviation = max(self.deviation, float(abs(told - counter.total)) / max(counter.total, 1))
         self._law.learn(shapes, counter.total)
 
     def note(self, what: str) -> str:

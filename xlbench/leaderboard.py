@@ -65,7 +65,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Grid):
         return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
     if isinstance(block, Command):
-        return "    " + one_line(block.text)  # code, in which nothing is markup
+        return "    " + visible(block.text)  # code, in which nothing is markup
     return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
 
 
@@ -351,14 +351,14 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def one_line(text: object) -> str:
+def visible(text: object) -> str:
     """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
     return "".join(char if char.isprintable() else " " for char in str(text))
 
 
 def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    return one_line(text)[:longest].translate(MARKUP)
+    return visible(text)[:longest].translate(MARKUP)
 
 
 MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}

@@ -5,7 +5,7 @@ a table each method is averaged over the draws and seeds that all its methods ha
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -127,7 +127,7 @@ class Mismatch:
 
 def mismatches(groups: Sequence[Group]) -> list[Mismatch]:
     """Why groups share no table: each field that differs between them, value by value."""
-    keys = [_flat(one.key) for one in groups]
+    keys = [flat(one.key, _listed) for one in groups]
     found = []
     for field in dict.fromkeys(name for key in keys for name in key):
         values = [key.get(field, "–") for key in keys]
@@ -138,15 +138,19 @@ def mismatches(groups: Sequence[Group]) -> list[Mismatch]:
     return found
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, their values in words."""
+def flat(fields: Mapping[str, Any], said: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, their values as `said` puts them."""
     found: dict[str, str] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
+            found |= flat(value, said, f"{prefix}{name}.")
         else:
-            found[prefix + name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            found[prefix + name] = said(value)
     return found
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def apart(groups: Sequence[Group]) -> str | None:

@@ -37,6 +37,7 @@ class Prepared:
     contamination: dict[str, Any]
     device: torch.device
     configurations: tuple[Configuration, ...]  # what is tried, the given one first
+    asked: RunSpec  # as it was given: what another process prepares the same run from
 
     @property
     def id(self) -> str:
@@ -91,7 +92,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         identity["search"] = digest([LEARNING_RATES, search_space(spec.method, method_class.Config)])[:16]
     finding, tried = _finding(compared, test.sentences, shots.target_dev), configurations(resolved, config)
     return Prepared(
-        resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device, tried
+        resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device, tried, spec
     )
 
 

@@ -12,8 +12,14 @@ class Progress:
         """A stage of `total` steps ("train", "test"), entered and left."""
         yield self
 
-    def step(self, count: int = 1, **facts: float) -> None:
-        """`count` more steps are done; `facts` are numbers worth showing (loss, dev accuracy)."""
+    @property
+    def draws(self) -> bool:
+        """Whether a bar shows what steps are told; where not, a line now and then says it."""
+        return False
+
+    def step(self, count: int = 1, **facts: float | str) -> None:
+        """`count` more steps are done; `facts` are worth showing (loss, dev accuracy); `left` is the time left, in
+        words, where it is better known than by the steps so far."""
 
     def say(self, sentence: str) -> None:
         """One line for the reader."""

@@ -1,7 +1,7 @@
 """Records for people and other programs: one record found, two compared, all as a table, whom to cite."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
+from xlbench.matching import flat
 from xlbench.store import Record, Store, read_record
 from xlbench.vetting import malformed, vet
 from xlbench.wording import csv_cell, plain
@@ -17,14 +18,9 @@ Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
 
 
-def ids_in(runs: Path) -> list[str]:
-    """The ids of the records in a folder, sorted."""
-    return sorted(path.parent.name for path in runs.glob("[!.]*/record.json"))
-
-
 def matching_ids(name: str, runs: Path) -> list[str]:
-    """The ids that begin with a name."""
-    return [one for one in ids_in(runs) if name and one.startswith(name)]
+    """The ids that begin with a name, sorted."""
+    return [file.parent.name for file in Store(runs).files() if name and file.parent.name.startswith(name)]
 
 
 def find_record(name: str, runs: Path) -> Record:
@@ -32,15 +28,16 @@ def find_record(name: str, runs: Path) -> Record:
     folder = Path(name)
     if os.path.isfile(folder / "record.json"):
         return _formed(read_record(folder / "record.json"))
-    found, ids = matching_ids(name, runs), ids_in(runs)
+    found = matching_ids(name, runs)
     if len(found) == 1:
         return _formed(read_record(runs / found[0] / "record.json"))
     if found:
         raise XlbenchError(
             f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
         )
+    held = len(Store(runs).files())
     raise XlbenchError(
-        f"there is no record {plain(name, 200)!r} in {runs}, which has {len(ids)}; give its id, its folder, or --runs"
+        f"there is no record {plain(name, 200)!r} in {runs}, which has {held}; give its id, its folder, or --runs"
     )
 
 
@@ -54,7 +51,7 @@ def _formed(record: Record) -> Record:
 
 def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
     """What two records differ in, field by field: its name, here, there; what is only timed is left out."""
-    ours, theirs = _flat(_of_interest(one)), _flat(_of_interest(other))
+    ours, theirs = (flat(_of_interest(record), _rounded) for record in (one, other))
     fields = list(dict.fromkeys([*ours, *theirs]))
     return [
         (field, ours.get(field, "–"), theirs.get(field, "–"))
@@ -69,15 +66,9 @@ def _of_interest(record: Record) -> dict[str, Any]:
     return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields as dotted names; accuracies with four decimals."""
-    found: dict[str, str] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
-    return found
+def _rounded(value: Any) -> str:
+    """Accuracies with four decimals."""
+    return f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,20 +52,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
 def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     """Train, score and write a prepared run. An exception leaves a failed record and is raised again."""
     started, clock = datetime.now(UTC), time.perf_counter()
-    common: dict[str, Any] = {
-        "id": prepared.id,
-        "spec": prepared.spec,
-        "identity": prepared.identity,
-        "method_config": prepared.config.model_dump(mode="json"),
-        "source_language": prepared.task.source,
-        "labels": prepared.task.labels,
-        "unit": prepared.task.unit,
-        "versions": versions(),
-        "commit": commit(),
-        "environment": environment(prepared.device),
-        "contamination": prepared.contamination,
-        "started": started.isoformat(timespec="seconds"),
-    }
+    common = _common(prepared, started)
     store = Store(runtime.runs)
     store.ready()
     try:
@@ -80,6 +67,34 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
     store.write(record, predictions)
     return record
+
+
+def record_failure(prepared: Prepared, runtime: Runtime, reason: str, seconds: float, threads: int) -> None:
+    """Record as failed a run that another process began, with `threads` torch threads, and could not record itself.
+
+    Raises XlbenchError where the record cannot be written. A finished record stays.
+    """
+    common = _common(prepared, datetime.now(UTC) - timedelta(seconds=seconds))
+    common["environment"] |= {"threads": threads}
+    Store(runtime.runs).write(Record(status="failed", error=reason, seconds=round(seconds, 2), **common))
+
+
+def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
+    """The fields of a record that are known before anything is trained."""
+    return {
+        "id": prepared.id,
+        "spec": prepared.spec,
+        "identity": prepared.identity,
+        "method_config": prepared.config.model_dump(mode="json"),
+        "source_language": prepared.task.source,
+        "labels": prepared.task.labels,
+        "unit": prepared.task.unit,
+        "versions": versions(),
+        "commit": commit(),
+        "environment": environment(prepared.device),
+        "contamination": prepared.contamination,
+        "started": started.isoformat(timespec="seconds"),
+    }
 
 
 def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[dict[str, Any], pa.Table]:

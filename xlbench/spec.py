@@ -207,6 +207,15 @@ class Runtime(Frozen):
     token_budget: int | None = Field(None, ge=64, description="tokens in one evaluation batch; none: by the device")
     count_flops: bool = Field(True, description="whether records say how many FLOPs a run took")
     quiet: bool = Field(False, description="no progress bars")
+    executor: Literal["local", "processes"] | None = Field(
+        None, description="local: in this process; processes: in workers; none: processes where `jobs` asks for several"
+    )
+    jobs: int | Literal["auto"] | None = Field(
+        None, description="workers; auto: as many as cores and memory hold; none: auto, where there are workers"
+    )
+    cell_timeout: float | None = Field(None, gt=0, description="seconds after which a cell is ended; needs workers")
+    shard: str | None = Field(None, description="i/n: only cells i, i+n, … of a suite, counted from 1")
+    log_json: Path | None = Field(None, description="file that gets a JSON line for each cell's start and end")
 
     @field_validator("device")
     @classmethod
@@ -215,6 +224,43 @@ class Runtime(Frozen):
         if value in {"auto", "cpu", "cuda"} or (kind == "cuda" and number.isdigit()):
             return value
         raise ValueError(f"device must be auto, cpu, cuda or cuda:n, not {value!r}")
+
+    @field_validator("jobs", mode="before")
+    @classmethod
+    def _jobs(cls, value: Any) -> Any:
+        if value is None or value == "auto" or (str(value).isdecimal() and int(value) >= 1):
+            return value
+        raise ValueError("jobs must be auto or a number of workers, 1 or more")
+
+    @field_validator("shard")
+    @classmethod
+    def _shard(cls, value: str | None) -> str | None:
+        number, _, of = (value or "1/1").partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise ValueError("a shard is i/n with i from 1 to n, as 2/8")
+        return value
+
+    @model_validator(mode="after")
+    def _workers_where_needed(self) -> Self:
+        if self.executor == "local" and self.jobs not in (None, 1):
+            raise ValueError(f"executor local runs one cell after the other, not {self.jobs} at once; use processes")
+        if self.cell_timeout is not None and not self.in_workers:
+            raise ValueError(
+                f"a cell that runs in this process cannot be ended after {self.cell_timeout:g} s (--cell-timeout); "
+                "add --executor processes"
+            )
+        return self
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether cells run in processes of their own."""
+        return self.executor == "processes" or (self.executor is None and self.jobs not in (None, 1))
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of a suite's cells is run, from 1, of how many."""
+        number, _, of = (self.shard or "1/1").partition("/")
+        return int(number), int(of)
 
 
 Asked = TypeVar("Asked", bound=BaseModel)

@@ -199,11 +199,15 @@ class Store:
         with contextlib.suppress(FileNotFoundError):  # another process put it aside first
             self.path(run_id).rename(self.root / f".{run_id}-damaged-{uuid.uuid4().hex[:8]}")
 
+    def files(self) -> list[Path]:
+        """The files of all records, in the order of their ids; none where there is no folder."""
+        return sorted(self.root.glob("[!.]*/record.json"))
+
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
         if not self.root.is_dir():
             raise XlbenchError(f"there is no folder of records {self.root}; name one with --runs DIR")
-        for file in sorted(self.root.glob("[!.]*/record.json")):
+        for file in self.files():
             yield read_record(file)
 
     def predictions(self, run_id: str) -> pa.Table:

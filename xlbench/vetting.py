@@ -33,7 +33,7 @@ def vet(store: Store) -> Vetted:
     if not store.root.is_dir():
         raise XlbenchError(f"there is no folder of records {store.root}; name one with --runs DIR")
     sound, left_out = [], []
-    for file in sorted(store.root.glob("[!.]*/record.json")):
+    for file in store.files():
         try:
             record = read_record(file)
         except XlbenchError as fault:
@@ -52,7 +52,7 @@ def vet(store: Store) -> Vetted:
 def readable(store: Store) -> list[Record]:
     """The finished records that can be read, their predictions unseen; none where there is no folder."""
     found = []
-    for file in sorted(store.root.glob("[!.]*/record.json")):
+    for file in store.files():
         with contextlib.suppress(XlbenchError):
             found.append(read_record(file))
     return [record for record in found if record.status == "finished"]

@@ -1,0 +1,96 @@
+"""How many workers a machine holds at once, with how many threads each, and on which device."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from xlbench.backbone import Backbone
+from xlbench.preparing import Prepared
+from xlbench.spec import Runtime
+from xlbench.store import Record
+
+GIB = 2**30
+USABLE = 0.9  # share of the memory that is free
+TRAINED_COPIES = 5  # weights that train, gradients, AdamW's two moments, the state that a policy keeps
+BESIDE_ON_DEVICE = 2 * GIB  # what CUDA itself takes, and a batch's activations
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Workers, the torch threads of each, their devices (dealt out in turn), and why so many."""
+
+    number: int
+    threads: int
+    devices: tuple[str, ...]
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        workers = "1 worker" if self.number == 1 else f"{self.number} workers"
+        return f"{workers}, {self.threads} torch {'thread' if self.threads == 1 else 'threads'} each ({self.why})"
+
+
+def cores() -> int:
+    """Cores that this process may use: its affinity (a batch system's share), and no more than OMP_NUM_THREADS."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable, int(asked)) if asked.isdigit() and int(asked) else usable
+
+
+def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime) -> Jobs:
+    """The workers for the cells of a suite: as many as were asked for, or as cores and memory hold.
+
+    It looks at all cells, not only at those still missing, so that a suite that goes on does so with as many
+    threads a worker as before. `done` are its finished records: they say how much memory a run took.
+    """
+    devices, available = _devices(runtime.device, cells[0].device), cores()
+    if isinstance(runtime.jobs, int):
+        number, why = runtime.jobs, "as asked"
+    else:
+        number, why = _most(cells, done, devices, available)
+    return Jobs(number, max(1, available // number), devices, why)
+
+
+def _most(
+    cells: Sequence[Prepared], done: Sequence[Record], devices: tuple[str, ...], available: int
+) -> tuple[int, str]:
+    host, need = USABLE * psutil.virtual_memory().available, host_need(cells, done)
+    limits = {"cores": available, "cells": len(cells), "memory": int(host // need)}
+    said = [f"{available} cores", f"{need / GIB:.1f} of {host / GIB:.1f} GiB a worker"]
+    if cells[0].device.type == "cuda":
+        free = [USABLE * torch.cuda.mem_get_info(torch.device(device))[0] for device in devices]
+        on_device = device_need(cells, done)
+        limits["device memory"] = sum(int(one // on_device) for one in free)
+        said.append(f"{on_device / GIB:.1f} of {sum(free) / GIB:.1f} GiB on the device")
+    return max(1, min(limits.values())), f"auto: {', '.join(said)}"
+
+
+def host_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
+    """Bytes of host memory of one worker: what this process holds with everything read, and what training adds;
+    or what the suite's finished runs took at their peak, where that is more."""
+    held = psutil.Process().memory_info().rss
+    trains_here = cells[0].device.type != "cuda"
+    estimated = held + trains_here * TRAINED_COPIES * _weights(cells)
+    return max([estimated, *(record.costs.get("peak_host_bytes", 0.0) for record in done)])
+
+
+def device_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
+    """Bytes of a GPU's memory of one worker: weights and what training adds, or the finished runs' peak."""
+    estimated = (1 + TRAINED_COPIES) * _weights(cells)
+    return max([estimated, *(record.costs.get("peak_device_bytes", 0.0) for record in done)]) + BESIDE_ON_DEVICE
+
+
+def _weights(cells: Sequence[Prepared]) -> int:
+    """Bytes of the largest backbone, at 4 a weight."""
+    backbones: dict[int, Backbone] = {id(cell.backbone): cell.backbone for cell in cells}
+    return 4 * max(sum(weight.numel() for weight in one.parameters()) for one in backbones.values())
+
+
+def _devices(asked: str, device: torch.device) -> tuple[str, ...]:
+    """The devices that workers take in turn: every GPU that torch sees, unless one was named."""
+    if device.type == "cuda" and ":" not in asked:
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+    return (asked,)

@@ -1,0 +1,40 @@
+"""What became of a cell, and how it is found out: one cell's fault must not stop the others."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xlbench.errors import NotSupported, XlbenchError, one_line
+from xlbench.preparing import Prepared
+from xlbench.store import Record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: its record, or why there is none."""
+
+    prepared: Prepared
+    record: Record | None
+    error: str = ""
+    skipped: bool = False  # the method said that it cannot run so
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a computation gave: a record, or what was raised, in one sentence."""
+
+    record: Record | None
+    error: str = ""
+    skipped: bool = False
+
+
+def attempt(compute: Callable[[], Record]) -> Attempt:
+    """Call `compute`; an exception becomes a sentence. Only what is no Exception (Ctrl-C) is let through."""
+    try:
+        return Attempt(compute())
+    except XlbenchError as fault:
+        return Attempt(None, one_line(fault), isinstance(fault, NotSupported))
+    except Exception as fault:  # whatever a plug-in raises must not stop the others
+        frame = traceback.extract_tb(fault.__traceback__)[-1]
+        place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        return Attempt(None, f"{type(fault).__name__}: {one_line(fault)} ({place})")

@@ -1,0 +1,119 @@
+"""A suite while it runs: says what starts and ends, how much is left, and writes it down where asked."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import IO, Any, Self
+
+from xlbench.errors import XlbenchError
+from xlbench.interrupts import Stop
+from xlbench.outcomes import Outcome
+from xlbench.preparing import Prepared
+from xlbench.progress import Progress
+from xlbench.spec import RunSpec
+
+Kind = tuple[str, str, int]  # method, settings, shots: cells of one kind take about as long
+
+
+class Watch:
+    """Hears what becomes of cells that run `at_once` together, and tells `progress` and the log."""
+
+    def __init__(self, cells: Iterable[Prepared], at_once: int, progress: Progress, log: IO[str] | None) -> None:
+        self.to_go = {cell.id: _kind(cell.spec) for cell in cells}
+        self.at_once, self.progress, self.log = at_once, progress, log
+        self.done = self.failed = self.skipped = 0
+        self.since: dict[str, float] = {}  # what runs
+        self.took: dict[Kind, list[float]] = defaultdict(list)
+
+    @classmethod
+    @contextmanager
+    def over(cls, cells: list[Prepared], at_once: int, progress: Progress, file: Path | None) -> Iterator[Self]:
+        """A watch with its log open. Raises XlbenchError where the file cannot be written to."""
+        if file is None:
+            yield cls(cells, at_once, progress, None)
+            return
+        try:
+            log = file.open("a", encoding="utf-8", buffering=1)
+        except OSError as fault:
+            raise XlbenchError(f"cannot write the log {file} (--log-json): {fault.strerror or fault}") from fault
+        with log:
+            yield cls(cells, at_once, progress, log)
+
+    def starting(self, cells: Iterable[Prepared], stop: Stop) -> Iterator[Prepared]:
+        """The cells, each announced as it is taken; none after Ctrl-C."""
+        for cell in cells:
+            if stop.asked:
+                return
+            self.since[cell.id] = time.monotonic()
+            self.progress.say(describe(cell.spec))
+            self._log("started", cell)
+            yield cell
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count an end and say how things stand."""
+        cell, record = outcome.prepared, outcome.record
+        since, kind = self.since.pop(cell.id), self.to_go.pop(cell.id)
+        seconds = time.monotonic() - since if record is None else record.seconds
+        if record is not None:
+            self.done += 1
+            self.took[kind].append(seconds)
+            self._log("finished", cell, mean=record.mean, seconds=round(seconds, 2))
+        elif outcome.skipped:
+            self.skipped += 1
+            self._log("skipped", cell, reason=outcome.error)
+        else:
+            self.failed += 1
+            self.progress.say(f"failed: {describe(cell.spec)}: {outcome.error}")
+            self._log("failed", cell, error=outcome.error, seconds=round(seconds, 2))
+        left = duration(self.seconds_left())
+        self.progress.step(1, failed=self.failed, left=left)
+        if not self.progress.draws:
+            self.progress.say(f"{self.done} done, {self.failed} failed, {len(self.to_go)} to go, {left} left")
+
+    def seconds_left(self) -> float | None:
+        """How long the rest takes, by what cells of each kind took, or all where a kind is new; None before the
+        first end. No less than the longest of what is left, however many run at once."""
+        known = [seconds for took in self.took.values() for seconds in took]
+        if not self.to_go:
+            return 0.0
+        if not known:
+            return None
+        now, rest = time.monotonic(), []
+        for cell, kind in self.to_go.items():
+            whole = fmean(self.took.get(kind) or known)
+            rest.append(max(0.0, whole - (now - self.since[cell])) if cell in self.since else whole)
+        return max(sum(rest) / self.at_once, max(rest))
+
+    def _log(self, event: str, cell: Prepared, **facts: Any) -> None:
+        if self.log is None:
+            return
+        spec = cell.spec
+        axes = {"method": spec.method, "config": spec.config, "task": spec.task, "model": spec.model}
+        place = {"shots": spec.shots, "draw": spec.draw, "seed": spec.seed, "id": cell.id}
+        when = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.log.write(json.dumps({"time": when, "event": event, **axes, **place, **facts}, ensure_ascii=False) + "\n")
+
+
+def describe(spec: RunSpec) -> str:
+    """A cell in a few words."""
+    method = f"{spec.method} ({spec.settings})" if spec.settings else spec.method
+    return f"{method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, in words; unknown where there is no telling."""
+    if seconds is None:
+        return "an unknown time"
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} s"
+
+
+def _kind(spec: RunSpec) -> Kind:
+    return spec.method, spec.settings, spec.shots
