@@ -30,7 +30,7 @@ class OneSentence(TyperGroup):
             if not hasattr(fault, "format_message"):  # not one of typer's own
                 raise
             if type(fault).__name__ == "NoArgsIsHelpError":
-                typer.echo(fault.format_message())
+                echo(fault.format_message())
             else:
                 echo(f"error: {one_line(fault.format_message())}", err=True)
             sys.exit(2)
