@@ -63,8 +63,6 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     drifted = drift(done.values(), versions())
     if drifted is not None:
         progress.say(drifted)
-    if missing:
-        store.ready()
     with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
         for outcome in ends:
             if outcome.skipped:
@@ -90,6 +88,8 @@ def outcomes(
         progress.say(jobs.sentence)
     stage, stop = progress.stage("cells", len(missing)), Stop()
     with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
+        if missing:
+            Store(runtime.runs).ready()
         todo = watch.starting(missing, stop)
         computed = executors.processes(todo, runtime, jobs) if jobs else executors.local(todo, runtime, progress)
         with closing(computed):
