@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -50,6 +50,9 @@ class FineTuning(Method):
 
     def encode(self, rows: Sequence[Row], language: str) -> Encoded:
         return self.in_template("pair", rows, language)
+
+    def words_beside_batches(self) -> Collection[int]:
+        return ()
 
     def logits(self, batch: Batch) -> Tensor:
         logits: Tensor = self.head(self.backbone.first_token(batch))

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -81,6 +81,9 @@ class MPT(PromptMethod):
         for index in sorted(present & set(self.translator_of)):
             prompts[index] = self.translators[self.translator_of[index]](source[None])[0]
         return prompts[batch.language]
+
+    def words_beside_batches(self) -> Collection[int] | None:
+        return self.label_ids() if self.config.support == "label-words" else None
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         targets = [language for language in self.languages if language != self.task.source]

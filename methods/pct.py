@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -46,6 +46,10 @@ class PCT(PromptMethod):
             return f"task {task.name} has its template in one language only"
         return lacking
 
+    def words_beside_batches(self) -> Collection[int] | None:
+        every = "vocabulary" in (self.config.support, self.config.score_over)
+        return None if every else self.label_ids()
+
     def streams(self, resources: Resources) -> dict[str, Stream]:
         return {"augmented": Stream(self._augmented(resources.shots, resources.random), aligned=True)}
 
@@ -76,9 +80,12 @@ class PCT(PromptMethod):
         features = self.backbone.mask_features(batch)
         words = self.label_logits(features, batch).float()
         whole = self.backbone.vocabulary_logits(features).float()
-        languages = {self.task.languages[index] for index in batch.language.tolist()}
-        pieces = {piece for spoken in languages for word in self.verbalizer(spoken).pieces for piece in word}
-        chosen = torch.isin(whole.argmax(dim=-1), torch.tensor(sorted(pieces), device=whole.device))
+        best = whole.argmax(dim=-1)
+        chosen = torch.zeros_like(best, dtype=torch.bool)
+        for index in batch.language.unique().tolist():
+            words_of = self.verbalizer(self.task.languages[index])
+            pieces = sorted({piece for word in words_of.pieces for piece in word})
+            chosen |= (batch.language == index) & torch.isin(best, torch.tensor(pieces, device=best.device))
         return (words - whole.logsumexp(dim=-1, keepdim=True)).masked_fill(~chosen[:, None], -torch.inf)
 
 

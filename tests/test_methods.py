@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -309,6 +310,17 @@ def test_pct_over_the_vocabulary_is_wrong_where_no_label_word_is_the_likeliest(t
     method.verbalizer = lambda language: Verbalizer(("yes", "maybe", "no"), ((0,), (1,), (2,)))
     scores = method.score(scripted([0, 1], [0, 0])).detach().numpy()
     assert accuracy(scores, np.array([0, 0])) == 0.5
+
+
+def test_pct_over_the_vocabulary_asks_each_row_for_the_words_of_its_own_language(tiny, logic):
+    method = made("pct", tiny, logic, score_over="vocabulary")
+    method.backbone = Scripted(tiny, [1 / 4, 1 / 8, 1 / 8, 1 / 2], U)
+    words = {"en": ((0,), (1,), (2,)), "fr": ((3,), (1,), (2,))}  # the likeliest is a label word in French alone
+    method.verbalizer = lambda language: Verbalizer(("yes", "maybe", "no"), words[language])
+    method.label_logits = lambda features, batch: features.new_zeros(len(batch), 3)
+    language = torch.tensor([logic.languages.index("en"), logic.languages.index("fr")])
+    batch = replace(scripted([0, 0], [0, 0]), language=language)
+    assert torch.isinf(method.score(batch)).all(dim=1).tolist() == [True, False]
 
 
 def test_mpt_pairs_each_source_text_with_its_translation(tiny, logic):

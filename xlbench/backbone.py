@@ -11,11 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xlbench.batching import Batch
 from xlbench.errors import XlbenchError
+from xlbench.last_layer import LastLayer, wrap_last_layer
 from xlbench.prompts import TextEncoder, Verbalizer
 from xlbench.sources import NO_ANSWER, hub_answers, hub_reason
 from xlbench.spec import Lora, Tune
@@ -52,6 +54,8 @@ class Backbone(nn.Module):
         self.config: Any = encoder.config
         self.dimension = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
+        self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
+        self._row_of: Tensor | None = None  # an id's row among those
         self.weights_a_token = sum(matrices) - encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
 
     @property
@@ -79,8 +83,8 @@ class Backbone(nn.Module):
 
     def _vectors(self, batch: Batch, prompt: Tensor | None) -> Tensor:
         """What the encoder reads, (n, t, d): word embeddings, and prompt vectors where ids are below zero."""
-        embed: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
-        vectors: Tensor = embed()(batch.ids.clamp_min(0))
+        ids = batch.ids.clamp_min(0)
+        vectors: Tensor = self._words()(ids if self._row_of is None else self._row_of[ids])
         if prompt is None:
             return vectors
         rows = prompt.expand(len(batch), *prompt.shape[-2:]).to(vectors.dtype)
@@ -103,11 +107,16 @@ class Backbone(nn.Module):
     def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
         """Logits of the label words, (n, labels), from features (n, d)."""
         assert self.decoder is not None
-        return verbalizer.scores(features, self.decoder.weight, self.decoder.bias)
+        return verbalizer.scores(features, self.decoder.weight, self.decoder.bias, self._decoder_rows())
 
     def vocabulary_logits(self, features: Tensor) -> Tensor:
         """Logits of the whole vocabulary, (n, vocabulary), from features (n, d)."""
         assert self.decoder is not None
+        if self._decoder_rows() is not None:
+            raise XlbenchError(
+                "the whole vocabulary is read in training by a method that says it reads some words alone; "
+                "its `words_beside_batches` must return None"
+            )
         logits: Tensor = self.decoder(features)
         return logits
 
@@ -121,16 +130,25 @@ class Backbone(nn.Module):
         On a CPU rows of unlike lengths go through the encoder a few at a time, each few padded to their own
         longest: the same numbers, with less padding.
         """
-        vectors, every = self._vectors(batch, prompt), torch.arange(len(batch), device=batch.ids.device)
+        vectors = self._vectors(batch, prompt)
         if not self._in_parts(batch):
-            return self._encode(vectors, batch.attention, batch.segments)[every, position]
+            return self._encode_at(position, vectors, batch.attention, batch.segments)
         lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
         found = []
         for rows in order.split(ROWS_AT_A_TIME):
             parts = (whole[rows, : int(lengths[rows].max())] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode(*parts)[every[: len(rows)], position[rows]])
+            found.append(self._encode_at(position[rows], *parts))
         return torch.cat(found)[order.argsort()]
+
+    def _encode_at(self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor) -> Tensor:
+        """As `_encode`, at one position of each row: (n, d)."""
+        last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
+        if last is None:
+            every = torch.arange(len(position), device=position.device)
+            return self._encode(vectors, attention, segments)[every, position]
+        with last.only(position):
+            return self._encode(vectors, attention, segments)[:, 0]
 
     def _in_parts(self, batch: Batch) -> bool:
         padding = batch.ids.numel() - int(batch.attention.sum()) if batch.ids.device.type == "cpu" else 0
@@ -142,6 +160,58 @@ class Backbone(nn.Module):
             return [(batch.ids.shape[0], batch.ids.shape[1])]
         longest_first = batch.attention.sum(dim=1).sort(descending=True).values
         return [(len(rows), int(rows[0])) for rows in longest_first.split(ROWS_AT_A_TIME)]
+
+    def trim(self, ids: np.ndarray) -> bool:
+        """Train the word embeddings of some ids alone, (u,) sorted; False where that changes nothing or saves little.
+
+        Those of the other ids have no gradient, and what an optimiser does to them `untrim` does at once. Until then
+        an id that is not among `ids` is an IndexError, and the whole vocabulary an XlbenchError.
+        """
+        words = self._words()
+        whole: nn.Parameter = words.weight
+        if not whole.requires_grad or 2 * len(ids) > len(whole):
+            return False
+        chosen = torch.from_numpy(ids).to(whole.device)
+        self._whole = whole, chosen
+        self._row_of = torch.full((len(whole),), len(ids), device=whole.device)
+        self._row_of[chosen] = torch.arange(len(ids), device=whole.device)
+        self._tie(nn.Parameter(whole.detach()[chosen]))
+        if words.padding_idx is not None:  # its row has no gradient
+            words.padding_idx = int(self._row_of[words.padding_idx])
+        return True
+
+    def untrim(self, kept: float) -> None:
+        """Put the trained embeddings back among the others, of each of which weight decay has `kept` a part."""
+        assert self._whole is not None
+        words, (whole, chosen) = self._words(), self._whole
+        with torch.no_grad():
+            whole.mul_(kept)
+            whole[chosen] = words.weight
+        if words.padding_idx is not None:
+            words.padding_idx = int(chosen[words.padding_idx])
+        self._tie(whole)
+        self._whole = self._row_of = None
+
+    def word_embeddings(self) -> nn.Parameter:
+        """The word embeddings, (vocabulary, d); those of the trimmed ids alone where they are trimmed."""
+        found: nn.Parameter = self._words().weight
+        return found
+
+    def _words(self) -> Any:
+        embedding: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
+        return embedding()
+
+    def _decoder_rows(self) -> Tensor | None:
+        """An id's row of the decoder, where that has the word embeddings' weights and they are trimmed."""
+        tied = self.decoder is not None and self.decoder.weight is self.word_embeddings()
+        return self._row_of if tied else None
+
+    def _tie(self, weight: nn.Parameter) -> None:
+        """Make other weights the word embeddings, and the decoder's where it shares them."""
+        words = self._words()
+        if self.decoder is not None and self.decoder.weight is words.weight:
+            self.decoder.weight = weight
+        words.weight, words.num_embeddings = weight, len(weight)
 
     def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).
@@ -237,6 +307,7 @@ def _load(model: str, revision: str | None) -> Backbone:
     words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not words or not getattr(tokenizer, "is_fast", False):
         raise XlbenchError(f"{model} has no fast tokenizer (tokenizer.json), which xlbench needs")
+    wrap_last_layer(whole.base_model)
     if not masked:
         return Backbone(whole, None, None, tokenizer, model, pinned).eval()
     decoder = whole.get_output_embeddings()

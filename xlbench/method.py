@@ -5,7 +5,7 @@ the shots, runs the loop, selects a state, scores every test row and writes the 
 shots and the resources that it declares in `needs`. It is never handed target labels or test rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -115,6 +115,14 @@ class Method:
         """What a step needs beside the shots, encoded once before training; nothing by default."""
         return {}
 
+    def words_beside_batches(self) -> Collection[int] | None:
+        """The ids whose word embeddings a step reads beside those that stand in its batches; None: it may be any.
+
+        Where a method says which, the others are left out of the training, which changes no result: they have no
+        gradient. A method that says nothing is trained with all of them, and one that says too little is stopped.
+        """
+        return None
+
     def parameter_groups(self, module: nn.Module, learning_rate: float) -> list[dict[str, object]]:
         """The optimiser's groups, all parameters that train at one rate by default."""
         return [{"params": [value for value in module.parameters() if value.requires_grad], "lr": learning_rate}]
@@ -197,6 +205,11 @@ class PromptMethod(Method):
             cache[chosen] = Verbalizer.of(self.backbone.tokenizer, self.task.label_words[chosen], config.multi_token)
         found: Verbalizer = cache[chosen]
         return found
+
+    def label_ids(self) -> frozenset[int]:
+        """The ids of all label words that may be scored."""
+        spoken = (self.verbalizer(language) for language in (self.task.source, *self.languages))
+        return frozenset(piece for words in spoken for pieces in words.pieces for piece in pieces)
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
         """Logits of the label words, (n, labels), each row with the words of its language."""

@@ -307,10 +307,14 @@ class Verbalizer:
             raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
         return cls(tuple(words), tuple(found))
 
-    def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Logits of the label words, (n, labels): only their rows of the (vocabulary, d) decoder are used."""
+    def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None, row_of: Tensor | None = None) -> Tensor:
+        """Logits of the label words, (n, labels): only their rows of the (vocabulary, d) decoder are used.
+
+        `row_of`: (vocabulary,) the row of each id, where `weight` has those of some ids alone.
+        """
         flat = torch.tensor([piece for pieces in self.pieces for piece in pieces], device=features.device)
-        logits = nn.functional.linear(features, weight[flat], None if bias is None else bias[flat])
+        rows = flat if row_of is None else row_of[flat]
+        logits = nn.functional.linear(features, weight[rows], None if bias is None else bias[flat])
         if all(len(pieces) == 1 for pieces in self.pieces):
             return logits
         parts = logits.split([len(pieces) for pieces in self.pieces], dim=1)

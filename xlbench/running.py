@@ -109,13 +109,11 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     train = functools.partial(_train, prepared, runtime, watch, progress, meters)
     choice = best_of(prepared.configurations, train, device, watch, progress)
     method, tested = choice.trained.method, meters[choice.number].of_test()
-    scores: dict[str, np.ndarray] = {}
-    with progress.stage("test", sum(len(rows) for rows in prepared.test.values())):
-        for language, rows in prepared.test.items():
-            with watch.stage("encoding"):
-                encoded = method.encode_labelled(rows, language)
-            with watch.stage("test"):
-                scores[language] = predict(method, encoded, device, spec.precision, budget, progress, tested)
+    with watch.stage("encoding"):
+        encoded = [method.encode_labelled(rows, language) for language, rows in prepared.test.items()]
+    with progress.stage("test", sum(map(len, encoded))), watch.stage("test"):
+        every = predict(method, Encoded.join(encoded), device, spec.precision, budget, progress, tested)
+    scores = dict(zip(prepared.test, np.split(every, np.cumsum([len(part) for part in encoded])[:-1]), strict=True))
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
     notes = [*known_leaks(spec), *_shared(prepared.contamination), *choice.notes, *method.notes]
@@ -150,11 +148,15 @@ def _train(
         assert selecting.labels is not None
         return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
 
+    read = words_read(method, [shots, selecting, *(stream.encoded for stream in streams.values())])
     with watch.stage("training"):
+        trimmed = read is not None and method.backbone.trim(read)
         fitted = fit(
             method, module, shots, streams, evaluate, configuration.training, spec.selection,
             spec.seed, device, spec.precision, watch, progress, training,
         )  # fmt: skip
+        if trimmed:
+            method.backbone.untrim(fitted.kept)
     if spec.trials == 1:
         return Trained(configuration, method, module, fitted, None)
     with watch.stage("evaluation"):
@@ -179,6 +181,19 @@ def _ready(
         selecting = _selecting_rows(method, prepared.shots, spec)
         streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
     return method, module, shots, selecting, streams
+
+
+def words_read(method: Method, encoded: Sequence[Encoded]) -> np.ndarray | None:
+    """The ids whose word embeddings a method's training can read, (u,) sorted; None where that is not known."""
+    beside = method.words_beside_batches()
+    if beside is None:
+        return None
+    read = np.zeros(len(method.backbone.word_embeddings()), dtype=bool)
+    read[[method.backbone.tokenizer.pad_token_id, 0, *beside]] = True  # 0 stands for a prompt vector until it is put in
+    for part in encoded:
+        for ids in part.ids:
+            read[ids[ids >= 0]] = True
+    return np.flatnonzero(read)
 
 
 def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:

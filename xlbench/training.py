@@ -29,6 +29,7 @@ class Fitted:
 
     steps: int
     step: int
+    kept: float  # the part that weight decay leaves of a word embedding without a gradient, in the state that is tested
     history: list[dict[str, float]]
 
 
@@ -67,7 +68,7 @@ def fit(
     )
     warmup = max(1, round(training.warmup * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / warmup))
-    keeper = _Keeper(trained, selection, training.average_last)
+    keeper, decay = _Keeper(trained, selection, training.average_last), _Decay(optimiser, method)
     selects = selection in {"source-dev", "oracle-target-dev"}
     batches = training_batches(method, shots, streams, training.batch_size, seed, device)
     history: list[dict[str, float]] = []
@@ -83,6 +84,7 @@ def fit(
                 loss.backward()
             nn.utils.clip_grad_norm_(trained.values(), training.clip)
             optimiser.step()
+            decay.step()
             schedule.step()
             losses.append(loss.detach())
             facts: dict[str, float] = {}
@@ -95,10 +97,10 @@ def fit(
                         facts["dev_accuracy"], facts["dev_loss"] = evaluate()
                     module.train()
                 history.append({"step": step, **facts})
-                keeper.see(step, facts)
+                keeper.see(step, facts, decay.kept)
             progress.step(1, **facts)
     module.eval()
-    return Fitted(steps, keeper.restore(), history)
+    return Fitted(steps, *keeper.restore(), history)
 
 
 class _Keeper:
@@ -107,30 +109,44 @@ class _Keeper:
     def __init__(self, trained: Mapping[str, nn.Parameter], selection: Selection, last: int) -> None:
         self.trained, self.selection, self.last = trained, selection, last
         self.best: tuple[float, float] | None = None
-        self.kept: list[tuple[int, State]] = []
-        self.step = 0
+        self.kept: list[tuple[int, float, State]] = []
+        self.step, self.decay = 0, 1.0
 
-    def see(self, step: int, facts: Mapping[str, float]) -> None:
+    def see(self, step: int, facts: Mapping[str, float], decay: float) -> None:
         """A checkpoint is reached; `facts` holds dev_accuracy and dev_loss where the policy asks for them."""
-        self.step = step
+        self.step, self.decay = step, decay
         if self.selection == "average-last":
-            self.kept = [*self.kept, (step, self._state())][-self.last :]
+            self.kept = [*self.kept, (step, decay, self._state())][-self.last :]
         elif self.selection != "last":
             rank = (facts["dev_accuracy"], -facts["dev_loss"])
             if self.best is None or rank > self.best:
-                self.best, self.kept = rank, [(step, self._state())]
+                self.best, self.kept = rank, [(step, decay, self._state())]
 
-    def restore(self) -> int:
-        """Put the selected state back; returns its step (the last of those that were averaged)."""
+    def restore(self) -> tuple[int, float]:
+        """Put the selected state back; returns its step (the last of those that were averaged) and its decay."""
         if self.selection == "last" or not self.kept:
-            return self.step
+            return self.step, self.decay
         with torch.no_grad():
             for name, value in self.trained.items():
-                value.copy_(torch.stack([state[name] for _, state in self.kept]).mean(dim=0))
-        return self.kept[-1][0]
+                value.copy_(torch.stack([state[name] for _, _, state in self.kept]).mean(dim=0))
+        return self.kept[-1][0], sum(decay for _, decay, _ in self.kept) / len(self.kept)
 
     def _state(self) -> State:
         return {name: value.detach().clone() for name, value in self.trained.items()}
+
+
+class _Decay:
+    """What weight decay alone has left so far of a weight in the word embeddings' group, as a part of it."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer, method: Method) -> None:
+        words, self.kept = method.backbone.word_embeddings(), 1.0
+        groups = optimiser.param_groups
+        self.group = next((one for one in groups if any(value is words for value in one["params"])), None)
+
+    def step(self) -> None:
+        """The optimiser made a step, at its group's learning rate."""
+        if self.group is not None:
+            self.kept *= 1.0 - self.group["lr"] * self.group["weight_decay"]
 
 
 def training_batches(
