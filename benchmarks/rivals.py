@@ -9,6 +9,7 @@ logits of the whole vocabulary at every position.
 import copy
 import math
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -115,7 +116,7 @@ def encoded(kind: Kind, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, A
         ids = tokenizer([one for one, _ in pairs], [other for _, other in pairs], truncation=True, max_length=LONGEST)
         return [{"input_ids": one, "labels": label} for one, label in zip(ids["input_ids"], labels, strict=True)]
     stripped = [tuple(without_closing_punctuation(text) for text in row.texts) for row in rows]
-    asked = tokenizer([f"{one} . {other} ?" for one, other in stripped], add_special_tokens=False)["input_ids"]
+    asked = tokenizer([f"{one} . {other} ? " for one, other in stripped], add_special_tokens=False)["input_ids"]
     answer = tokenizer(f"{tokenizer.mask_token} .", add_special_tokens=False)["input_ids"]
     place = [tokenizer.pad_token_id] * VECTORS
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -177,6 +178,36 @@ class _KeepBest(TrainerCallback):
             self.best, self.state = metrics["eval_accuracy"], copy.deepcopy(model.state_dict())
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What training leaves beside the weights: its seconds, and the best state where a dev set chose one."""
+
+    seconds: float
+    best: dict[str, Tensor]
+
+
+def train(
+    kind: Kind, model: nn.Module, tokenizer: Any, shots: Sequence[Row], dev: Sequence[Row] | None,
+    steps: int, batch: int, rate: float, checkpoints: int, style: Style, seed: int,
+) -> Fit:  # fmt: skip
+    """Train in place, with evaluation at checkpoints where there is a dev set."""
+    keeper = _KeepBest()
+    when = {"eval_strategy": "steps", "eval_steps": max(1, steps // checkpoints)} if dev else {}
+    grouped = {} if style.padded else {"train_sampling_strategy": "group_by_length", "optim": "adamw_torch_fused"}
+    with tempfile.TemporaryDirectory() as folder:
+        fitting = trainer(
+            model, tokenizer, style, folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
+            lr_scheduler_type="constant", weight_decay=0.01, max_grad_norm=1.0, seed=seed, **when, **grouped,
+        )  # fmt: skip
+        fitting.train_dataset = encoded(kind, shots, tokenizer)
+        fitting.eval_dataset = encoded(kind, dev, tokenizer) if dev else None
+        fitting.compute_metrics = lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())}
+        fitting.add_callback(keeper)
+        start = time.perf_counter()
+        fitting.train()
+        return Fit(time.perf_counter() - start, keeper.state)
+
+
 def run(
     kind: Kind, model_name: str, shots: Sequence[Row], dev: Sequence[Row], tests: Mapping[str, Sequence[Row]],
     steps: int, batch: int, rate: float, checkpoints: int, style: Style, seed: int,
@@ -184,17 +215,6 @@ def run(
     """One run of the script: load, train with evaluation at checkpoints, score the best state's test."""
     torch.manual_seed(seed)
     model, tokenizer = load(kind, model_name)
-    keeper = _KeepBest()
-    with tempfile.TemporaryDirectory() as folder:
-        fitting = trainer(
-            model, tokenizer, style, folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
-            eval_strategy="steps", eval_steps=max(1, steps // checkpoints), lr_scheduler_type="constant",
-            weight_decay=0.01, max_grad_norm=1.0, seed=seed, train_sampling_strategy="group_by_length",
-            optim="adamw_torch_fused",
-        )  # fmt: skip
-        fitting.train_dataset, fitting.eval_dataset = encoded(kind, shots, tokenizer), encoded(kind, dev, tokenizer)
-        fitting.compute_metrics = lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())}
-        fitting.add_callback(keeper)
-        fitting.train()
-    model.load_state_dict(keeper.state)
+    fitted = train(kind, model, tokenizer, shots, dev, steps, batch, rate, checkpoints, style, seed)
+    model.load_state_dict(fitted.best)
     return evaluate(kind, model, tokenizer, tests, style)

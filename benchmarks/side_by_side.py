@@ -4,12 +4,14 @@
 
 With a model folder and a data root it measures on XNLI, else on `logic` with random weights of the shape of
 multilingual-e5-small and a vocabulary of 250,002 (speed does not care). Prints one table; without --quick it
-writes benchmarks/README.md and benchmarks/measured.json, with --quick it prints the ratios beside those.
+writes measured.json and README.md beside this file, with --quick it prints the ratios beside those written last.
 """
 
 import argparse
 import json
+import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rivals import B0, B0_CPU, B1, B2, Classifier, Kind, Prompted, evaluate, load
+from growth import growth
+from report import write_report
+from rivals import B0, B0_CPU, B1, B2, Classifier, Kind, Prompted, Style, evaluate, load, train
 from rivals import run as run_rival
 
 import xlbench
@@ -29,11 +33,15 @@ from xlbench.backbone import TINY, Backbone
 from xlbench.inference import default_token_budget, predict
 from xlbench.method import Method
 from xlbench.preparing import Prepared, prepare
+from xlbench.prompts import Encoded
 from xlbench.registry import get
 from xlbench.task import Row, Task
 
 HERE = Path(__file__).parent
 AGREE = 1e-3  # fp32 log-probabilities of two programs
+BATCH, RATE = 16, 5e-5
+KINDS: tuple[Kind, ...] = ("soft-prompt", "finetune")
+PRECISION: Any = "bf16" if torch.cuda.is_available() else "fp32"
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 
@@ -62,13 +70,17 @@ def random_model(folder: Path) -> str:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, all of them in turn, so that a busy moment is everybody's."""
+    """Seconds of each contender in each round, all of them in turn, so that a busy moment is everybody's.
+
+    A contender that gives a number has measured its seconds itself.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, act in contenders.items():
             start = time.perf_counter()
-            act()
-            seconds[name].append(time.perf_counter() - start)
+            told = act()
+            taken = time.perf_counter() - start
+            seconds[name].append(told if isinstance(told, float) else taken)
     return seconds
 
 
@@ -99,7 +111,7 @@ def ceiling(width: int, inner: int, tokens: int, device: torch.device, seconds: 
 
 
 class Ours:
-    """A method of xlbench, built as a run builds it, and the rival script with the very same weights."""
+    """A method of xlbench, built as a run builds it, and the rival script's model with the very same weights."""
 
     def __init__(self, kind: Kind, prepared: Prepared, model: str) -> None:
         torch.manual_seed(0)
@@ -110,49 +122,59 @@ class Ours:
         self.method: Method = prepared.method_class(prepared.config, backbone, prepared.task, spec.languages, 128)
         self.method.build(backbone, prepared.task).to(device).eval()
         backbone.to(device)
-        self.rival, self.tokenizer = self._twin(model, False)
-        self.everywhere = self._twin(model, True)[0] if kind == "soft-prompt" else self.rival
+        self.model = model
+        self._twins: dict[bool, torch.nn.Module] = {}
+        self.tokenizer = backbone.tokenizer
 
-    def _twin(self, model: str, everywhere: bool) -> tuple[torch.nn.Module, Any]:
-        twin, tokenizer = load(self.kind, model, everywhere)
-        if isinstance(twin, Prompted):
-            twin.prompt.load_state_dict(self.method.prompt_encoder.state_dict())  # type: ignore[attr-defined]
-        elif isinstance(twin, Classifier):
-            twin.head.load_state_dict(self.method.head.state_dict())  # type: ignore[attr-defined]
-        return twin.eval(), tokenizer
+    def rival(self, everywhere: bool = False) -> torch.nn.Module:
+        """The script's model with our weights; made once."""
+        if everywhere not in self._twins:
+            twin, _ = load(self.kind, self.model, everywhere)
+            if isinstance(twin, Prompted):
+                twin.prompt.load_state_dict(self.method.prompt_encoder.state_dict())  # type: ignore[attr-defined]
+            elif isinstance(twin, Classifier):
+                twin.head.load_state_dict(self.method.head.state_dict())  # type: ignore[attr-defined]
+            self._twins[everywhere] = twin.eval()
+        return self._twins[everywhere]
 
     def score(self) -> dict[str, np.ndarray]:
         """All test rows, from text to log-probabilities."""
         budget = default_token_budget(self.device)
-        inputs = {language: self.method.encode_labelled(rows, language) for language, rows in self.tests.items()}
-        return {
-            language: predict(self.method, one, self.device, self.precision, budget) for language, one in inputs.items()
-        }
+        inputs = [self.method.encode_labelled(rows, language) for language, rows in self.tests.items()]
+        scores = predict(self.method, Encoded.join(inputs), self.device, self.precision, budget)
+        ends = np.cumsum([len(one) for one in inputs])
+        return dict(zip(self.tests, np.split(scores, ends[:-1]), strict=True))
+
+
+def contenders(
+    kind: Kind, model: str, root: Path | None, premises: int
+) -> tuple["Ours", dict[str, Callable[[], dict[str, np.ndarray]]]]:
+    """Who scores the test in 15 languages: xlbench, B0, B1 and (prompts) B2, all with the same weights."""
+    spec = xlbench.RunSpec(
+        task="xnli" if root else "logic", method=kind, shots=4, model=model, test_premises=premises,
+        languages=LANGUAGES, precision=PRECISION,
+    )  # fmt: skip
+    ours = Ours(kind, prepare(spec, xlbench.Runtime(data_root=root)), model)
+    honest = B0 if ours.device.type == "cuda" else B0_CPU
+    by: dict[str, Callable[[], dict[str, np.ndarray]]] = {
+        "xlbench": ours.score,
+        "B0": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, honest),
+        "B1": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, B1),
+    }
+    if kind == "soft-prompt":
+        by["B2"] = lambda: evaluate(kind, ours.rival(everywhere=True), ours.tokenizer, ours.tests, B2)
+    return ours, by
 
 
 def evaluation(kind: Kind, model: str, root: Path | None, premises: int, rounds: int, found: Measured) -> None:
-    """Scoring the test in 15 languages: xlbench, B0, B1 and (prompts) B2."""
-    task = "xnli" if root else "logic"
-    spec = xlbench.RunSpec(
-        task=task, method=kind, shots=4, model=model, test_premises=premises, languages=LANGUAGES,
-        parallel="ntrex-128" if root else None,
-    )  # fmt: skip
-    prepared = prepare(spec, xlbench.Runtime(data_root=root))
-    ours = Ours(kind, prepared, model)
-    honest = B0 if ours.device.type == "cuda" else B0_CPU
-    contenders: dict[str, Callable[[], dict[str, np.ndarray]]] = {
-        "xlbench": ours.score,
-        "B0": lambda: evaluate(kind, ours.rival, ours.tokenizer, ours.tests, honest),
-        "B1": lambda: evaluate(kind, ours.rival, ours.tokenizer, ours.tests, B1),
-    }
-    if kind == "soft-prompt":
-        contenders["B2"] = lambda: evaluate(kind, ours.everywhere, ours.tokenizer, ours.tests, B2)
-    scores = {name: act() for name, act in contenders.items()}
+    """Scoring the test in 15 languages, from text to log-probabilities."""
+    ours, by = contenders(kind, model, root, premises)
+    scores = {name: act() for name, act in by.items()}
     for name, theirs in scores.items():
         apart = max(float(np.abs(theirs[code] - scores["xlbench"][code]).max()) for code in LANGUAGES)
         if apart > (AGREE if ours.device.type == "cpu" else 0.2):
             raise SystemExit(f"{kind}: {name}'s log-probabilities differ from xlbench's by {apart:.4f}: not comparable")
-    seconds = interleaved(contenders, rounds)
+    seconds = interleaved(by, rounds)
     pairs = sum(len(rows) for rows in ours.tests.values())
     for name, taken in seconds.items():
         found.say(f"evaluation, {kind}: {name}", pairs / statistics.median(taken), "pairs/s")
@@ -168,37 +190,91 @@ def evaluation(kind: Kind, model: str, root: Path | None, premises: int, rounds:
     found.say(f"evaluation, {kind}: share of the measured ceiling", 100 * reached / top, "%")
 
 
+def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int, found: Measured) -> None:
+    """Steps of 16 pairs, evaluation and loading apart: xlbench, B0 and B1."""
+    task_name = "xnli" if root else "logic"
+    source, task = xlbench.sources.DataSource(root), get("task", task_name)()
+    shots = task.draw(64, 0, source)
+    honest = B0 if torch.cuda.is_available() else B0_CPU
+
+    def ours() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            here = xlbench.Runtime(runs=Path(folder), data_root=root, quiet=True)
+            budget = xlbench.Training(steps=steps, batch_size=BATCH, checkpoints=1, learning_rate=RATE)
+            spec = xlbench.RunSpec(
+                task=task_name, method=kind, shots=64, model=model, languages=("en",), test_premises=1,
+                selection="last", training=budget, precision=PRECISION,
+            )  # fmt: skip
+            return xlbench.run(spec, here).costs["training_seconds"]
+
+    def theirs(style: Style) -> float:
+        return train(kind, *load(kind, model), shots.train, None, steps, BATCH, RATE, 1, style, 0).seconds
+
+    seconds = interleaved({"xlbench": ours, "B0": lambda: theirs(honest), "B1": lambda: theirs(B1)}, rounds)
+    for name, taken in seconds.items():
+        found.say(f"training, {kind}: {name}", steps * BATCH / statistics.median(taken), "pairs/s")
+    for name, ratio in ratios(seconds, "xlbench").items():
+        found.say(f"training, {kind}: xlbench beside {name}", ratio, "×")
+
+
 def suite(
     model: str, root: Path | None, premises: int, steps: int, shots: tuple[int, ...], draws: int, found: Measured
 ) -> None:
-    """Fine-tuning and soft prompting × shots × draws: `xlbench compare`, and the script run by run (B0)."""
-    kinds: tuple[Kind, ...] = ("finetune", "soft-prompt")
+    """Fine-tuning and soft prompting × shots × draws: `xlbench compare`, and the script run by run (B0).
+
+    `XLBENCH_CACHE` is an empty folder each time: tokenisation is part of it, as for the script.
+    """
     task_name = "xnli" if root else "logic"
-    training = {"steps": steps, "batch_size": 16, "checkpoints": 2, "learning_rate": 5e-5}
-    asked = {"task": task_name, "model": model, "test_premises": premises, "training": training}
+    budget = {"steps": steps, "batch_size": BATCH, "checkpoints": 2, "learning_rate": RATE}
+    asked = {
+        "task": task_name, "model": model, "test_premises": premises, "training": budget, "precision": PRECISION,
+    }  # fmt: skip
     task: Task = get("task", task_name)()
     source = xlbench.sources.DataSource(root)
     tests: dict[str, Sequence[Row]] = {code: task.test(code, source, premises) for code in LANGUAGES}
     honest = B0 if torch.cuda.is_available() else B0_CPU
+    runs = len(KINDS) * len(shots) * draws
 
-    def ours() -> None:
+    def ours(**where: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            here = xlbench.Runtime(runs=Path(folder), data_root=root, quiet=True)
-            table = xlbench.compare(xlbench.Suite(methods=kinds, shots=shots, draws=draws, run=asked), here)
-            if len(table) != len(kinds) * len(shots) * draws:
+            os.environ["XLBENCH_CACHE"] = str(Path(folder) / "cache")
+            here = xlbench.Runtime(runs=Path(folder) / "runs", data_root=root, quiet=True, **where)
+            table = xlbench.compare(xlbench.Suite(methods=KINDS, shots=shots, draws=draws, run=asked), here)
+            if len(table) != runs:
                 raise SystemExit(f"the suite failed: {table.attrs}")
 
     def theirs() -> None:
         for draw in range(draws):
             for count in shots:
                 drawn = task.draw(count, draw, source)
-                for kind in kinds:
-                    run_rival(kind, model, drawn.train, drawn.dev, tests, steps, 16, 5e-5, 2, honest, 0)
+                for kind in KINDS:
+                    run_rival(kind, model, drawn.train, drawn.dev, tests, steps, BATCH, RATE, 2, honest, 0)
 
-    seconds = interleaved({"xlbench": ours, "B0": theirs}, 1)
+    contenders = {
+        "xlbench, --jobs auto": lambda: ours(executor="processes", jobs="auto"),
+        "xlbench, one process": ours,
+        "B0": theirs,
+    }
+    seconds = interleaved(contenders, 1)
     for name, taken in seconds.items():
-        found.say(f"suite of {len(kinds) * len(shots) * draws} runs: {name}", taken[0], "s")
-    found.say("suite: xlbench beside B0", ratios(seconds, "xlbench")["B0"], "×")
+        found.say(f"suite of {runs} runs: {name}", taken[0], "s")
+    for ours_by in list(contenders)[:2]:
+        found.say(f"suite: {ours_by}, beside B0", ratios(seconds, ours_by)["B0"], "×")
+
+
+def memory(kind: Kind, model: str, root: Path | None, premises: int, found: Measured) -> None:
+    """Peak resident memory of a fresh process that scores the test once, by contender."""
+    asked = [sys.executable, __file__, "--kind", kind, "--premises", str(premises), "--model", model]
+    asked += ["--data-root", str(root)] if root else []
+    for name in ("xlbench", "B0", "B1", *(["B2"] if kind == "soft-prompt" else [])):
+        said = subprocess.run([*asked, "--alone", name], check=True, capture_output=True, text=True).stdout
+        found.say(f"peak memory, {kind}: {name}", float(said.split()[-1]) / 2**20, "GiB")
+
+
+def alone(name: str, kind: Kind, model: str, root: Path | None, premises: int) -> None:
+    """What `memory` starts: one contender in a process of its own, which prints its peak memory in KiB."""
+    contenders(kind, model, root, premises)[1][name]()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def start_up(found: Measured) -> None:
@@ -225,16 +301,21 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under two minutes; compared with what is committed")
     parser.add_argument("--model", help="folder of a masked language model; random weights where left out")
     parser.add_argument("--data-root", type=Path, help="folder with XNLI; the task logic where left out")
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    parser.add_argument("--kind", default="soft-prompt", help=argparse.SUPPRESS)
+    parser.add_argument("--premises", type=int, default=8, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.alone:
+        alone(asked.alone, asked.kind, asked.model, asked.data_root, asked.premises)
+        return 0
     found = Measured()
     with tempfile.TemporaryDirectory() as folder:
-        model = asked.model or random_model(Path(folder))
+        model, root = asked.model or random_model(Path(folder)), asked.data_root
         Backbone.load(model)
-        for kind in ("soft-prompt", "finetune"):
-            evaluation(kind, model, asked.data_root, 1 if asked.quick else 4, 1 if asked.quick else 3, found)
-        if not asked.quick:
-            suite(model, asked.data_root, 8, 12, (4, 16, 64), 2, found)
-            start_up(found)
+        if asked.quick:
+            quick(model, root, found)
+        else:
+            whole(model, root, found)
     kept = HERE / "measured.json"
     if asked.quick:
         before = json.loads(kept.read_text(encoding="utf-8"))["figures"] if kept.is_file() else {}
@@ -246,11 +327,30 @@ def main() -> int:
     what = {
         "machine": f"{machine}, {platform.machine()}",
         "torch": torch.__version__,
-        "model": Path(model).name if asked.model else "random weights, 12 layers of 384",
-        "task": "xnli" if asked.data_root else "logic",
+        "model": Path(model).name if asked.model else "random weights, 12 layers of 384, 250,002 words",
+        "task": "xnli" if root else "logic",
+        "precision": PRECISION,
     }
-    kept.write_text(json.dumps({"of": what, "figures": found}, indent=1) + "\n", encoding="utf-8")
+    kept.write_text(json.dumps({"of": what, "figures": found}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {kept.name} and {write_report(kept).name}")
     return 0
+
+
+def quick(model: str, root: Path | None, found: Measured) -> None:
+    """The ratios that a change is most likely to move."""
+    evaluation("soft-prompt", model, root, 1, 1, found)
+    training("soft-prompt", model, root, 2, 1, found)
+
+
+def whole(model: str, root: Path | None, found: Measured) -> None:
+    """Everything, cheapest first."""
+    start_up(found)
+    for kind in KINDS:
+        evaluation(kind, model, root, 6, 5, found)
+        training(kind, model, root, 6, 3, found)
+        memory(kind, model, root, 2, found)
+    suite(model, root, 4, 8, (4, 16, 64), 2, found)
+    growth(found.say)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""benchmarks/README.md, written from measured.json: every figure in it was measured in one run."""
+
+import json
+import re
+import textwrap
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+BARS_ON_A_CPU = {
+    "evaluation, soft-prompt: xlbench beside B2": 5.0,
+    "evaluation, soft-prompt: xlbench beside B1": 2.5,
+    "evaluation, soft-prompt: xlbench beside B0": 1.0,
+    "evaluation, soft-prompt: share of the measured ceiling": 60.0,
+    "suite: xlbench, --jobs auto, beside B0": 1.5,
+}
+GROWTH = re.compile(r"growth, (\d+) (\w+): (.+)")
+OPENING = """
+How fast xlbench is, beside what a user would write instead (`rivals.py`), measured by `make bench` on one machine
+in one run, all contenders in turn. Log-probabilities are checked equal (within 0.001 on a CPU) before anything is
+timed. Machines are shared and noisy: ratios are the medians of those of each round; compare them, not the seconds.
+
+- **B0** is a Trainer script as an expert writes it: sdpa, dynamic padding, all languages sorted by length in one
+  process, the head at `<mask>` only, the best checkpoint kept in memory.
+- **B1** is what the defaults give: padded to 128, fp32, one language after the other, batches of eight.
+- **B2** is B1 with the logits of the whole vocabulary at every position, as prompt libraries compute them.
+"""
+CLOSING = """
+The share of the ceiling is that of the matrix products of the encoder's layers (two operations a weight and token, as
+if every position of every layer were computed; the last layer's are, at `<mask>` alone), against the rate at which
+this machine multiplies matrices of those shapes and does nothing else, in the same run. `make bench-quick` measures
+the first ratios again, in under two minutes, and prints them beside these.
+"""
+
+
+def write_report(measured: Path) -> Path:
+    """Write README.md beside measured.json; returns its path."""
+    kept = json.loads(measured.read_text(encoding="utf-8"))
+    of, figures = kept["of"], kept["figures"]
+    plain = {name: one for name, one in figures.items() if not GROWTH.match(name)}
+    parts = [
+        "# Speed",
+        OPENING.strip(),
+        f"Measured on {of['machine']}, torch {of['torch']}, model {of['model']}, task {of['task']}, {of['precision']}.",
+        _table(plain, "CPU" in of["machine"]),
+        "## How the cost grows",
+        "Seconds of a comparison on the embedded model and task, one process; what is not named is at 5 languages, "
+        "20 premises, 1 method, 1 draw.",
+        *_growth(figures),
+        CLOSING.strip(),
+    ]
+    target = measured.with_name("README.md")
+    target.write_text("\n\n".join(part if "|" in part else _filled(part) for part in parts) + "\n", encoding="utf-8")
+    return target
+
+
+def _filled(part: str) -> str:
+    return part if "\n" in part else textwrap.fill(part, 118)
+
+
+def _table(figures: dict[str, Any], on_a_cpu: bool) -> str:
+    lines = ["| what | measured | bar |", "|---|---:|---:|"]
+    for name, one in figures.items():
+        bar = BARS_ON_A_CPU.get(name) if on_a_cpu else None
+        said = "" if bar is None else f"{bar:g} {one['unit']}, {'met' if one['value'] >= bar else 'missed'}"
+        lines.append(f"| {name} | {one['value']:.2f} {one['unit']} | {said} |")
+    return "\n".join(lines)
+
+
+def _growth(figures: dict[str, Any]) -> list[str]:
+    tables: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for name, one in figures.items():
+        found = GROWTH.match(name)
+        if found:
+            size, axis, what = found.groups()
+            tables[axis][int(size)][what] = one["value"]
+    written = []
+    for axis, sizes in tables.items():
+        columns = list(next(iter(sizes.values())))
+        lines = [f"| {axis} | {' | '.join(columns)} |", "|---:" * (len(columns) + 1) + "|"]
+        lines += [f"| {size} | {' | '.join(f'{row[one]:.2f}' for one in columns)} |" for size, row in sizes.items()]
+        written.append("\n".join(lines))
+    return written
