@@ -282,12 +282,21 @@ def diff_command(
 @command("export")
 def export_command(
     runs: Runs = Path("runs"),
+    table: Annotated[
+        str | None,
+        typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …"),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
 ) -> None:
-    """All results as text: a row per run and language (csv, json), or means by language (latex)."""
-    from xlbench.reading import export
+    """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
+    if table is None:
+        from xlbench.reading import export
 
-    text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
+        text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
+    else:
+        from xlbench.exporting import export_table
+
+        text, left_out = export_table(runs, table, form)  # type: ignore[arg-type]  # as above
     _say_left_out(left_out)
     echo(text, nl=False)
 

@@ -113,7 +113,8 @@ def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
     return _written(results(found.records), form), found.left_out
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """A cell as it may stand in LaTeX's source: a text without what cannot be seen."""
     return plain(value, None) if isinstance(value, str) else value
 
 
@@ -129,7 +130,7 @@ def _written(table: pd.DataFrame, form: Format) -> str:
         return table.to_json(orient="records", indent=1) + "\n"
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
-    wide = means.unstack("language").reset_index().map(_shown).rename(columns=_shown)
+    wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
     return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
 

@@ -4,6 +4,8 @@ from typing import Any
 
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for a formula
 
+NUMERIC = set("0123456789.,– -%")  # a number, or a range of two
+
 
 def plain(text: object, longest: int | None = 60) -> str:
     """A text as one line; what cannot be seen, as escape sequences and marks that turn the direction, is spelt."""
@@ -24,4 +26,5 @@ def csv_cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = plain(value, None)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+    computed = text.lstrip().startswith(FORMULA) and not set(text) <= NUMERIC
+    return f"'{text}" if computed else text
