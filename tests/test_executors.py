@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,18 @@ def test_workers_give_the_same_bytes_as_this_process(runtime, tmp_path):
     assert Counter(event["event"] for event in events) == {"started": 2, "finished": 2}
     ends = {event["id"]: (event["method"], event["mean"]) for event in events if event["event"] == "finished"}
     assert ends == {record.id: (record.spec.method, record.mean) for record in here.records}
+
+
+def test_one_worker_with_small_batches_scores_as_this_process_does(runtime, tmp_path):
+    """fp32 log-probabilities agree to 1e-5, whoever computes them and in whatever batches."""
+    asked = suite("mpt")
+    (here,) = run_suite(asked, runtime).records
+    (there,) = run_suite(asked, in_workers(runtime, 1, runs=tmp_path / "others", token_budget=64)).records
+    ours, theirs = (
+        Store(root).predictions(record.id).select([f"log_prob_{label}" for label in range(3)]).to_pandas().to_numpy()
+        for root, record in ((runtime.runs, here), (tmp_path / "others", there))
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=2e-6)
 
 
 ONCE = """print("{")  # what a plug-in prints is no answer of its worker's
