@@ -258,7 +258,7 @@ def test_auto_takes_what_cores_memory_and_cells_allow(monkeypatch, cores, gib, c
     """A worker takes 1 GiB here, and nine tenths of what is free may be taken."""
     monkeypatch.setattr(jobs, "cores", lambda: cores)
     monkeypatch.setattr(jobs, "host_need", lambda *_: float(jobs.GIB))
-    monkeypatch.setattr(jobs.psutil, "virtual_memory", lambda: SimpleNamespace(available=gib * jobs.GIB))
+    monkeypatch.setattr(jobs, "free_bytes", lambda _: gib * jobs.GIB)
     prepared = [SimpleNamespace(device=SimpleNamespace(type="cpu"))] * cells
     found = jobs.jobs_for(prepared, [], Runtime(jobs="auto"))
     assert (found.number, found.threads) == (number, threads)

@@ -18,6 +18,7 @@ from xlbench.progress import Progress
 from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record, Store
+from xlbench.sweeping import sweep
 from xlbench.vetting import kept
 from xlbench.watching import Watch, describe
 
@@ -56,6 +57,7 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
     store = Store(runtime.runs)
+    sweep(runtime.runs)
     done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say))}
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from xlbench.memory import PEAK
+
 
 class Stopwatch:
     """Wall seconds by stage; a stage entered inside another is taken out of the outer one's time."""
@@ -28,6 +30,11 @@ class Stopwatch:
         finally:
             self._book()
             self._running.pop()
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds of each stage, those that still run included."""
+        self._book()
+        return dict(self.seconds)
 
     def _book(self) -> None:
         now = time.perf_counter()
@@ -57,7 +64,7 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     peak = {"peak_host_bytes": host}
     if device.type == "cuda":
-        peak["peak_device_bytes"] = torch.cuda.max_memory_allocated(device)
+        peak["peak_device_bytes"] = PEAK.bytes(device)
     return peak
 
 

@@ -20,6 +20,10 @@ class Diverged(XlbenchError):  # noqa: N818 - as NotSupported
     """Training that left the numbers: a loss or a score that is not finite."""
 
 
+class OutOfMemory(XlbenchError):  # noqa: N818 - as NotSupported
+    """A batch that does not fit in the memory of the device or the host; says what was tried and what to change."""
+
+
 def unknown(what: str, name: str, known: Iterable[str], place: str = "") -> XlbenchError:
     """The error for a name that is not in a list: what was asked, a near miss if there is one, and the list.
 

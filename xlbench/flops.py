@@ -26,6 +26,7 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 
 CHECKED_AGAIN = 30  # of the steps that follow from others, the 1st, about the 30th, 900th … is counted as a check
+REMEMBERED = 10_000  # steps whose FLOPs are not worked out again, where their shapes come again
 
 Size = tuple[int, ...]
 Vector = dict[str, int]
@@ -176,6 +177,8 @@ class Linear:
             rest, value = self._rest(vector)
             if rest:
                 return None
+            if len(self._values) == REMEMBERED:
+                self._values.clear()
             self._values[key] = value
         return self._values[key]
 

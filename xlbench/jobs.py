@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from xlbench.backbone import Backbone
+from xlbench.footprint import Footprint
+from xlbench.memory import GIB, USABLE, free_bytes
 from xlbench.preparing import Prepared
 from xlbench.spec import Runtime
 from xlbench.store import Record
 
-GIB = 2**30
-USABLE = 0.9  # share of the memory that is free
-TRAINED_COPIES = 5  # weights that train, gradients, AdamW's two moments, the state that a policy keeps
+CPU = torch.device("cpu")
 BESIDE_ON_DEVICE = 2 * GIB  # what CUDA itself takes, and a batch's activations
 
 
@@ -57,11 +56,11 @@ def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime
 def _most(
     cells: Sequence[Prepared], done: Sequence[Record], devices: tuple[str, ...], available: int
 ) -> tuple[int, str]:
-    host, need = USABLE * psutil.virtual_memory().available, host_need(cells, done)
+    host, need = USABLE * free_bytes(CPU), host_need(cells, done)
     limits = {"cores": available, "cells": len(cells), "memory": int(host // need)}
     said = [f"{available} cores", f"{need / GIB:.1f} of {host / GIB:.1f} GiB a worker"]
     if cells[0].device.type == "cuda":
-        free = [USABLE * torch.cuda.mem_get_info(torch.device(device))[0] for device in devices]
+        free = [USABLE * free_bytes(torch.device(device)) for device in devices]
         on_device = device_need(cells, done)
         limits["device memory"] = sum(int(one // on_device) for one in free)
         said.append(f"{on_device / GIB:.1f} of {sum(free) / GIB:.1f} GiB on the device")
@@ -73,20 +72,18 @@ def host_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
     or what the suite's finished runs took at their peak, where that is more."""
     held = psutil.Process().memory_info().rss
     trains_here = cells[0].device.type != "cuda"
-    estimated = held + trains_here * TRAINED_COPIES * _weights(cells)
+    estimated = held + trains_here * _largest(cells)
     return max([estimated, *(record.costs.get("peak_host_bytes", 0.0) for record in done)])
 
 
 def device_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
     """Bytes of a GPU's memory of one worker: weights and what training adds, or the finished runs' peak."""
-    estimated = (1 + TRAINED_COPIES) * _weights(cells)
-    return max([estimated, *(record.costs.get("peak_device_bytes", 0.0) for record in done)]) + BESIDE_ON_DEVICE
+    return max([_largest(cells), *(record.costs.get("peak_device_bytes", 0.0) for record in done)]) + BESIDE_ON_DEVICE
 
 
-def _weights(cells: Sequence[Prepared]) -> int:
-    """Bytes of the largest backbone, at 4 a weight."""
-    backbones: dict[int, Backbone] = {id(cell.backbone): cell.backbone for cell in cells}
-    return 4 * max(sum(weight.numel() for weight in one.parameters()) for one in backbones.values())
+def _largest(cells: Sequence[Prepared]) -> int:
+    """Bytes of the largest cell, without activations."""
+    return max(Footprint.of(cell.backbone, cell.spec).total for cell in cells)
 
 
 def _devices(asked: str, device: torch.device) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xlbench import memory
 from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.preparing import Prepared
 from xlbench.store import Record
@@ -33,8 +34,10 @@ def attempt(compute: Callable[[], Record]) -> Attempt:
     try:
         return Attempt(compute())
     except XlbenchError as fault:
-        return Attempt(None, one_line(fault), isinstance(fault, NotSupported))
+        failed = Attempt(None, one_line(fault), isinstance(fault, NotSupported))
     except Exception as fault:  # whatever a plug-in raises must not stop the others
         frame = traceback.extract_tb(fault.__traceback__)[-1]
         place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
-        return Attempt(None, f"{type(fault).__name__}: {one_line(fault)} ({place})")
+        failed = Attempt(None, f"{type(fault).__name__}: {one_line(fault)} ({place})")
+    memory.release()  # with the exception goes what its frames held: the next cell finds that memory free
+    return failed

@@ -14,7 +14,7 @@ from xlbench.corpora import CORPORA, Pair
 from xlbench.errors import NotSupported, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.sources import DataSource
-from xlbench.spec import Lora, RunSpec, Runtime, Training, digest, parse
+from xlbench.spec import Lora, RunSpec, Runtime, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task
 from xlbench.trials import LEARNING_RATES, Configuration, configurations, search_space, source_without_search
 
@@ -234,4 +234,4 @@ def _pair_content(pairs: tuple[Pair, ...]) -> str:
 
 def _content(rows: Sequence[Row]) -> str:
     """A digest of rows: ids, texts and labels."""
-    return digest([(row.id, row.texts, row.label, row.premise_id) for row in rows])
+    return digest_of_list((row.id, row.texts, row.label, row.premise_id) for row in rows)

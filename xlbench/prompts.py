@@ -22,6 +22,7 @@ from xlbench.task import Task
 
 PACKING = "1"  # raised when what is packed, or how texts become ids, changes
 WORTH_KEEPING = 64  # rows
+AT_A_TIME = 10_000  # rows that are made into ids at once
 
 _PART = re.compile(r"(<sep>|<prompt>)")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -158,8 +159,14 @@ class TextEncoder:
         seal = hashlib.sha256(repr(made_with).encode())
         for text in (text for row in texts for text in row):
             seal.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
-        found = cache.array(seal.hexdigest()[:32], lambda: self._encode(template, texts, vectors).packed())
+        found = cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
         return Encoded.unpacked(found)
+
+    def _in_parts(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> Encoded:
+        """Rows made some at a time and packed at once: a tokenizer's own output takes many times the ids' memory."""
+        starts = range(0, len(texts), AT_A_TIME)
+        parts = (self._encode(template, texts[start : start + AT_A_TIME], vectors).packed() for start in starts)
+        return Encoded.join([Encoded.unpacked(part) for part in parts])
 
     def _encode(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> Encoded:
         plain = [[self._plain(text) for text in row] for row in texts]

@@ -17,17 +17,22 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from xlbench.budget import TokenBudget
+from xlbench.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.flops import FlopMeter
+from xlbench.footprint import note_if_close, refuse_what_cannot_fit
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
+from xlbench.memory import PEAK
 from xlbench.method import Method, MethodConfig, Resources, Stream
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record, Store
+from xlbench.sweeping import sweep
 from xlbench.task import FewShot, Row
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
@@ -46,6 +51,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     found = kept(Store(runtime.runs), prepared.id, progress.say)
     if found is not None:
         return found
+    sweep(runtime.runs)
     return execute(prepared, runtime, progress)
 
 
@@ -56,16 +62,19 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     store = Store(runtime.runs)
     store.ready()
     try:
+        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device)
         found, predictions = _compute(prepared, runtime, progress)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
         seconds = time.perf_counter() - clock
         store.write(Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common))
+        forget(runtime.runs, prepared.id)
         raise
     seconds = time.perf_counter() - clock
     record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
     store.write(record, predictions)
+    forget(runtime.runs, prepared.id)
     return record
 
 
@@ -104,7 +113,7 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     budget = runtime.token_budget or default_token_budget(device)
     watch, drawn = Stopwatch(), gpu_joules(device)
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        PEAK.start(device)
     meters: list[Meters] = []
     train = functools.partial(_train, prepared, runtime, watch, progress, meters)
     choice = best_of(prepared.configurations, train, device, watch, progress)
@@ -117,9 +126,10 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
     notes = [*known_leaks(spec), *_shared(prepared.contamination), *choice.notes, *method.notes]
+    smaller = TokenBudget(budget, device, method.backbone.name).note
     flops, more = _flops(meters, tested)
     costs = _costs(prepared, choice, watch) | flops | joules_since(drawn, device)
-    told = {"costs": costs, "notes": tuple(dict.fromkeys([*notes, *more]))}
+    told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, [*notes, smaller, *more])))}
     return _measured(prepared, choice, scores) | told, table
 
 
@@ -136,12 +146,18 @@ def _train(
     budget = runtime.token_budget or default_token_budget(device)
     meters.append(Meters.of(prepared, runtime))
     training, selection = meters[-1].training, meters[-1].evaluation
+    checkpoint = _checkpoint(prepared, runtime, len(meters) - 1, Spent(watch, training, selection))
     try:
         method, module, shots, selecting, streams = _ready(prepared, watch, configuration.config)
     except NotSupported:
         raise
     except XlbenchError as fault:
         raise Refused(str(fault)) from fault
+    beside = [stream.encoded for stream in streams.values()]
+    close = note_if_close(prepared.backbone, spec, device, [shots, *beside], configuration.training.batch_size)
+    if close:
+        progress.say(close)
+        method.notes.append(close)
 
     def evaluate() -> tuple[float, float]:
         scores = predict(method, selecting, device, spec.precision, budget, flops=selection)
@@ -153,14 +169,25 @@ def _train(
         trimmed = read is not None and method.backbone.trim(read)
         fitted = fit(
             method, module, shots, streams, evaluate, configuration.training, spec.selection,
-            spec.seed, device, spec.precision, watch, progress, training,
+            spec.seed, device, spec.precision, watch, progress, training, checkpoint,
         )  # fmt: skip
         if trimmed:
             method.backbone.untrim(fitted.kept)
+    method.notes.extend(checkpoint.notes if checkpoint else ())
     if spec.trials == 1:
         return Trained(configuration, method, module, fitted, None)
     with watch.stage("evaluation"):
         return Trained(configuration, method, module, fitted, evaluate())
+
+
+def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, spent: Spent) -> Checkpoint | None:
+    """Where the state of a trial's training is kept; None where it is not."""
+    if not runtime.checkpoint_minutes or not prepared.method_class.resumable:
+        return None
+    here = environment(prepared.device)
+    made_with = {**versions(), **{name: str(here[name]) for name in ("device_name", "threads")}}
+    file = folder_of(runtime.runs, prepared.id) / f"trial-{trial:04}.safetensors"
+    return Checkpoint(file, made_with, runtime.checkpoint_minutes, spent)
 
 
 def _ready(

@@ -8,7 +8,7 @@ stands in Runtime.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -206,6 +206,9 @@ class Runtime(Frozen):
     plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
     token_budget: int | None = Field(None, ge=64, description="tokens in one evaluation batch; none: by the device")
     count_flops: bool = Field(True, description="whether records say how many FLOPs a run took")
+    checkpoint_minutes: float = Field(
+        30.0, ge=0, description="minutes of training after which its state is kept, to go on if it is killed; 0: never"
+    )
     quiet: bool = Field(False, description="no progress bars")
     executor: Literal["local", "processes"] | None = Field(
         None, description="local: in this process; processes: in workers; none: processes where `jobs` asks for several"
@@ -298,5 +301,17 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
 
 def digest(value: Any) -> str:
     """sha256 of a JSON-like value in canonical form (sorted keys, no white space), in hexadecimal."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_canonical(value).encode("utf-8")).hexdigest()
+
+
+def digest_of_list(values: Iterable[Any]) -> str:
+    """`digest` of a list that may be long, without its text in memory."""
+    seal = hashlib.sha256(b"[")
+    for number, value in enumerate(values):
+        seal.update(f"{',' if number else ''}{_canonical(value)}".encode())
+    seal.update(b"]")
+    return seal.hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)

@@ -22,6 +22,7 @@ from xlbench.errors import XlbenchError
 from xlbench.limits import RECORD_BYTES, from_json, read_text
 from xlbench.parquet import read_parquet
 from xlbench.spec import RunSpec
+from xlbench.sweeping import hidden_name
 from xlbench.wording import plain
 
 try:
@@ -141,7 +142,7 @@ class Store:
     def write(self, record: Record, predictions: pa.Table | None = None) -> Path:
         """Keep a record, whole or not at all. A finished record is never overwritten; a failed one is replaced."""
         final = self.path(record.id)
-        hidden = self.root / f".{record.id}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        hidden = self.root / hidden_name(record.id)
         try:
             hidden.mkdir(parents=True)
             if predictions is not None:

@@ -3,17 +3,21 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
+from xlbench.checkpoint import Checkpoint
 from xlbench.costs import Stopwatch, trained_parameters
 from xlbench.errors import Diverged, NotSupported
 from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.inference import autocast
+from xlbench.memory import free_bytes, gib, said_if_short
 from xlbench.method import Method, Stream
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
@@ -47,12 +51,15 @@ def fit(
     watch: Stopwatch,
     progress: Progress,
     flops: FlopMeter = NOT_COUNTED,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train `module` in place by the method's loss; it ends in the state that the policy selects.
 
     last: the final state. average-last: the mean of the weights at the last checkpoints. source-dev and
     oracle-target-dev: the checkpoint with the best accuracy by `evaluate` (ties: the lower loss, then the
-    earlier). Raises Diverged where the loss is not a number, NotSupported where nothing trains.
+    earlier). With a `checkpoint`, what an earlier process left there is where training begins, and what the next
+    step depends on is kept there now and then. Raises Diverged where the loss is not a number, OutOfMemory where a
+    batch does not fit, NotSupported where nothing trains.
     """
     trained = trained_parameters(module)
     if not trained:
@@ -70,20 +77,26 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / warmup))
     keeper, decay = _Keeper(trained, selection, training.average_last), _Decay(optimiser, method)
     selects = selection in {"source-dev", "oracle-target-dev"}
-    batches = training_batches(method, shots, streams, training.batch_size, seed, device)
-    history: list[dict[str, float]] = []
-    losses: list[Tensor] = []
+    course = _Course(module, trained, optimiser, schedule, keeper, decay, device)
+    kept = checkpoint.read() if checkpoint is not None else None
+    if kept is not None:
+        course.restore(*kept)
+    batches = training_batches(method, shots, streams, training.batch_size, seed, device, skip=course.step)
+    history, losses = course.history, course.losses
     module.train()
     with progress.stage("train", steps):
-        for step in range(1, steps + 1):
+        if course.step:
+            progress.step(course.step)
+        for step in range(course.step + 1, steps + 1):
             batch = next(batches)
-            with flops.step(batch):
-                with autocast(device, precision):
-                    loss = method.loss(batch)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-            nn.utils.clip_grad_norm_(trained.values(), training.clip)
-            optimiser.step()
+            with said_if_short(partial(_too_large, method, batch, device, precision)):
+                with flops.step(batch):
+                    with autocast(device, precision):
+                        loss = method.loss(batch)
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
+                nn.utils.clip_grad_norm_(trained.values(), training.clip)
+                optimiser.step()
             decay.step()
             schedule.step()
             losses.append(loss.detach())
@@ -99,6 +112,9 @@ def fit(
                 history.append({"step": step, **facts})
                 keeper.see(step, facts, decay.kept)
             progress.step(1, **facts)
+            course.step = step
+            if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
+                checkpoint.write(course.tensors(), course.facts())
     module.eval()
     return Fitted(steps, *keeper.restore(), history)
 
@@ -116,11 +132,13 @@ class _Keeper:
         """A checkpoint is reached; `facts` holds dev_accuracy and dev_loss where the policy asks for them."""
         self.step, self.decay = step, decay
         if self.selection == "average-last":
-            self.kept = [*self.kept, (step, decay, self._state())][-self.last :]
+            room = self.kept.pop(0)[2] if len(self.kept) == self.last else None
+            self.kept.append((step, decay, self._state(room)))
         elif self.selection != "last":
             rank = (facts["dev_accuracy"], -facts["dev_loss"])
             if self.best is None or rank > self.best:
-                self.best, self.kept = rank, [(step, decay, self._state())]
+                room = self.kept[0][2] if self.kept else None
+                self.best, self.kept = rank, [(step, decay, self._state(room))]
 
     def restore(self) -> tuple[int, float]:
         """Put the selected state back; returns its step (the last of those that were averaged) and its decay."""
@@ -131,8 +149,100 @@ class _Keeper:
                 value.copy_(torch.stack([state[name] for _, _, state in self.kept]).mean(dim=0))
         return self.kept[-1][0], sum(decay for _, decay, _ in self.kept) / len(self.kept)
 
-    def _state(self) -> State:
-        return {name: value.detach().clone() for name, value in self.trained.items()}
+    def _state(self, room: State | None = None) -> State:
+        """A copy of the weights; in the `room` of a state that is no longer needed, where there is one."""
+        if room is None:
+            return {name: value.detach().clone() for name, value in self.trained.items()}
+        for name, value in self.trained.items():
+            room[name].copy_(value.detach())
+        return room
+
+
+@dataclass
+class _Course:
+    """What the next step depends on, beside the data: all that a checkpoint holds.
+
+    The order of the data is not in it: it follows from the seed, and is told over again.
+    """
+
+    module: nn.Module
+    trained: Mapping[str, nn.Parameter]
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    keeper: _Keeper
+    decay: "_Decay"
+    device: torch.device
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # since the last entry of the history
+
+    def tensors(self) -> State:
+        """Weights, buffers, moments, kept states, losses, and the states of the generators that dropout draws from."""
+        moments = self.optimiser.state_dict()["state"]
+        found: State = {**self._in_module()}
+        found |= {f"optimiser/{n}/{name}": value for n, state in moments.items() for name, value in state.items()}
+        found |= {f"kept/{n}/{name}": v for n, (*_, kept) in enumerate(self.keeper.kept) for name, v in kept.items()}
+        if self.losses:
+            found["losses"] = torch.stack(self.losses)
+        found["random/cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            found["random/cuda"] = torch.cuda.get_rng_state(self.device)
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """What is no tensor."""
+        keeper = {
+            "step": self.keeper.step,
+            "decay": self.keeper.decay,
+            "best": self.keeper.best,
+            "kept": [[step, decay] for step, decay, _ in self.keeper.kept],
+        }
+        rates = [group["lr"] for group in self.optimiser.param_groups]
+        schedule = self.schedule.state_dict()
+        return {
+            "step": self.step,
+            "history": self.history,
+            "keeper": keeper,
+            "rates": rates,
+            "schedule": schedule,
+            "decay": self.decay.kept,
+        }
+
+    def restore(self, tensors: State, facts: Mapping[str, Any]) -> None:
+        """Take up what `tensors` and `facts` gave."""
+        with torch.no_grad():
+            for name, value in self._in_module().items():
+                value.copy_(tensors[name])
+        moments: dict[int, State] = {}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition("/")
+            if kind == "optimiser":
+                number, _, name = rest.partition("/")
+                moments.setdefault(int(number), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        self.schedule.load_state_dict(dict(facts["schedule"]))
+        for group, rate in zip(self.optimiser.param_groups, facts["rates"], strict=True):
+            group["lr"] = rate
+        keeper = facts["keeper"]
+        self.keeper.step, self.keeper.decay = keeper["step"], keeper["decay"]
+        self.keeper.best, self.decay.kept = keeper["best"] and tuple(keeper["best"]), facts["decay"]
+        self.keeper.kept = [
+            (
+                step,
+                decay,
+                {name: tensors[f"kept/{number}/{name}"].to(value.device) for name, value in self.trained.items()},
+            )
+            for number, (step, decay) in enumerate(keeper["kept"])
+        ]
+        self.step, self.history = facts["step"], facts["history"]
+        self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
+        torch.set_rng_state(tensors["random/cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
+
+    def _in_module(self) -> State:
+        weights = {f"weight/{name}": value for name, value in self.trained.items()}
+        return {**weights, **{f"buffer/{name}": value for name, value in self.module.named_buffers()}}
 
 
 class _Decay:
@@ -150,15 +260,25 @@ class _Decay:
 
 
 def training_batches(
-    method: Method, shots: Encoded, streams: Mapping[str, Stream], size: int, seed: int, device: torch.device
+    method: Method,
+    shots: Encoded,
+    streams: Mapping[str, Stream],
+    size: int,
+    seed: int,
+    device: torch.device,
+    skip: int = 0,
 ) -> Iterator[Batch]:
-    """Endless training batches; the order of the shots depends on the seed alone, not on the method."""
+    """Endless training batches, less the first `skip`; the order of the shots depends on the seed alone, not on the
+    method."""
     pad = method.backbone.tokenizer.pad_token_id
     orders = {"": _order(len(shots), size, seed, "shots")}
     for name, stream in streams.items():
         if not stream.aligned:
             group = stream.group or name
             orders.setdefault(group, _order(len(stream.encoded), size, seed, group))
+    for _ in range(skip):
+        for order in orders.values():
+            next(order)
     while True:
         chosen = {group: next(order) for group, order in orders.items()}
         extra = {
@@ -183,6 +303,18 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     """A generator for one purpose of a run, so that what one part draws never shifts what another draws."""
     digest = hashlib.sha256(f"{purpose}\x1f{seed}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def _too_large(method: Method, batch: Batch, device: torch.device, precision: str) -> str:
+    """What was tried, and what to change, where a training step does not fit in memory."""
+    parts = {"": batch, **batch.streams}
+    tokens = sum(part.ids.numel() for part in parts.values())
+    beside = f" and {', '.join(batch.streams)} beside them" if batch.streams else ""
+    return (
+        f"method {method.name}: a training step of {len(batch)} shots{beside}, {tokens} tokens with padding, in "
+        f"{precision} does not fit in the memory of {device} ({gib(free_bytes(device))} free afterwards); use "
+        "a smaller --batch-size, a shorter --max-length, --precision bf16, --tune lora, or a smaller model"
+    )
 
 
 def _mean(losses: list[Tensor], method: str, step: int) -> float:

@@ -29,6 +29,7 @@ from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.workers import work; work()"
+KILL = 9  # a name that Windows lacks
 LEAVING = 5.0  # seconds that a worker has to leave by itself when its driver is gone
 
 Said = dict[str, Any]  # what a worker says
@@ -71,7 +72,9 @@ class Worker:
     def cause(self) -> str:
         """What ended the process."""
         code = self.process.wait()
-        return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code != -KILL:
+            return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"killed by signal {KILL}, as the system does when the host's memory runs out (then use fewer --jobs)"
 
     def close(self) -> None:
         """Ask it to leave: at once, whatever it does."""

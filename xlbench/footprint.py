@@ -1,0 +1,105 @@
+"""What a run takes of memory, by arithmetic, before it starts.
+
+Fixed, from the backbone's parameters P, each in fp32 (4 bytes): the weights; where they train, as many bytes again
+for the gradients, twice as many for AdamW's moments, and as many for each state that the selection policy keeps;
+with bf16, half as many for the copies that autocast makes. What adapters and a method add is small, and left out.
+
+Activations, what a step keeps for its backward pass, follow Korthikanti et al. (arXiv 2205.05198) for a layer with
+width h, inner width f, a heads, and n rows of t tokens: n·t·(9h + 2f + 2at) numbers, and n·t·(2h + at) bytes of
+dropout masks. A number takes 4 bytes, and 3 on average with bf16. Attention kernels that keep no scores take less.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from xlbench import memory
+from xlbench.backbone import Backbone
+from xlbench.errors import Refused
+from xlbench.memory import USABLE, gib
+from xlbench.prompts import Encoded
+from xlbench.spec import RunSpec
+
+WIDTH = {"fp32": 4, "bf16": 3}  # bytes of a number that is kept for the backward pass
+HEADS = "num_attention_heads"  # of a backbone's config, where its family says it so
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a run, without activations."""
+
+    weights: int
+    gradients: int
+    moments: int
+    kept: int
+    copies: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, spec: RunSpec) -> "Footprint":
+        weights = 4 * sum(value.numel() for value in backbone.parameters())
+        trained = weights if spec.tune == "all" else 0
+        return cls(weights, trained, 2 * trained, states(spec) * trained, (spec.precision == "bf16") * weights // 2)
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.moments + self.kept + self.copies
+
+    @property
+    def words(self) -> str:
+        """The sum, part by part."""
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "AdamW's moments": self.moments,
+            "states kept by the selection policy": self.kept,
+            "autocast's copies": self.copies,
+        }
+        return f"{' + '.join(f'{gib(size)} of {what}' for what, size in parts.items() if size)} = {gib(self.total)}"
+
+
+def states(spec: RunSpec) -> int:
+    """How many states of what trains the selection policy keeps."""
+    if spec.selection == "average-last":
+        return min(spec.training.average_last, spec.training.checkpoints)
+    return 0 if spec.selection == "last" else 1
+
+
+def activations(backbone: Backbone, rows: int, longest: int, precision: str) -> int:
+    """Bytes that a step with so many rows, padded to the longest, keeps for its backward pass."""
+    config, width = backbone.config, backbone.dimension
+    inner, heads = (getattr(config, name, other) for name, other in (("intermediate_size", 4 * width), (HEADS, 1)))
+    numbers, masks = 9 * width + 2 * inner + 2 * heads * longest, 2 * width + heads * longest
+    return int(getattr(config, "num_hidden_layers", 1) * rows * longest * (WIDTH[precision] * numbers + masks))
+
+
+def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.device) -> None:
+    """Raises Refused, with the arithmetic, where weights and optimiser alone need more memory than is free."""
+    need, free = Footprint.of(backbone, spec), memory.free_bytes(device)
+    if need.total <= free:
+        return
+    ways = ["--tune lora or frozen"] * (spec.tune == "all") + ["--selection last (keeps no state)"] * (need.kept > 0)
+    raise Refused(
+        f"method {spec.method} with {spec.model} does not fit in the memory of {device}: {need.words}, before any "
+        f"batch, and {gib(free)} are free; use {', '.join([*ways, 'a smaller model'])}, or a device with more memory"
+    )
+
+
+def note_if_close(
+    backbone: Backbone, spec: RunSpec, device: torch.device, inputs: list[Encoded], batch_size: int
+) -> str:
+    """A sentence where a step is likely not to fit, the weights being there already; empty where it fits.
+
+    `inputs`: the shots, and every stream of rows that a step takes beside them.
+    """
+    longest = max((int(one.lengths.max()) for one in inputs if len(one)), default=0)
+    rows = sum(min(batch_size, len(one)) for one in inputs)
+    need, free = Footprint.of(backbone, spec), memory.free_bytes(device)
+    step = activations(backbone, rows, longest, spec.precision)
+    more = need.total - need.weights + step
+    if more <= USABLE * free:
+        return ""
+    return (
+        f"memory is close: a step of {rows} rows of up to {longest} tokens needs about {gib(step)} beside "
+        f"{gib(need.total - need.weights)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
+        "if it does not fit, use a smaller --batch-size, a shorter --max-length, or --precision bf16"
+    )
