@@ -149,9 +149,9 @@ def test_a_damaged_state_is_left_aside_and_said(monkeypatch, runtime, tmp_path, 
 
 
 def test_a_state_made_with_other_versions_is_left_aside_and_said(monkeypatch, runtime):
-    asked, runtime = spec("finetune"), with_states(runtime)
+    asked, runtime, ours = spec("finetune"), with_states(runtime), running.versions()
     with monkeypatch.context() as patch:
-        patch.setattr(running, "versions", lambda: {"torch": "1.0"})
+        patch.setattr(running, "versions", lambda: {**ours, "torch": "1.0"})
         interrupted(monkeypatch, asked, runtime)
     (note,) = [note for note in xlbench.run(asked, runtime).notes if "training state" in note]
     assert f"was made with torch 1.0, not {torch.__version__}" in note

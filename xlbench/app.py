@@ -109,6 +109,10 @@ CellTimeout = Annotated[
 ]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="run only cells I, I+N, …, for array jobs")]
 LogJson = Annotated[Path | None, typer.Option(metavar="FILE", help="append a JSON line for each cell's start and end")]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option(metavar="MINUTES", help="keep the state of training so often, to go on if it is killed; 0: never"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
 TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]

@@ -99,12 +99,20 @@ def listed(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def whole_numbers(text: str) -> list[int]:
-    """`4,16` → [4, 16]."""
+def whole_numbers(text: str) -> list[int | str]:
+    """`4,16,all` → [4, 16, "all"]."""
     try:
-        return [int(part) for part in listed(text)]
+        return [part if part == "all" else int(part) for part in listed(text)]
     except ValueError:
-        raise XlbenchError(f"--shots takes whole numbers, as 4,16, not {text!r}") from None
+        raise XlbenchError(f"--shots takes whole numbers, as 4,16, or all, not {text!r}") from None
+
+
+def whole_number(text: str) -> int | str:
+    """`16` → 16, `all` → all."""
+    found = whole_numbers(text)
+    if len(found) != 1:
+        raise XlbenchError(f"--shots takes one whole number here, as 16, or all, not {text!r}; compare takes several")
+    return found[0]
 
 
 def shipped_suites() -> dict[str, Path]:

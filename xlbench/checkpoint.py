@@ -138,5 +138,5 @@ def _digest(tensors: Tensors, text: str) -> str:
     seal = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
         seal.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
-        seal.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        seal.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return seal.hexdigest()

@@ -16,6 +16,7 @@ from xlbench import registry
 from xlbench.app import (
     BatchSize,
     CellTimeout,
+    CheckpointMinutes,
     Checkpoints,
     DataRoot,
     Device,
@@ -49,7 +50,16 @@ from xlbench.app import (
     command,
     echo,
 )
-from xlbench.asking import listed, method_choices, run_fields, settings, shipped_suites, suite_of, whole_numbers
+from xlbench.asking import (
+    listed,
+    method_choices,
+    run_fields,
+    settings,
+    shipped_suites,
+    suite_of,
+    whole_number,
+    whole_numbers,
+)
 from xlbench.errors import XlbenchError
 from xlbench.version import __version__
 
@@ -72,7 +82,7 @@ def main_options(
 @command("run")
 def run_command(
     method: Annotated[str, typer.Option(help="registered method; see `xlbench list methods`")],
-    shots: Annotated[int, typer.Option(help="labelled examples per class, for training and again for dev")],
+    shots: Annotated[str, typer.Option(help="labelled examples per class, for training and again for dev; or all")],
     task: Annotated[str, typer.Option(help="registered task; see `xlbench list tasks`")] = "xnli",
     set_: Settings = None,
     draw: Annotated[int, typer.Option(min=0, help="number of the few-shot draw")] = 0,
@@ -82,11 +92,13 @@ def run_command(
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, quiet: Quiet = False,
+    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None,
+    checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train a method on a few shots in one language, test it in many, and keep the record."""
-    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet)
-    fields = run_fields(locals()) | {"task": task, "method": method, "shots": shots, "draw": draw, "seed": seed}
+    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, checkpoint_minutes=checkpoint_minutes)
+    asked = {"task": task, "method": method, "shots": whole_number(shots), "draw": draw, "seed": seed}
+    fields = run_fields(locals()) | asked
     for name in plugin or []:
         registry.load_plugin(name)
     registry.find("method", method)
@@ -105,7 +117,7 @@ def run_command(
 def compare_command(
     suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
     methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt(alpha=0.3)")] = None,
-    shots: Annotated[str | None, typer.Option(help="numbers of shots; 4,16 if left out")] = None,
+    shots: Annotated[str | None, typer.Option(help="numbers of shots, or all; 4,16 if left out")] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="few-shot draws; 3 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
     task: Annotated[str | None, typer.Option(help="registered task; xnli if left out")] = None,
@@ -116,7 +128,7 @@ def compare_command(
     checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
     plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, picture: Picture = None,
     executor: Executor = None, jobs: Jobs = None, cell_timeout: CellTimeout = None, shard: Shard = None,
-    log_json: LogJson = None, quiet: Quiet = False,
+    log_json: LogJson = None, checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
     plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
@@ -124,6 +136,7 @@ def compare_command(
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
     where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
+    where |= {"checkpoint_minutes": checkpoint_minutes}
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
     fields = run_fields(locals()) | ({"task": task} if task is not None else {})
     given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}

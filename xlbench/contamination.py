@@ -48,6 +48,12 @@ class TestSentences:
         return [(id_, self.rows[key]) for id_, text in texts if (key := normalised(text)) in self.rows]
 
 
+def without_shared(test: TestSentences, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows of which no text is a test sentence."""
+    shared = {id_ for id_, _ in test.shared_with((row.id, text) for row in rows for text in row.texts)}
+    return tuple(row for row in rows if row.id not in shared)
+
+
 def check(
     test: TestSentences, train: Sequence[Row], dev: Sequence[Row], pairs: Mapping[str, Sequence[Pair]]
 ) -> dict[str, int]:

@@ -27,7 +27,7 @@ from xlbench.matching import Group, apart, group, mismatches
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
-from xlbench.spec import Suite
+from xlbench.spec import Suite, in_words
 from xlbench.store import Record, Store, replace_file, trial_settings
 from xlbench.wording import plain
 
@@ -113,7 +113,7 @@ def show_record(record: Record, place: str) -> None:
         out.print(said(f"record: {place}"), soft_wrap=True)
         return
     spec = record.spec
-    table = Table(title=said(f"{spec.method} on {spec.task}, {spec.shots} shots, draw {spec.draw}"))
+    table = Table(title=said(f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}"))
     table.add_column("language")
     table.add_column("accuracy", justify="right")
     for language, value in record.accuracy.items():
@@ -180,7 +180,7 @@ def show_plan(suite: Suite, runs: Path) -> None:
         shown = "nothing" if smallest is None or smallest >= 1 else points(smallest)
         draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in one.power.draws_for.values())
         hours = "–" if one.seconds is None else f"{one.seconds / 3600:.1f}"
-        rows.append([str(one.shots), shown, *draws, hours, one.basis])
+        rows.append([str(one.shots or "all"), shown, *draws, hours, one.basis])
     head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
     design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {found[0].power.premises:,} premises"
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {design}", head, rows))
@@ -215,10 +215,10 @@ def show_board(records: list[Record], runs: Path, picture: Path | None = None) -
             out.print(said(f"{sentence}."), soft_wrap=True)
         for table in one.tables:
             if not table.cells:
-                out.print(said(f"{table.shots} shots per class: {NOTHING_COMMON}"))
+                out.print(said(f"{in_words(table.shots, ' per class')}: {NOTHING_COMMON}"))
                 continue
             head, rows = score_rows(table)
-            title = f"{one.key['task']} on {one.key['model']}, {table.shots} shots per class"
+            title = f"{one.key['task']} on {one.key['model']}, {in_words(table.shots, ' per class')}"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
             for sentence in findings(table, Store(runs)):

@@ -15,6 +15,7 @@ from xlbench.gaps import draw_gaps, placed
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group, mean_of
+from xlbench.spec import in_words
 from xlbench.store import Store, replace_file
 from xlbench.wording import plain
 
@@ -86,7 +87,8 @@ def _draw_shots(one: Group, shown: Sequence[Panel]) -> "Figure":
     figure = canvas(one, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
     axes = figure.subplots()
     shots = [panel.shots for panel in shown]
-    along = {number: math.log2(max(1, number)) for number in shots}
+    along = {number: math.log2(number) for number in shots if number}
+    along |= {number: max(along.values(), default=0.0) + 1 for number in shots if not number}  # all rows
     for at, (name, (colour, marker)) in enumerate(styles.items()):
         found = [(panel.shots, point) for panel in shown for point in panel.points if point.method == name]
         places = [along[number] for number, _ in found]
@@ -102,7 +104,7 @@ def _draw_shots(one: Group, shown: Sequence[Panel]) -> "Figure":
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.vlines(x, low, high, color=colour, linewidth=1, alpha=0.7)
     _draw_chance(axes, shown, list(along.values()))
-    axes.set_xticks(list(along.values()), [str(number) for number in shots])
+    axes.set_xticks(list(along.values()), [str(number) if number else "all" for number in along])
     if len(shots) == 1:
         axes.set_xlim(along[shots[0]] - 0.5, along[shots[0]] + 0.5)
     axes.set_xlabel("shots per class" + (" (log scale)" if len(shots) > 1 else ""))
@@ -139,7 +141,7 @@ def _draw_languages(one: Group) -> "Figure":
                 mean_of(line.records[cell].accuracy.get(name) for cell in table.cells) for name in columns
             ]  # fmt: skip
             rows.append([math.nan if value is None else 100 * value for value in accuracies])
-            labels.append(f"{plain(line.method, 40)}, {table.shots} shots")
+            labels.append(f"{plain(line.method, 40)}, {in_words(table.shots)}")
     values = np.array(rows)
     figure = canvas(one, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
     axes = figure.subplots()
@@ -196,7 +198,7 @@ def _draw_costs(one: Group, shown: Sequence[Panel]) -> "Figure":
                 colour, marker = styles[point.method]
                 inside = colour if point in front else "white"
                 axes.plot(point.seconds, point.mean, marker, ms=8, mfc=inside, mec=colour, mew=1.6)
-        axes.set_title(f"{panel.shots} shots per class", fontsize=9)
+        axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
         axes.set_xlim(0, 1.15 * max(point.seconds or 0.0 for point in panel.points) or 1.0)
         axes.margins(y=0.15)
         axes.set_xlabel("training time of a run, s", fontsize=9)

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from xlbench.drawing import GREY, Panel, canvas, styles_of
 from xlbench.languages import by_family, distance
 from xlbench.matching import Group, Table, mean_of
+from xlbench.spec import in_words
 from xlbench.wording import plain
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def draw_gaps(one: Group, shown: Sequence[Panel]) -> "Figure":
     grid = figure.subplots(len(tables), 1, squeeze=False, sharex=True)
     for table, axes in zip(tables, grid.flat, strict=True):
         _draw_panel(axes, gaps(table), distances, styles)
-        axes.set_title(f"{table.shots} shots per class", fontsize=9)
+        axes.set_title(in_words(table.shots, " per class"), fontsize=9)
     source = plain(tables[0].first.source_language, 20)
     label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
     figure.supxlabel("\n".join([label, *left_out(one)]), fontsize=9)

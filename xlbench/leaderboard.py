@@ -14,6 +14,7 @@ from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of, sever
 from xlbench.policies import side_by_side
 from xlbench.premises import Unit, seen
 from xlbench.reproducing import Again, commands
+from xlbench.spec import in_words
 from xlbench.statistics import Interval
 from xlbench.store import Store, replace_file, trial_settings
 
@@ -52,7 +53,7 @@ def markdown(groups: Sequence[Group], store: Store) -> str:
         parts += [_block((leak,)) + "\n" for leak in leaks(one)]
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
         for table in one.tables:
-            parts.append(f"### {table.shots} shots per class\n")
+            parts.append(f"### {in_words(table.shots, ' per class')}\n")
             parts += [_block(block) + "\n" for block in blocks(table, store)]
         parts += [_block(block) + "\n" for block in origin(one)]
     for family in side_by_side(groups):

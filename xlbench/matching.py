@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from xlbench.errors import XlbenchError
-from xlbench.spec import digest
+from xlbench.spec import by_shots, digest
 from xlbench.store import Record
 from xlbench.vetting import IDENTITY
 
@@ -95,7 +95,7 @@ def group(records: Iterable[Record]) -> list[Group]:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     groups = []
     for members in by_key.values():
-        shots = sorted({record.spec.shots for record in members})
+        shots = sorted({record.spec.shots for record in members}, key=by_shots)
         tables = tuple(_table(number, [r for r in members if r.spec.shots == number]) for number in shots)
         groups.append(Group(matched_key(members[0]), tables))
     return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))

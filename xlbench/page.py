@@ -16,6 +16,7 @@ from xlbench.grids import Block, Command, Grid
 from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.matching import Group
 from xlbench.policies import SideBySide, side_by_side
+from xlbench.spec import in_words
 from xlbench.store import Store, replace_file
 from xlbench.version import __version__
 from xlbench.wording import plain
@@ -184,8 +185,8 @@ def _group(one: Group, at: int, store: Store, out: Path) -> str:
         parts.append(f'<p class="oracle"><strong>Oracle</strong>: {_text(ORACLE_WORDS)}</p>')
     parts += _figures(one, out)
     for table in one.tables:
-        parts.append(f"<h3>{table.shots} shots per class</h3>")
-        parts += [_block(block, f"{table.shots} shots") for block in blocks(table, store)]
+        parts.append(f"<h3>{in_words(table.shots, ' per class')}</h3>")
+        parts += [_block(block, in_words(table.shots)) for block in blocks(table, store)]
     return "\n".join([*parts, *(_block(block, one.title) for block in origin(one)), "</section>"])
 
 

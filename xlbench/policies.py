@@ -65,4 +65,4 @@ def _row(shots: int, method: str, by_policy: dict[str, Line], policies: Sequence
         policy: points(fmean(line.records[cell].mean for cell in common)) if common else "–"
         for policy, line in by_policy.items()
     }
-    return [method, str(shots), count(len(common), "run"), *(means.get(policy, "–") for policy in policies)]
+    return [method, str(shots or "all"), count(len(common), "run"), *(means.get(policy, "–") for policy in policies)]

@@ -14,7 +14,7 @@ from xlbench.corpora import CORPORA, Pair
 from xlbench.errors import NotSupported, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.sources import DataSource
-from xlbench.spec import Lora, RunSpec, Runtime, Training, digest, digest_of_list, parse
+from xlbench.spec import ALL, Lora, RunSpec, Runtime, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task
 from xlbench.trials import LEARNING_RATES, Configuration, configurations, search_space, source_without_search
 
@@ -61,7 +61,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         raise NotSupported(f"method {spec.method} does not run on task {spec.task}: {reason}")
     device = torch_device(runtime.device)
     test = _test_set(task.name, languages, runtime.data_root, spec.test_premises)
-    shots = _shots(task, spec, languages, DataSource(runtime.data_root))
+    shots, left_out = _shots(task, spec, languages, runtime.data_root, test.sentences)
     needs_pairs = "parallel" in method_class.needs
     corpus = (spec.parallel or task.parallel) if needs_pairs else None
     if spec.parallel is not None and not needs_pairs:
@@ -91,6 +91,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     if spec.trials > 1:
         identity["search"] = digest([LEARNING_RATES, search_space(spec.method, method_class.Config)])[:16]
     finding, tried = _finding(compared, test.sentences, shots.target_dev), configurations(resolved, config)
+    if left_out:
+        finding["left_out"] = left_out
     return Prepared(
         resolved, method_class, config, task, backbone, shots, test.rows, pairs, identity, finding, device, tried, spec
     )
@@ -150,17 +152,27 @@ def _resolved(
     )
 
 
-def _shots(task: Task, spec: RunSpec, languages: Sequence[str], source: DataSource) -> FewShot:
-    """The draw, with the dev rows of the target languages where the oracle policy is asked for."""
+def _shots(
+    task: Task, spec: RunSpec, languages: tuple[str, ...], root: Path | None, test: contamination.TestSentences
+) -> tuple[FewShot, int]:
+    """The draw, with the dev rows of the target languages where the oracle policy is asked for.
+
+    Of all rows, those that share a sentence with the test are left out: how many, is told too. A draw of few that
+    has such rows is refused later.
+    """
+    source, left_out = DataSource(root), 0
     if spec.split is not None and spec.draw:
         raise XlbenchError(f"--split {spec.split} is one fixed draw, so --draw must be 0, not {spec.draw}")
-    shots = task.draw(spec.shots, spec.draw, source, spec.split)
+    if spec.shots == ALL:
+        shots, left_out = _all_rows(task.name, languages, root, spec.test_premises)
+    else:
+        shots = task.draw(spec.shots, spec.draw, source, spec.split)
     if spec.selection != "oracle-target-dev":
-        return shots
+        return shots, left_out
     targets = [language for language in languages if language != task.source]
     if not targets:
         raise XlbenchError("--selection oracle-target-dev needs a test language other than the source language")
-    return FewShot(shots.train, shots.dev, shots.target_dev or task.target_dev(shots.dev, targets, source))
+    return FewShot(shots.train, shots.dev, shots.target_dev or task.target_dev(shots.dev, targets, source)), left_out
 
 
 def torch_device(name: str) -> torch.device:
@@ -198,6 +210,15 @@ def _test_set(name: str, languages: tuple[str, ...], root: Path | None, premises
     rows = {language: task.test(language, DataSource(root), premises) for language in languages}
     sentences = contamination.TestSentences.of(row for side in rows.values() for row in side)
     return TestSet(rows, digest([_content(side) for side in rows.values()])[:16], sentences)
+
+
+@cache
+def _all_rows(name: str, languages: tuple[str, ...], root: Path | None, premises: int | None) -> tuple[FewShot, int]:
+    """Every labelled row of the source language that shares no sentence with the test, and how many others are."""
+    task: Task = registry.get("task", name)()
+    test, whole = _test_set(name, languages, root, premises).sentences, task.draw(ALL, 0, DataSource(root))
+    train, dev = (contamination.without_shared(test, rows) for rows in (whole.train, whole.dev))
+    return FewShot(train, dev), len(whole.train) + len(whole.dev) - len(train) - len(dev)
 
 
 @cache

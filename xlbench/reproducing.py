@@ -8,7 +8,7 @@ from typing import Any
 
 from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, listed, method_choices
 from xlbench.errors import XlbenchError
-from xlbench.spec import RunSpec, digest
+from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 
 AXES = ("method", "config", "shots", "draw", "seed")
@@ -53,9 +53,10 @@ def _command(specs: Sequence[RunSpec]) -> Again:
     """A command of runs that share all but the axes."""
     choices = {digest([one.method, one.config]): one for one in specs}
     methods = [_method(choices[name]) for name in sorted(choices, key=lambda name: (choices[name].method, name))]
-    shots = sorted({one.shots for one in specs})
+    shots = sorted({one.shots for one in specs}, key=by_shots)
     draws, seeds = 1 + max(one.draw for one in specs), 1 + max(one.seed for one in specs)
-    words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", ",".join(map(str, shots))]
+    numbers = ",".join(str(number or "all") for number in shots)
+    words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", numbers]
     words += ["--draws", str(draws), "--seeds", str(seeds), *_shared(specs[0])]
     cells = {(digest([one.method, one.config]), one.shots, one.draw, one.seed) for one in specs}
     return Again(shlex.join(words), len(methods) * len(shots) * draws * seeds - len(cells))

@@ -300,10 +300,11 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
 
 
 def _shared(contamination: Mapping[str, Any]) -> list[str]:
-    """A note on the oracle's dev rows that are test sentences, where there are any."""
-    number = contamination["shared"]
+    """Notes on the oracle's dev rows that are test sentences, and on rows left out for that, where there are any."""
+    number, left_out = contamination["shared"], contamination.get("left_out", 0)
     said = f"sentences of the oracle's dev rows that are test sentences too: {number}; the ids are in the record"
-    return [said] if number else []
+    fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
+    return [said] * bool(number) + [fewer] * bool(left_out)
 
 
 def _predictions(rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

@@ -7,6 +7,7 @@ stands in Runtime.
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 Scalar = bool | int | float | str | None
+ALL = 0  # shots: every labelled row of the source language
 SCALARS = ("bool", "int", "float", "str")
 
 
@@ -69,7 +71,7 @@ class RunSpec(Frozen):
     task: str = Field("xnli", description="the task's registered name")
     method: str = Field(description="the method's registered name")
     config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
-    shots: int = Field(ge=1, description="labelled examples per class, for training and again for dev")
+    shots: int = Field(ge=0, description="labelled examples per class, for training and again for dev, or all")
     draw: int = Field(0, ge=0, description="number of the few-shot draw")
     seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
     split: str | None = Field(None, description="a published fixed draw in place of our own")
@@ -86,6 +88,17 @@ class RunSpec(Frozen):
     parallel: str | None = Field(None, description="parallel corpus; none: the task's own choice")
     parallel_size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
     training: Training = Field(Training(), description="budget and optimiser")
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return _or_all(value)
+
+    @model_validator(mode="after")
+    def _all_rows_are_one_draw(self) -> Self:
+        if self.shots == ALL and (self.draw or self.split):
+            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
+        return self
 
     @field_validator("languages")
     @classmethod
@@ -107,6 +120,8 @@ class RunSpec(Frozen):
     def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The fields; `trials` only where there are several, so that records from before it keep their ids."""
         fields: dict[str, Any] = handler(self)
+        if fields.get("shots") == ALL:
+            fields["shots"] = "all"
         if self.trials == 1:
             fields.pop("trials", None)
         return fields
@@ -150,7 +165,7 @@ class Suite(Frozen):
     name: str = "comparison"
     description: str = ""
     methods: tuple[MethodChoice, ...] = Field(min_length=1)
-    shots: tuple[int, ...] = Field(min_length=1)
+    shots: tuple[int, ...] = Field(min_length=1)  # or "all"
     draws: int = Field(1, ge=1, description="number of few-shot draws, numbered from 0")
     seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
     run: dict[str, Any] = Field({}, description="fields of RunSpec that all cells share")
@@ -162,12 +177,17 @@ class Suite(Frozen):
             return [{"method": item} if isinstance(item, str) else item for item in value]
         return value
 
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return [_or_all(one) for one in value] if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _axes(self) -> Self:
         axes = {"method", "config", "shots", "draw", "seed"}
         if taken := axes & set(self.run):
             raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
-        if not all(shot >= 1 for shot in self.shots):
+        if not all(shot >= 0 for shot in self.shots):
             raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")
         return self
 
@@ -179,7 +199,7 @@ class Suite(Frozen):
                     for choice in self.methods:
                         yield parse(
                             RunSpec,
-                            {**self.run, **choice.fields, "shots": shots, "draw": draw, "seed": seed},
+                            {**self.run, **choice.fields, "shots": shots or "all", "draw": draw, "seed": seed},
                             f"suite {self.name}",
                         )  # fmt: skip
 
@@ -264,6 +284,23 @@ class Runtime(Frozen):
         """Which part of a suite's cells is run, from 1, of how many."""
         number, _, of = (self.shard or "1/1").partition("/")
         return int(number), int(of)
+
+
+def _or_all(shots: Any) -> Any:
+    """`all` as the number that stands for it, which nobody may write."""
+    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots == ALL:
+        raise ValueError("shots must be 1 or more, or all, not 0")
+    return ALL if shots == "all" else shots
+
+
+def in_words(shots: int, after: str = "") -> str:
+    """A number of shots as it is said: 16 shots per class, all rows; `after` is said of a number alone."""
+    return "all rows" if shots == ALL else f"{shots} shots{after}"
+
+
+def by_shots(shots: int) -> float:
+    """What numbers of shots are sorted by: all rows come last."""
+    return math.inf if shots == ALL else shots
 
 
 Asked = TypeVar("Asked", bound=BaseModel)

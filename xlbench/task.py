@@ -15,6 +15,7 @@ import numpy as np
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.sources import DataSource, Table
+from xlbench.spec import ALL
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -90,12 +91,16 @@ class Task:
         """`shots` rows a class for training and as many for dev; a function of (task, shots, number) alone.
 
         Train comes from the source language's train split and dev from its validation split, so the pools are
-        disjoint. With `split`, a published fixed split is read instead and every number gives the same rows.
+        disjoint. With `split`, a published fixed split is read instead and every number gives the same rows; with
+        shots 0 (all), every row of both.
         """
         if split is not None:
             if split not in self.splits:
                 raise unknown("split", split, self.splits, f"task {self.name}")
             return self.fixed_split(split, shots, source)
+        if shots == ALL:
+            train, dev = (tuple(self.rows(name, self.source, source)) for name in ("train", "validation"))
+            return FewShot(train, dev)
         train = self._sample("train", shots, number, source)
         dev = self._sample("validation", shots, number, source)
         return FewShot(train, dev)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xlbench.errors import XlbenchError
 from xlbench.premises import kept_scores
+from xlbench.spec import in_words
 from xlbench.store import Record, Store, read_record
 from xlbench.wording import plain
 
@@ -78,7 +79,7 @@ def kept(store: Store, run_id: str, say: Callable[[str], None]) -> Record | None
 
 def _cell(record: Record) -> str:
     spec = record.spec
-    return f"{spec.method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
+    return f"{spec.method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
 
 
 def _fault(record: Record, folder: Path) -> str | None:

@@ -15,7 +15,7 @@ from xlbench.interrupts import Stop
 from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared
 from xlbench.progress import Progress
-from xlbench.spec import RunSpec
+from xlbench.spec import RunSpec, in_words
 
 Kind = tuple[str, str, int]  # method, settings, shots: cells of one kind take about as long
 
@@ -102,7 +102,7 @@ class Watch:
 def describe(spec: RunSpec) -> str:
     """A cell in a few words."""
     method = f"{spec.method} ({spec.settings})" if spec.settings else spec.method
-    return f"{method}, {spec.task}, {spec.shots} shots, draw {spec.draw}, seed {spec.seed}"
+    return f"{method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
 
 
 def duration(seconds: float | None) -> str:
