@@ -71,7 +71,7 @@ def test_a_run_that_may_not_fit_says_so_and_goes_on(runtime, monkeypatch, tiny):
     monkeypatch.setattr(footprint, "activations", lambda *_: GIB)
     (note,) = [note for note in run(spec(), runtime).notes if note.startswith("memory is close")]
     assert "a step of 6 rows of up to" in note
-    assert "use a smaller --batch-size, a shorter --max-length, or --precision bf16" in note
+    assert "use --with training.accumulate=2 or more, a shorter --max-length, or --precision bf16" in note
 
 
 def test_a_step_counts_the_rows_of_its_streams_and_no_more_than_there_are(tiny, logic, monkeypatch):

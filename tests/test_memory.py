@@ -156,7 +156,7 @@ def test_a_training_batch_that_does_not_fit_costs_its_cell_alone(runtime, tmp_pa
     (sentence,) = found.failed
     assert "method short: a training step of 6 shots, " in sentence
     assert "tokens with padding, in fp32 does not fit in the memory of cpu (" in sentence
-    assert "use a smaller --batch-size, a shorter --max-length, --precision bf16, --tune lora" in sentence
+    assert "use a smaller --batch-size or --with training.accumulate=2 or more, a shorter --max-length" in sentence
     (failed,) = [record for record in Store(runtime.runs).records() if record.status == "failed"]
     assert "a training step of 6 shots" in failed.error
     if executor == "local":

@@ -170,3 +170,13 @@ def test_any_field_of_a_run_can_be_given_beside_a_suite_too():
     done = CliRunner().invoke(cli.app, ["compare", "--methods", "finetune", "--with", "training.clips=1"])
     assert done.exit_code == 2
     assert "unknown field" in done.output
+
+
+def test_all_rows_and_batches_in_parts_are_asked_for_again():
+    """With the numbers of shots in the board's order: all rows come last."""
+    training = {"accumulate": 2, "learning_rate": 0.1, "epochs": 1}
+    specs = [RunSpec(method="mpt", task="logic", model="tiny", shots=shots, training=training) for shots in ("all", 4)]
+    (found,) = commands(made(specs))
+    assert "--shots 4,all" in found.text
+    assert found.more == 0
+    assert set(cells(found.text)) == {digest(spec.model_dump(mode="json")) for spec in specs}

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from xlbench import costs
+from xlbench import costs, registry
 from xlbench.costs import Stopwatch
 from xlbench.errors import XlbenchError
-from xlbench.method import Method, Stream
+from xlbench.method import Method, Resources, Stream
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
+from xlbench.sources import DataSource
 from xlbench.spec import Training
-from xlbench.training import fit, generator, training_batches
+from xlbench.training import fit, generator, training_batches, training_steps
 
 CPU = torch.device("cpu")
 
@@ -198,6 +199,54 @@ def test_one_purposes_draws_do_not_shift_anothers():
     assert generator(0, "shots").random() == generator(0, "shots").random()
     numbers = {generator(seed, purpose).random() for seed in range(3) for purpose in ("shots", "resources")}
     assert len(numbers) == 6
+
+
+# In parts
+
+
+@pytest.mark.parametrize("method", registry.names("method"))
+@pytest.mark.parametrize("accumulate", [2, 3, 6])
+def test_the_gradient_of_a_batch_is_that_of_its_parts(tiny, logic, method, accumulate):
+    """For every shipped loss, a mean over rows of each stream, dropout apart: losses and gradients agree to 1e-5."""
+    method_class = registry.get("method", method)
+    gradients, losses = [], []
+    for parts in (1, accumulate):
+        torch.manual_seed(0)
+        one = method_class(method_class.Config(), tiny.fresh(), logic, ("en", "fr", "zh"))
+        module = one.build(one.backbone, logic).eval()
+        shots = logic.draw(4, 0, DataSource(None)).train
+        pairs = {language: logic.parallel_pairs(language, 12, DataSource(None)) for language in ("fr", "zh")}
+        streams = one.streams(Resources(shots, pairs, generator(0, "resources")))
+        batches = next(training_steps(one, one.encode_labelled(shots, "en"), streams, 12, 0, CPU, parts))
+        assert len(batches) == parts
+        means = [one.loss(batch) / parts for batch in batches]
+        sum(means).backward()
+        losses.append(sum(means).item())
+        gradients.append({name: value.grad for name, value in module.named_parameters() if value.grad is not None})
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, whole in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], whole, atol=1e-5, rtol=1e-4)
+
+
+def test_a_step_in_parts_ends_where_a_whole_step_does(tiny, logic):
+    whole, parts = (train(tiny, logic, steps=6, batch_size=4, shots=8, accumulate=n) for n in (1, 4))
+    assert parts[0].weight.item() == pytest.approx(whole[0].weight.item())
+    assert [row for (row,) in parts[0].seen] == [row for batch in whole[0].seen for row in batch]
+
+
+def test_rows_that_make_no_equal_parts_go_through_in_fewer(tiny, logic):
+    method = Counting(Counting.Config(), tiny, logic, ("en",))
+    steps = training_steps(method, rows(6), {"more": Stream(rows(8))}, 4, 0, CPU, 4)
+    sizes = [[(len(part), len(part.streams["more"])) for part in next(steps)] for _ in range(2)]
+    assert sizes == [[(1, 1)] * 4, [(1, 2)] * 2]  # four and four rows, then two and four
+
+
+def test_a_batch_in_unequal_parts_is_refused_and_one_part_leaves_ids_as_they_were():
+    with pytest.raises(ValueError, match="batch_size 16 makes no 3 equal parts"):
+        Training(accumulate=3)
+    assert "accumulate" not in Training().model_dump()
+    assert Training(accumulate=4).model_dump()["accumulate"] == 4
 
 
 # Time

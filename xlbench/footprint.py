@@ -84,15 +84,13 @@ def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.devi
     )
 
 
-def note_if_close(
-    backbone: Backbone, spec: RunSpec, device: torch.device, inputs: list[Encoded], batch_size: int
-) -> str:
+def note_if_close(backbone: Backbone, spec: RunSpec, device: torch.device, inputs: list[Encoded], at_once: int) -> str:
     """A sentence where a step is likely not to fit, the weights being there already; empty where it fits.
 
-    `inputs`: the shots, and every stream of rows that a step takes beside them.
+    `inputs`: the shots, and every stream of rows that a step takes beside them. `at_once`: rows of each at a time.
     """
     longest = max((int(one.lengths.max()) for one in inputs if len(one)), default=0)
-    rows = sum(min(batch_size, len(one)) for one in inputs)
+    rows = sum(min(at_once, len(one)) for one in inputs)
     need, free = Footprint.of(backbone, spec), memory.free_bytes(device)
     step = activations(backbone, rows, longest, spec.precision)
     more = need.total - need.weights + step
@@ -101,5 +99,5 @@ def note_if_close(
     return (
         f"memory is close: a step of {rows} rows of up to {longest} tokens needs about {gib(step)} beside "
         f"{gib(need.total - need.weights)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
-        "if it does not fit, use a smaller --batch-size, a shorter --max-length, or --precision bf16"
+        "if it does not fit, use --with training.accumulate=2 or more, a shorter --max-length, or --precision bf16"
     )

@@ -77,6 +77,7 @@ class Method:
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     needs: ClassVar[frozenset[str]] = frozenset()  # of "parallel"
     needs_masked_lm: ClassVar[bool] = False
+    couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""

@@ -59,6 +59,10 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     reason = method_class.supports(task)
     if reason:
         raise NotSupported(f"method {spec.method} does not run on task {spec.task}: {reason}")
+    if method_class.couples_rows and spec.training.accumulate > 1:
+        raise NotSupported(
+            f"the loss of method {spec.method} couples rows: no batch goes through in parts (accumulate)"
+        )
     device = torch_device(runtime.device)
     test = _test_set(task.name, languages, runtime.data_root, spec.test_premises)
     shots, left_out = _shots(task, spec, languages, runtime.data_root, test.sentences)

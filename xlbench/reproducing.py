@@ -73,7 +73,7 @@ def _method(spec: RunSpec) -> str:
 def _shared(spec: RunSpec) -> Iterable[str]:
     """The options for what the runs share, where it differs from the defaults; task and model in any case."""
     yield from ("--task", spec.task, "--model", spec.model)
-    asked, ordinary = (one.model_dump(mode="json") for one in (spec, RunSpec(method=spec.method, shots=spec.shots)))
+    asked, ordinary = (one.model_dump(mode="json") for one in (spec, RunSpec(method=spec.method, shots=1)))
     for name, value in asked.items():
         if name in (*AXES, "task", "model") or value == ordinary.get(name):
             continue
@@ -83,7 +83,7 @@ def _shared(spec: RunSpec) -> Iterable[str]:
             yield from ("--languages", ",".join(value))
         elif name in NESTED:
             for inner, one in value.items():
-                if one != ordinary[name][inner]:
+                if one != ordinary[name].get(inner):
                     yield from _option(f"{name}.{inner}", inner if inner in TRAINING_OPTIONS else "", one)
         else:
             yield from _option(name, name if name in OPTIONS else "", value)

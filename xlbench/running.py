@@ -154,7 +154,8 @@ def _train(
     except XlbenchError as fault:
         raise Refused(str(fault)) from fault
     beside = [stream.encoded for stream in streams.values()]
-    close = note_if_close(prepared.backbone, spec, device, [shots, *beside], configuration.training.batch_size)
+    at_once = spec.training.batch_size // spec.training.accumulate
+    close = note_if_close(prepared.backbone, spec, device, [shots, *beside], at_once)
     if close:
         progress.say(close)
         method.notes.append(close)

@@ -51,10 +51,25 @@ class Training(Frozen):
     steps: int | None = Field(None, ge=1, description="optimiser steps; none: as many as `epochs` make")
     epochs: int = Field(50, ge=1, description="passes over the shots, where `steps` is not given")
     batch_size: int = Field(16, ge=1, description="labelled examples a step")
+    accumulate: int = Field(1, ge=1, description="equal parts that a step's batch goes through memory in, one by one")
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     checkpoints: int = Field(10, ge=1, description="evenly spaced points at which a state may be selected")
     average_last: int = Field(3, ge=1, description="checkpoints whose weights `average-last` averages")
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} makes no {self.accumulate} equal parts (accumulate)")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; `accumulate` only where it is not 1, so that records from before it keep their ids."""
+        fields: dict[str, Any] = handler(self)
+        if self.accumulate == 1:
+            fields.pop("accumulate", None)
+        return fields
 
 
 class Lora(Frozen):

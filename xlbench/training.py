@@ -81,25 +81,30 @@ def fit(
     kept = checkpoint.read() if checkpoint is not None else None
     if kept is not None:
         course.restore(*kept)
-    batches = training_batches(method, shots, streams, training.batch_size, seed, device, skip=course.step)
+    batches = training_steps(
+        method, shots, streams, training.batch_size, seed, device, training.accumulate, skip=course.step
+    )
     history, losses = course.history, course.losses
     module.train()
     with progress.stage("train", steps):
         if course.step:
             progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
-            batch = next(batches)
-            with said_if_short(partial(_too_large, method, batch, device, precision)):
-                with flops.step(batch):
-                    with autocast(device, precision):
-                        loss = method.loss(batch)
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()
+            parts = next(batches)
+            loss = torch.zeros((), device=device)
+            with said_if_short(partial(_too_large, method, parts[0], device, precision)):
+                optimiser.zero_grad(set_to_none=True)
+                for batch in parts:
+                    with flops.step(batch):
+                        with autocast(device, precision):
+                            part = method.loss(batch) / len(parts)
+                        part.backward()
+                    loss = loss + part.detach()
                 nn.utils.clip_grad_norm_(trained.values(), training.clip)
                 optimiser.step()
             decay.step()
             schedule.step()
-            losses.append(loss.detach())
+            losses.append(loss)
             facts: dict[str, float] = {}
             if step in checkpoints:
                 facts["loss"] = _mean(losses, method.name, step)
@@ -260,16 +265,27 @@ class _Decay:
 
 
 def training_batches(
+    method: Method, shots: Encoded, streams: Mapping[str, Stream], size: int, seed: int, device: torch.device
+) -> Iterator[Batch]:
+    """Endless training batches; the order of the shots depends on the seed alone, not on the method."""
+    return (batch for (batch,) in training_steps(method, shots, streams, size, seed, device))
+
+
+def training_steps(
     method: Method,
     shots: Encoded,
     streams: Mapping[str, Stream],
     size: int,
     seed: int,
     device: torch.device,
+    accumulate: int = 1,
     skip: int = 0,
-) -> Iterator[Batch]:
-    """Endless training batches, less the first `skip`; the order of the shots depends on the seed alone, not on the
-    method."""
+) -> Iterator[list[Batch]]:
+    """The batch of each step without end, less the first `skip`, in `accumulate` parts that are alike in numbers.
+
+    A mean over the rows of a batch is then the mean of those over its parts. Where some rows make no equal parts (at
+    the end of an epoch), there are fewer.
+    """
     pad = method.backbone.tokenizer.pad_token_id
     orders = {"": _order(len(shots), size, seed, "shots")}
     for name, stream in streams.items():
@@ -281,13 +297,24 @@ def training_batches(
             next(order)
     while True:
         chosen = {group: next(order) for group, order in orders.items()}
-        extra = {
-            name: collate(
-                stream.encoded, chosen["" if stream.aligned else stream.group or name], pad, device
-            )
-            for name, stream in streams.items()
-        }  # fmt: skip
-        yield collate(shots, chosen[""], pad, device).with_streams(extra)
+        common = math.gcd(*map(len, chosen.values()))
+        parts = max(number for number in range(1, accumulate + 1) if common % number == 0)
+        split = {group: np.split(rows, parts) for group, rows in chosen.items()}
+        yield [
+            _batch(shots, streams, {group: rows[number] for group, rows in split.items()}, pad, device)
+            for number in range(parts)
+        ]
+
+
+def _batch(
+    shots: Encoded, streams: Mapping[str, Stream], chosen: Mapping[str, np.ndarray], pad: int, device: torch.device
+) -> Batch:
+    """The chosen rows of the shots, and of each stream by its group."""
+    extra = {
+        name: collate(stream.encoded, chosen["" if stream.aligned else stream.group or name], pad, device)
+        for name, stream in streams.items()
+    }
+    return collate(shots, chosen[""], pad, device).with_streams(extra)
 
 
 def _order(rows: int, size: int, seed: int, purpose: str) -> Iterator[np.ndarray]:
@@ -313,7 +340,8 @@ def _too_large(method: Method, batch: Batch, device: torch.device, precision: st
     return (
         f"method {method.name}: a training step of {len(batch)} shots{beside}, {tokens} tokens with padding, in "
         f"{precision} does not fit in the memory of {device} ({gib(free_bytes(device))} free afterwards); use "
-        "a smaller --batch-size, a shorter --max-length, --precision bf16, --tune lora, or a smaller model"
+        "a smaller --batch-size or --with training.accumulate=2 or more, a shorter --max-length, --precision bf16, "
+        "--tune lora, or a smaller model"
     )
 
 
