@@ -1,6 +1,9 @@
 """Memory that runs out: in evaluation smaller batches, in training one sentence, and the other cells go on."""
 
+import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -163,3 +166,29 @@ def test_a_training_batch_that_does_not_fit_costs_its_cell_alone(runtime, tmp_pa
         held = sys.modules[registry.get("method", "short").__module__].SEEN
         assert held
         assert not any(one() for one in held)
+
+
+def test_memory_that_really_runs_out_is_heard(tmp_path):
+    """A process that may take 2 GiB more, and a method that takes 16 MiB a token: no more than 128 tokens fit."""
+    hungry = SCORE, f"torch.empty(batch.ids.numel(), 2**22)\n        {SCORE}"
+    file = plugin(
+        tmp_path / "hungry.py", "hungry", hungry, ("from torch import nn\n", "import torch\nfrom torch import nn\n")
+    )
+    script = (
+        "import resource, sys, psutil, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from xlbench import RunSpec, Runtime\n"
+        "from xlbench.preparing import prepare\n"
+        "from xlbench.progress import Progress\n"
+        "from xlbench.running import execute\n"
+        "runtime = Runtime(runs=Path(sys.argv[2]), device='cpu', plugins=(sys.argv[3],))\n"
+        "prepared = prepare(RunSpec.model_validate_json(sys.argv[1]), runtime)\n"
+        "most = psutil.Process().memory_info().vms + 2 * 2**30\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        "print([note for note in execute(prepared, runtime, Progress()).notes if 'tokens' in note])"
+    )
+    spec = RunSpec(method="hungry", shots=2, **{**SHARED, "test_premises": 40})
+    line = [sys.executable, "-c", script, spec.model_dump_json(), str(tmp_path / "runs"), str(file)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"evaluation batches held at most (\d\d|1[0-2]\d) tokens, not 1024: no more fit", done.stdout)

@@ -96,11 +96,12 @@ def shared(one: Group) -> str:
     records = one.records
     training = key["training"]
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
+    parts = f" in {training['accumulate']} parts" if "accumulate" in training else ""
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
     facts = [
         f"{count(len(records), 'run')}, {records[0].test['rows']:,} test predictions each "
         f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
-        f"{budget} of {training['batch_size']} shots, learning rate {training['learning_rate']:g}, "
+        f"{budget} of {training['batch_size']} shots{parts}, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
         *tuning(one),
         f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
