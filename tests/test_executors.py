@@ -100,7 +100,7 @@ def test_a_worker_that_is_killed_costs_its_cell_one_retry_and_the_others_nothing
     arguments = ("--methods", "dies,dies-once,finetune", "--plugin", dies, "--plugin", once, "--jobs", 2)
     done = CliRunner().invoke(app, [*LINE, *map(str, arguments), "--executor", "processes", "--runs", str(runs)])
     assert done.exit_code == 1, done.output
-    why = "the worker died: killed by signal 9"
+    why = "the worker died: killed by signal 9, as the system does when the host's memory runs out"
     assert f"failed: dies, logic, 1 shots, draw 0, seed 0: {why}" in done.stderr
     assert "2 runs computed, 2 in the table" in done.stdout
     found = {record.spec.method: (record.status, why in record.error) for record in Store(runs).records()}

@@ -78,9 +78,8 @@ def fit(
     keeper, decay = _Keeper(trained, selection, training.average_last), _Decay(optimiser, method)
     selects = selection in {"source-dev", "oracle-target-dev"}
     course = _Course(module, trained, optimiser, schedule, keeper, decay, device)
-    kept = checkpoint.read() if checkpoint is not None else None
-    if kept is not None:
-        course.restore(*kept)
+    if checkpoint is not None:
+        course.resume(checkpoint)
     batches = training_steps(
         method, shots, streams, training.batch_size, seed, device, training.accumulate, skip=course.step
     )
@@ -213,7 +212,13 @@ class _Course:
             "decay": self.decay.kept,
         }
 
-    def restore(self, tensors: State, facts: Mapping[str, Any]) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from what a checkpoint holds, if it holds anything that is of use."""
+        kept = checkpoint.read()
+        if kept is not None:
+            self._restore(*kept)
+
+    def _restore(self, tensors: State, facts: Mapping[str, Any]) -> None:
         """Take up what `tensors` and `facts` gave."""
         with torch.no_grad():
             for name, value in self._in_module().items():
