@@ -28,6 +28,10 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(2**14, 2**14, device="meta"))
+        self.dimension = 2**14
+
+    def word_embeddings(self) -> nn.Parameter:
+        return self.weight[: 2**13]
 
 
 def test_the_parts_of_a_run_by_hand():
@@ -39,6 +43,8 @@ def test_the_parts_of_a_run_by_hand():
         ]
 
     assert parts() == [1, 1, 2, 1, 0, 5]
+    trimmed = Footprint.of(Backbone(), spec(), words=2**12)  # of 2¹³, a quarter of the weights does not train
+    assert [trimmed.weights / GIB, trimmed.gradients / GIB, trimmed.total / GIB] == [1, 0.75, 4]
     assert parts(selection="last") == [1, 1, 2, 0, 0, 4]
     assert parts(precision="bf16") == [1, 1, 2, 1, 0.5, 5.5]
     assert parts(tune="frozen") == parts(tune="lora") == [1, 0, 0, 0, 0, 1]

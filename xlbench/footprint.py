@@ -2,7 +2,8 @@
 
 Fixed, from the backbone's parameters P, each in fp32 (4 bytes): the weights; where they train, as many bytes again
 for the gradients, twice as many for AdamW's moments, and as many for each state that the selection policy keeps;
-with bf16, half as many for the copies that autocast makes. What adapters and a method add is small, and left out.
+with bf16, half as many for the copies that autocast makes. Word embeddings that no step can read do not train, and
+count once. What adapters and a method add is small, and left out.
 
 Activations, what a step keeps for its backward pass, follow Korthikanti et al. (arXiv 2205.05198) for a layer with
 width h, inner width f, a heads, and n rows of t tokens: n·t·(9h + 2f + 2at) numbers, and n·t·(2h + at) bytes of
@@ -35,9 +36,11 @@ class Footprint:
     copies: int
 
     @classmethod
-    def of(cls, backbone: Backbone, spec: RunSpec) -> "Footprint":
+    def of(cls, backbone: Backbone, spec: RunSpec, words: int | None = None) -> "Footprint":
+        """Of a run that trains the embeddings of so many words alone; none: of all."""
         weights = 4 * sum(value.numel() for value in backbone.parameters())
-        trained = weights if spec.tune == "all" else 0
+        others = 0 if words is None else 4 * (len(backbone.word_embeddings()) - words) * backbone.dimension
+        trained = weights - others if spec.tune == "all" else 0
         return cls(weights, trained, 2 * trained, states(spec) * trained, (spec.precision == "bf16") * weights // 2)
 
     @property
@@ -72,9 +75,12 @@ def activations(backbone: Backbone, rows: int, longest: int, precision: str) -> 
     return int(getattr(config, "num_hidden_layers", 1) * rows * longest * (WIDTH[precision] * numbers + masks))
 
 
-def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.device) -> None:
-    """Raises Refused, with the arithmetic, where weights and optimiser alone need more memory than is free."""
-    need, free = Footprint.of(backbone, spec), memory.free_bytes(device)
+def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.device, words: int | None = None) -> None:
+    """Raises Refused, with the arithmetic, where weights and optimiser alone need more memory than is free.
+
+    `words`: how many words' embeddings train at least; none: all.
+    """
+    need, free = Footprint.of(backbone, spec, words), memory.free_bytes(device)
     if need.total <= free:
         return
     ways = ["--tune lora or frozen"] * (spec.tune == "all") + ["--selection last (keeps no state)"] * (need.kept > 0)
@@ -84,14 +90,22 @@ def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.devi
     )
 
 
-def note_if_close(backbone: Backbone, spec: RunSpec, device: torch.device, inputs: list[Encoded], at_once: int) -> str:
+def note_if_close(
+    backbone: Backbone,
+    spec: RunSpec,
+    device: torch.device,
+    inputs: list[Encoded],
+    at_once: int,
+    words: int | None = None,
+) -> str:
     """A sentence where a step is likely not to fit, the weights being there already; empty where it fits.
 
     `inputs`: the shots, and every stream of rows that a step takes beside them. `at_once`: rows of each at a time.
+    `words`: how many words' embeddings train; none: all.
     """
     longest = max((int(one.lengths.max()) for one in inputs if len(one)), default=0)
     rows = sum(min(at_once, len(one)) for one in inputs)
-    need, free = Footprint.of(backbone, spec), memory.free_bytes(device)
+    need, free = Footprint.of(backbone, spec, words), memory.free_bytes(device)
     step = activations(backbone, rows, longest, spec.precision)
     more = need.total - need.weights + step
     if more <= USABLE * free:

@@ -62,7 +62,8 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     store = Store(runtime.runs)
     store.ready()
     try:
-        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device)
+        trims = prepared.method_class.words_beside_batches is not Method.words_beside_batches
+        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words=0 if trims else None)
         found, predictions = _compute(prepared, runtime, progress)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
@@ -153,19 +154,19 @@ def _train(
         raise
     except XlbenchError as fault:
         raise Refused(str(fault)) from fault
-    beside = [stream.encoded for stream in streams.values()]
-    at_once = spec.training.batch_size // spec.training.accumulate
-    close = note_if_close(prepared.backbone, spec, device, [shots, *beside], at_once)
-    if close:
-        progress.say(close)
-        method.notes.append(close)
 
     def evaluate() -> tuple[float, float]:
         scores = predict(method, selecting, device, spec.precision, budget, flops=selection)
         assert selecting.labels is not None
         return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
 
-    read = words_read(method, [shots, selecting, *(stream.encoded for stream in streams.values())])
+    inputs = [shots, *(stream.encoded for stream in streams.values())]
+    read = words_read(method, [*inputs, selecting])
+    at_once, words = spec.training.batch_size // spec.training.accumulate, None if read is None else len(read)
+    close = note_if_close(prepared.backbone, spec, device, inputs, at_once, words)
+    if close:
+        progress.say(close)
+        method.notes.append(close)
     with watch.stage("training"):
         trimmed = read is not None and method.backbone.trim(read)
         fitted = fit(
