@@ -9,6 +9,7 @@ import pandas as pd
 
 from xlbench import executors, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.index import Index
 from xlbench.interrupts import Stop
 from xlbench.jobs import jobs_for
 from xlbench.matching import drift
@@ -55,8 +56,9 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     runtime, progress = runtime or Runtime(), progress or Progress()
     comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
-    store = Store(runtime.runs)
-    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say))}
+    store, index = Store(runtime.runs), Index(runtime.runs)
+    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say, index))}
+    index.save()
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
@@ -65,6 +67,7 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
         progress.say(drifted)
     if missing:
         store.ready()
+        store.sweep()
     with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
         for outcome in ends:
             if outcome.skipped:

@@ -43,9 +43,12 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
-    found = kept(Store(runtime.runs), prepared.id, progress.say)
+    store = Store(runtime.runs)
+    found = kept(store, prepared.id, progress.say)
     if found is not None:
         return found
+    store.ready()
+    store.sweep()
     return execute(prepared, runtime, progress)
 
 
