@@ -153,9 +153,9 @@ def _draw_languages(one: Group) -> "Figure":
         value = float(values[row, column])
         dark = not math.isnan(value) and scale(value) < DARK
         text = percent(None if math.isnan(value) else value / 100)
-        axes.text(
-            column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color="white" if dark else "black"
-        )
+        colour = "white" if dark else "black"
+        place = column + 0.5, row + 0.5
+        axes.text(*place, text, ha="center", va="center", fontsize=8, color=colour, in_layout=False)  # it is inside
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)

@@ -174,7 +174,7 @@ def _read(content: bytes) -> _Part:
     """A part from its bytes. Raises ValueError for one that is damaged, or was made by other code."""
     if _digest(content[DIGEST:]) != content[:DIGEST]:
         raise ValueError("the index is damaged, or of another version")
-    return _laid_out(pq.read_table(pa.BufferReader(content[DIGEST:])))
+    return _laid_out(pq.read_table(pa.BufferReader(content[DIGEST:]), use_threads=False))
 
 
 def _laid_out(table: pa.Table) -> _Part:

@@ -217,7 +217,7 @@ class Store:
             if made_way is not None:
                 left = _older_than(self.root / name, ABANDONED) and self.finished(name) is None
             elif unfinished is not None:
-                gone = unfinished["host"] == HOST and not psutil.pid_exists(int(unfinished["pid"]))
+                gone = unfinished["host"] == HOST and _gone(int(unfinished["pid"]))
                 left = gone or _older_than(self.root / name, ABANDONED)
             else:
                 continue
@@ -263,6 +263,16 @@ def read_record(file: Path) -> Record:
         raise XlbenchError(
             f"the record {file} cannot be read ({reason}); remove it to have it computed again"
         ) from fault
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process of this machine has ended; one that is dead and not yet buried has."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
 
 
 def _older_than(folder: Path, seconds: float) -> bool:
