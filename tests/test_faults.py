@@ -2,18 +2,14 @@
 
 import datetime
 import itertools
-import os
-import time
 import warnings
 
 import pytest
-from hand_made import record, sound
 from small_data import plugin, registry_as_it_was
 
 from xlbench import Store, Suite
 from xlbench.comparing import run_suite
 from xlbench.progress import Progress
-from xlbench.store import ABANDONED, HOST
 from xlbench.vetting import vet
 
 SHARED = {
@@ -106,7 +102,7 @@ def test_a_clock_that_jumps_back_and_forth_costs_nothing(runtime, monkeypatch, t
 
     for module in ("running", "watching"):
         monkeypatch.setattr(f"xlbench.{module}.datetime", Jumping)
-    monkeypatch.setattr("xlbench.store.time.time", lambda: Jumping.now().timestamp())
+    monkeypatch.setattr("xlbench.sweeping.time.time", lambda: Jumping.now().timestamp())
     said = Said()
     asked = Suite(methods=("finetune", "soft-prompt"), shots=(1,), draws=2, run=SHARED)
     found = run_suite(asked, runtime.model_copy(update={"log_json": tmp_path / "log"}), said)
@@ -143,48 +139,3 @@ def test_a_flipped_byte_in_cached_ids_is_said_and_repaired_and_changes_nothing(r
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         run_suite(asked, runtime.model_copy(update={"runs": tmp_path / "third"}))
-
-
-# What dead writers leave
-
-
-def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
-    store, whole = Store(tmp_path), record()
-    store.write(whole, sound(whole))
-    old = time.time() - ABANDONED - 60
-    dead = _a_dead_process()
-    left = {
-        f".{whole.id}-{dead}@{HOST}-01234567": (None, True),  # of this machine, and gone
-        f".{whole.id}-{os.getpid()}@{HOST}-01234567": (None, False),  # still at work
-        f".{whole.id}-{dead}@another-host-01234567": (None, False),  # nobody can ask there
-        f".{whole.id}-{dead}@yet-another-01234567": (old, True),
-        f".{whole.id}-{dead}-01234567": (None, False),  # as they were named once
-        f".{whole.id}-{dead}-89abcdef": (old, True),
-        f".{whole.id}-old-01234567": (old, True),
-        f".{whole.id}-damaged-01234567": (old, False),
-        ".index": (old, False),
-    }
-    for name, (when, _) in left.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "predictions.parquet").write_bytes(b"half")
-        if when is not None:
-            os.utime(tmp_path / name, (when, when))
-    store.sweep()
-    kept = {name for name, (_, swept) in left.items() if not swept}
-    assert set(os.listdir(tmp_path)) == {whole.id, *kept}
-    assert list(store.records()) == [whole]
-
-
-def test_a_finished_record_that_a_dead_writer_had_moved_is_not_swept(tmp_path):
-    store, whole = Store(tmp_path), record()
-    folder = store.write(whole, sound(whole))
-    folder.rename(tmp_path / f".{whole.id}-old-01234567")
-    os.utime(tmp_path / f".{whole.id}-old-01234567", (0, 0))
-    store.sweep()
-    assert os.listdir(tmp_path) == [f".{whole.id}-old-01234567"]
-
-
-def _a_dead_process() -> int:
-    pid = os.spawnlp(os.P_NOWAIT, "true", "true")
-    os.waitpid(pid, 0)
-    return pid

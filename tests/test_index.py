@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlbench import Record, Store, XlbenchError, index
+from xlbench.drawing import svg
 from xlbench.evidence import weigh
+from xlbench.figures import write_figures
 from xlbench.index import Index, seal_of
 from xlbench.leaderboard import markdown
 from xlbench.matching import group
@@ -153,6 +155,8 @@ def test_what_the_index_knows_is_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr("xlbench.vetting.read_record", lambda *_: pytest.fail("a record was read"))
     assert board(store) == first
     read_already.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr("xlbench.premises.premise_scores", lambda *_, **__: pytest.fail("predictions were read"))
     found = Index(tmp_path)
     assert all(kept(store, run_id, pytest.fail, found).id == run_id for run_id in IDS)
 
@@ -244,6 +248,41 @@ def test_what_a_dead_writer_of_the_index_left_is_swept_after_a_day(tmp_path):
     (tmp_path / IDS[1] / "record.json").write_text(json.dumps(changed_record))
     board(store)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+# Figures
+
+
+def figures(store: Store, out: Path) -> dict[str, bytes]:
+    pytest.importorskip("matplotlib")
+    write_figures(group(vet(store).records), store, out)
+    return {file.name: file.read_bytes() for file in sorted((out / "figures").iterdir())}
+
+
+def test_figures_that_would_show_the_same_are_not_drawn_again(tmp_path, monkeypatch):
+    store, out = filled(tmp_path / "runs"), tmp_path / "board"
+    first = figures(store, out)
+    assert (store.root / ".index" / "figures.json").exists()
+    drawn: list[int] = []
+    monkeypatch.setattr("xlbench.figures.svg", lambda draw: drawn.append(1) or svg(draw))
+    assert figures(store, out) == first
+    assert drawn == []
+    (out / "figures" / min(first)).write_bytes(b"<svg/>")
+    assert figures(store, out) == first
+    assert drawn == [1]
+    for damage in (b"", b"[]", b'{"a": 1}', b'{"a":' * 99):
+        (store.root / ".index" / "figures.json").write_bytes(damage)
+        assert figures(store, out) == first
+    assert len(drawn) == 1 + 4 * len(first)
+
+
+def test_figures_of_other_records_are_drawn_again_as_without_an_index(tmp_path):
+    store = filled(tmp_path / "runs")
+    figures(store, tmp_path / "board")
+    rescored(store, IDS[0], 3)
+    again = figures(store, tmp_path / "board")
+    shutil.rmtree(store.root / ".index")
+    assert figures(store, tmp_path / "other") == again
 
 
 # The steadiest pair of a table, which is found without looking at all of them

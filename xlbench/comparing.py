@@ -19,6 +19,7 @@ from xlbench.progress import Progress
 from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record, Store
+from xlbench.sweeping import sweep
 from xlbench.vetting import kept
 from xlbench.watching import Watch, describe
 
@@ -56,7 +57,9 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     runtime, progress = runtime or Runtime(), progress or Progress()
     comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
-    store, index = Store(runtime.runs), Index(runtime.runs)
+    store = Store(runtime.runs)
+    sweep(runtime.runs)
+    index = Index(store.root)
     done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say, index))}
     index.save()
     missing = [cell for cell in cells if cell.id not in done]
@@ -67,7 +70,6 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
         progress.say(drifted)
     if missing:
         store.ready()
-        store.sweep()
     with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
         for outcome in ends:
             if outcome.skipped:

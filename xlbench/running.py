@@ -28,6 +28,7 @@ from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record, Store
+from xlbench.sweeping import sweep
 from xlbench.task import FewShot, Row
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
@@ -43,12 +44,10 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
-    store = Store(runtime.runs)
-    found = kept(store, prepared.id, progress.say)
+    found = kept(Store(runtime.runs), prepared.id, progress.say)
     if found is not None:
         return found
-    store.ready()
-    store.sweep()
+    sweep(runtime.runs)
     return execute(prepared, runtime, progress)
 
 

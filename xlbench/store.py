@@ -7,17 +7,13 @@ hidden folder and renamed when whole, so that a reader never sees half of one; t
 import contextlib
 import json
 import os
-import platform
-import re
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +22,7 @@ from xlbench.errors import XlbenchError
 from xlbench.limits import RECORD_BYTES, from_json, read_text
 from xlbench.parquet import read_parquet
 from xlbench.spec import RunSpec
+from xlbench.sweeping import hidden_name
 from xlbench.wording import plain
 
 try:
@@ -35,10 +32,6 @@ except ImportError:  # not a Unix
 
 SCHEMA_VERSION = 1
 RACES = 20  # writers of one record that may come between
-ABANDONED = 86_400.0  # seconds after which a writer that cannot be asked counts as dead
-HOST = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:60]
-UNFINISHED = re.compile(r"\..+-(?P<pid>\d+)(@(?P<host>.*))?-[0-9a-f]{8}")  # what a writer has in hand
-MADE_WAY = re.compile(r"\..+-old-[0-9a-f]{8}")
 
 
 class Record(BaseModel):
@@ -149,7 +142,7 @@ class Store:
     def write(self, record: Record, predictions: pa.Table | None = None) -> Path:
         """Keep a record, whole or not at all. A finished record is never overwritten; a failed one is replaced."""
         final = self.path(record.id)
-        hidden = self.root / f".{record.id}-{os.getpid()}@{HOST}-{uuid.uuid4().hex[:8]}"
+        hidden = self.root / hidden_name(record.id)
         try:
             hidden.mkdir(parents=True)
             if predictions is not None:
@@ -207,23 +200,6 @@ class Store:
         with contextlib.suppress(FileNotFoundError):  # another process put it aside first
             self.path(run_id).rename(self.root / f".{run_id}-damaged-{uuid.uuid4().hex[:8]}")
 
-    def sweep(self) -> None:
-        """Remove what writers left that were killed: those of this machine that are gone, and any after a day.
-
-        A damaged record that was put aside stays, and so does a finished one wherever it lies.
-        """
-        for name in os.listdir(self.root):
-            unfinished, made_way = UNFINISHED.fullmatch(name), MADE_WAY.fullmatch(name)
-            if made_way is not None:
-                left = _older_than(self.root / name, ABANDONED) and self.finished(name) is None
-            elif unfinished is not None:
-                gone = unfinished["host"] == HOST and _gone(int(unfinished["pid"]))
-                left = gone or _older_than(self.root / name, ABANDONED)
-            else:
-                continue
-            if left:
-                shutil.rmtree(self.root / name, ignore_errors=True)
-
     def files(self) -> list[Path]:
         """The files of all records, in the order of their ids; none where there is no folder."""
         try:
@@ -263,23 +239,6 @@ def read_record(file: Path) -> Record:
         raise XlbenchError(
             f"the record {file} cannot be read ({reason}); remove it to have it computed again"
         ) from fault
-
-
-def _gone(pid: int) -> bool:
-    """Whether a process of this machine has ended; one that is dead and not yet buried has."""
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
-
-
-def _older_than(folder: Path, seconds: float) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime > seconds
-    except OSError:
-        return False
 
 
 def _reason(fault: Exception) -> str:

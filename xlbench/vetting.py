@@ -82,17 +82,20 @@ def readable(store: Store) -> list[Record]:
 def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Record | None:
     """The finished record of a run; None where there is none, or one that no board would take.
 
-    The latter is said and put aside, so that the run is computed again; with an `index` a record that it knows is not
-    read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
+    The latter is said and put aside, so that the run is computed again; with an `index` predictions that it knows are
+    not read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
     cannot be moved.
     """
-    folder, index = store.path(run_id), index or Index(store.root)
-    seal = seal_of(folder)
-    known = index.find(run_id, seal)
-    record = store.finished(run_id) if known is None else _known(folder, known)
-    fault = None if record is None else _fault(record, folder)
+    folder = store.path(run_id)
+    seal, record = seal_of(folder), store.finished(run_id)
+    if record is None:
+        return None
+    known = None if index is None else index.find(run_id, seal)
+    if known is not None and known.record == record:
+        remember(folder, record.unit, known.summary)
+    fault = _fault(record, folder)
     if fault is None:
-        if known is None and record is not None:
+        if index is not None and known is None:
             index.add(run_id, seal, record, summary(folder, record.unit))
         return record
     say(f"record {run_id} {fault.removesuffix('; run it again')}: it is computed again")

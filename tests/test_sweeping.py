@@ -1,0 +1,74 @@
+"""What dead writers left in a store goes; what somebody may still write, and training states, stay."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xlbench import Store, sweeping
+from xlbench.sweeping import DAY, hidden_name, sweep
+
+
+@pytest.fixture
+def nobody() -> int:
+    """The process id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def folder(root, name: str, age: float = 0.0):
+    made = root / name
+    made.mkdir(parents=True)
+    (made / "record.json").write_text("{")
+    then = made.stat().st_mtime - age
+    os.utime(made, (then, then))
+    return made
+
+
+def test_only_what_nobody_can_be_writing_is_swept(tmp_path, nobody):
+    here, elsewhere = sweeping._here(), "0" * 8
+    gone = [
+        folder(tmp_path, f".abc123-{nobody}-{here}11111111"),
+        folder(tmp_path, f".abc123-{os.getpid()}-{here}22222222", age=2 * DAY),
+        folder(tmp_path, f".abc123-{nobody}-{elsewhere}33333333", age=2 * DAY),
+        folder(tmp_path, f".abc123-{nobody}-44444444", age=2 * DAY),  # as older versions named it
+        folder(tmp_path, ".abc123-old-55555555", age=2 * DAY),
+    ]
+    stay = [
+        folder(tmp_path, hidden_name("abc123")),
+        folder(tmp_path, f".abc123-{nobody}-{elsewhere}66666666"),
+        folder(tmp_path, f".abc123-{nobody}-77777777"),
+        folder(tmp_path, ".abc123-old-88888888"),
+        folder(tmp_path, ".abc123-training", age=9 * DAY),
+        folder(tmp_path, "abc123", age=9 * DAY),
+        folder(tmp_path, ".git", age=9 * DAY),
+    ]
+    assert sorted(sweep(tmp_path)) == sorted(gone)
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in stay)
+    assert sweep(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there_is_no_fault(tmp_path):
+    assert sweep(tmp_path / "nowhere") == []
+
+
+def test_a_writer_that_is_killed_leaves_what_the_next_one_sweeps(tmp_path):
+    """Killed between the folder and its new name, as by a batch system."""
+    script = (
+        "import os, sys; sys.path.append('tests')\n"
+        "from pathlib import Path\n"
+        "from hand_made import record\n"
+        "from xlbench import Store\n"
+        "Store._place = lambda *_: os.kill(os.getpid(), 9)\n"
+        "Store(Path(sys.argv[1])).write(record())"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[1], timeout=300)
+    assert done.returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".")
+    assert list(Store(tmp_path).records()) == []
+    assert sweep(tmp_path) == [left]

@@ -1,0 +1,61 @@
+"""Hidden folders that writers left behind when they died: named by who writes, and swept when that is safe."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import shutil
+import time
+import uuid
+from functools import cache
+from pathlib import Path
+
+DAY = 24 * 3600
+_WRITING = re.compile(r"\.[^.]+?-(?:(?P<pid>\d+)-(?P<place>[0-9a-f]{8})?[0-9a-f]{8}|old-[0-9a-f]{8})")
+
+
+def hidden_name(run_id: str) -> str:
+    """A name for the folder that this process writes a record in: `.{id}-{pid}-{hex}`, the hex saying where it runs."""
+    return f".{run_id}-{os.getpid()}-{_here()}{uuid.uuid4().hex[:8]}"
+
+
+@cache
+def _here() -> str:
+    """What tells this machine, since it was started, and its process ids from others: 8 hexadecimal digits."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove what dead writers left in a store's folder; returns what was removed.
+
+    A writer is dead if its process id is of this machine and nobody's; of other machines that cannot be known, so
+    their folders go when they are a day old. Training states (`.{id}-training`) stay: a run goes on from them.
+    """
+    gone = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(root):
+            found = _WRITING.fullmatch(entry.name) if entry.name.startswith(".") else None
+            with contextlib.suppress(OSError):
+                if found and (_dead(found["pid"], found["place"]) or time.time() - entry.stat().st_mtime > DAY):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                    gone.append(Path(entry.path))
+    return gone
+
+
+def _dead(pid: str | None, place: str | None) -> bool:
+    """Whether a process of this machine is known to have ended."""
+    if pid is None or place != _here() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
