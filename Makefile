@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint unit fuzz audit picture board clean
+.PHONY: demo test lint unit fuzz faults audit picture board clean
 
 # The environment: built once, and again where what it is built from has changed.
 .venv/ready: pyproject.toml constraints.txt
@@ -29,6 +29,10 @@ unit: .venv/ready
 # 10,000 examples of each kind of hostile input, in place of the 100 of `make test`.
 fuzz: .venv/ready
 	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile=fuzz
+
+# kill -9 of drivers and workers at 100 random moments, in place of the 4 of `make test`.
+faults: .venv/ready
+	XLBENCH_MOMENTS=$${XLBENCH_MOMENTS:-100} $(BIN)/python -m pytest tests/test_survival.py
 
 # Known vulnerabilities of what is installed here. It asks a service, so it needs a network.
 audit: .venv/ready

@@ -9,6 +9,7 @@ import pandas as pd
 
 from xlbench import executors, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.index import Index
 from xlbench.interrupts import Stop
 from xlbench.jobs import jobs_for
 from xlbench.matching import drift
@@ -58,7 +59,9 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     cells = prepare_all(suite, runtime, comparison)
     store = Store(runtime.runs)
     sweep(runtime.runs)
-    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say))}
+    index = Index(store.root)
+    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say, index))}
+    index.save()
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")

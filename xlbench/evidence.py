@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlbench.planning import Power, VarianceParts, power, variance_parts
-from xlbench.premises import Cell, Unit, kept_scores, stack
+from xlbench.planning import Power, VarianceParts, power, steadiest, variance_parts
+from xlbench.premises import Cell, Unit, stack, summary
 from xlbench.statistics import (
     AboveChance,
     Interval,
@@ -78,9 +78,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
     `unit` is what the task declares: "row" where its rows share no premise, or languages have rows of their own.
     Raises XlbenchError for predictions that cannot be read, or that are not of the same rows.
     """
-    scored = {
-        method: {cell: kept_scores(folder, unit) for cell, folder in cells.items()} for method, cells in runs.items()
-    }
+    scored = {method: {cell: summary(folder, unit) for cell, folder in cells.items()} for method, cells in runs.items()}
     designs = stack(scored)
     chance = next(iter(next(iter(scored.values())).values())).chance
     above = {method: above_chance(design, chance) for method, design in designs.items()}
@@ -88,7 +86,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
     draws, seeds, premises = next(iter(designs.values())).shape
     level = first_step(len(pairs))
     differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
-    found = [power(parts, draws, seeds, premises, level=level) for parts in differences if parts.draw is not None]
+    best = steadiest(differences, draws, seeds, premises, level=level)
     return Evidence(
         draws,
         seeds,
@@ -99,7 +97,7 @@ def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Ev
         pairs,
         {method: variance_parts(design) for method, design in designs.items()},
         differences,
-        min(found, key=lambda one: one.smallest or 0.0, default=None),
+        None if best is None else power(best, draws, seeds, premises, level=level),
     )
 
 

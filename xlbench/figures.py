@@ -15,8 +15,9 @@ from xlbench.gaps import draw_gaps, placed
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group, mean_of
+from xlbench.redrawing import Drawn, shown_by
 from xlbench.spec import in_words
-from xlbench.store import Store, replace_file
+from xlbench.store import Store
 from xlbench.wording import plain
 
 if TYPE_CHECKING:
@@ -36,19 +37,29 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
     Returns the files in the order of the groups. Raises NoFigures where matplotlib is missing, and XlbenchError
     where nothing can be written.
     """
-    for file in sorted((out / "figures").glob("*.svg")):
-        if re.search(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$", file.name):
-            file.unlink()
+    left = {
+        file for file in (out / "figures").glob("*.svg")
+        if re.search(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$", file.name)
+    }  # fmt: skip
+    written: list[Path] = []
     try:
         import matplotlib  # noqa: F401
+
+        drawn, code = Drawn(store), Path(__file__).read_text(encoding="utf-8")
+        for one in groups:
+            shown = panels(one, store)
+            digest = shown_by(one, shown, code)
+            for kind, draw in _drawings(one, shown).items():
+                file = out / "figures" / figure_name(one, kind)
+                written.append(drawn.write(file, digest, lambda draw=draw: svg(draw)))  # type: ignore[misc]
+        drawn.save()
     except ImportError as fault:
         raise NoFigures(
             "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: xlbench[plots]"
         ) from fault
-    written = []
-    for one in groups:
-        for kind, draw in _drawings(one, store).items():
-            written.append(replace_file(out / "figures" / figure_name(one, kind), svg(draw)))
+    finally:
+        for file in left - set(written):
+            file.unlink(missing_ok=True)
     return written
 
 
@@ -65,9 +76,8 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _drawings(one: Group, store: Store) -> dict[str, Callable[[], "Figure"]]:
+def _drawings(one: Group, shown: Sequence[Panel]) -> dict[str, Callable[[], "Figure"]]:
     """What can be drawn of a group, by kind. The oracle is in no picture that ranks."""
-    shown = panels(one, store)
     if not shown:
         return {}
     found: dict[str, Callable[[], Figure]] = {
@@ -155,9 +165,9 @@ def _draw_languages(one: Group) -> "Figure":
         value = float(values[row, column])
         dark = not math.isnan(value) and scale(value) < DARK
         text = percent(None if math.isnan(value) else value / 100)
-        axes.text(
-            column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color="white" if dark else "black"
-        )
+        colour = "white" if dark else "black"
+        place = column + 0.5, row + 0.5
+        axes.text(*place, text, ha="center", va="center", fontsize=8, color=colour, in_layout=False)  # it is inside
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)

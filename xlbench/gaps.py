@@ -31,7 +31,8 @@ def gaps(table: Table) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for line in table.lines:
         runs = [line.records[cell].accuracy for cell in table.cells]
-        means = {name: mean_of(run.get(name) for run in runs) for run in runs for name in run}
+        names = dict.fromkeys(name for run in runs for name in run)
+        means = {name: mean_of(run.get(name) for run in runs) for name in names}
         own = means.pop(source, None)
         found[line.method] = {
             name: 100 * (own - mean) for name, mean in means.items() if own is not None and mean is not None

@@ -205,7 +205,7 @@ def evidence(table: Table, store: Store) -> Evidence:
     return _weighed(tuple(runs), table.first.unit, files)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...], unit: Unit, _: object) -> Evidence:
     """`weigh`, once for all that shows it: the markdown, the page and the figures."""
     return weigh({method: dict(cells) for method, cells in runs}, unit)

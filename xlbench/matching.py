@@ -5,18 +5,20 @@ a table each method is averaged over the draws and seeds that all its methods ha
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from xlbench.errors import XlbenchError
-from xlbench.spec import by_shots, digest
+from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 from xlbench.vetting import IDENTITY
 
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
+AXES = ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size")  # along which records may differ
+SHARED = tuple(name for name in RunSpec.model_fields if name not in AXES)
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
@@ -70,10 +72,15 @@ def matched_key(record: Record) -> dict[str, Any]:
     """What records must share to be compared: all of the spec but method, config, shots, draw and seed, and
     the identity of the task, the test rows, the weights and the protocol. `trials` stands in it where it is not 1."""
     spec = record.spec.model_dump(mode="json")
-    for axis in ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size"):
+    for axis in AXES:
         del spec[axis]
     identity = {name: record.identity[name] for name in IDENTITY}
     return {**spec, **identity}
+
+
+def _matched(record: Record) -> Hashable:
+    """What is equal where, and only where, `matched_key` is; sooner had."""
+    return *(getattr(record.spec, name) for name in SHARED), *(record.identity[name] for name in IDENTITY)
 
 
 def method_label(record: Record, with_corpus: bool = False) -> str:
@@ -87,10 +94,10 @@ def method_label(record: Record, with_corpus: bool = False) -> str:
 
 def group(records: Iterable[Record]) -> list[Group]:
     """Records as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
-    by_key: dict[str, list[Record]] = defaultdict(list)
+    by_key: dict[Hashable, list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "finished":
-            by_key[digest(matched_key(record))].append(record)
+            by_key[_matched(record)].append(record)
     if not by_key:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     groups = []

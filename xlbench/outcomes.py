@@ -34,10 +34,16 @@ def attempt(compute: Callable[[], Record]) -> Attempt:
     try:
         return Attempt(compute())
     except XlbenchError as fault:
-        failed = Attempt(None, one_line(fault), isinstance(fault, NotSupported))
+        place = "".join(f" ({note})" for note in _places(fault))
+        failed = Attempt(None, one_line(fault) + place, isinstance(fault, NotSupported))
     except Exception as fault:  # whatever a plug-in raises must not stop the others
         frame = traceback.extract_tb(fault.__traceback__)[-1]
-        place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        (place,) = _places(fault) or [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"]
         failed = Attempt(None, f"{type(fault).__name__}: {one_line(fault)} ({place})")
     memory.release()  # with the exception goes what its frames held: the next cell finds that memory free
     return failed
+
+
+def _places(fault: BaseException) -> list[str]:
+    """Where a run found that a fault came from: the last note on it; none for one from before a run began."""
+    return list(getattr(fault, "__notes__", []))[-1:]

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from xlbench.limits import CHARACTERS, COLUMNS, ROWS, TooMuch
 
+WORTH_THREADS = 1_000_000  # rows; fewer are read sooner than threads are woken
 # what a damaged file raises
 ODD = (pa.ArrowException, ValueError, TypeError, IndexError, KeyError, MemoryError)
 
@@ -26,7 +27,8 @@ def read_parquet(file: Path, what: str, columns: Sequence[str] | None = None) ->
                 raise TooMuch(f"{what} has {len(there):,} columns; at most {COLUMNS:,} are read")
             if rows > ROWS:
                 raise TooMuch(f"{what} has {rows:,} rows; at most {ROWS:,} are read")
-            table = stream.read(columns=None if columns is None else [name for name in columns if name in there])
+            wanted = None if columns is None else [name for name in columns if name in there]
+            table = stream.read(columns=wanted, use_threads=rows > WORTH_THREADS)
         table.validate(full=True)
         if len(set(table.column_names)) < len(table.column_names):
             raise ValueError("a column's name is there twice")

@@ -18,6 +18,7 @@ from xlbench.statistics import LEVEL, as_design
 POWER = 0.8
 POINTS = (0.01, 0.02, 0.03)
 MOST_DRAWS = 1000
+CLEARLY = 1 + 1e-6  # so much larger that rounding does not hide it
 QUANTILES = (np.arange(400) + 0.5) / 400
 
 NO_DRAW = "one draw: what another draw would change is not known"
@@ -158,14 +159,37 @@ def power(
     return Power(draws, seeds, premises, smallest, needed, parts.notes)
 
 
+def steadiest(
+    every: Sequence[VarianceParts], draws: int, seeds: int, premises: int, *, wanted: float = POWER, level: float
+) -> VarianceParts | None:
+    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test.
+
+    One whose two parts of the error are both larger than another's is not looked at: it takes a larger difference.
+    """
+    parts = [one for one in every if one.draw is not None]
+    errors = [_errors(one, draws, seeds, premises) for one in parts]
+    front, least = [], math.inf
+    for at in sorted(range(len(parts)), key=errors.__getitem__):
+        if errors[at][1] <= least * CLEARLY:
+            front.append(at)
+            least = min(least, errors[at][1])
+    smallest = {at: _smallest(parts[at], draws, seeds, premises, wanted, level) for at in sorted(front)}
+    return parts[min(smallest, key=smallest.__getitem__)] if smallest else None
+
+
+def _errors(parts: VarianceParts, draws: int, seeds: int, premises: int) -> tuple[float, float]:
+    """What runs, and what premises, add to the variance of a mean."""
+    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, premises).items()}
+    return adds["draw"] + adds["seed"] + adds["rest"], adds["premise"]
+
+
 def _smallest(parts: VarianceParts, draws: int, seeds: int, premises: int, wanted: float, level: float) -> float:
     """The smallest difference that the test finds with the probability wanted.
 
     The error of the mean and its estimate are independent, so the power is a mean over the estimate's
     distribution, chi-square with draws - 1 degrees of freedom.
     """
-    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, premises).items()}
-    runs, of_premises = adds["draw"] + adds["seed"] + adds["rest"], adds["premise"]
+    runs, of_premises = _errors(parts, draws, seeds, premises)
     spread = math.sqrt(runs + of_premises)
     if spread == 0:
         return 0.0

@@ -5,9 +5,9 @@ predictions becomes 1,670 numbers a language.
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +50,22 @@ class PremiseScores:
     def chance(self) -> FloatArray:
         """(premises,): `majority`, its mean over languages."""
         return self.majority.mean(axis=0)
+
+    @property
+    def summary(self) -> "Summary":
+        """What statistics need of it, without the rest."""
+        accuracy = dict(zip(self.languages, self.by_language.mean(axis=1).tolist(), strict=True))
+        return Summary(accuracy, self.values, self.chance, self.test)
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """One run as statistics need it: `values`, `chance` and `test` of its PremiseScores, and accuracy by language."""
+
+    accuracy: Mapping[str, float]
+    values: FloatArray
+    chance: FloatArray
+    test: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,26 +120,34 @@ def premise_scores(
     )
 
 
-def kept_scores(folder: Path, unit: Unit = "premise") -> PremiseScores:
-    """`premise_scores` of a record's folder, read once a process while the file stays what it is."""
-    return _kept(folder, unit, seen(folder))
+def summary(folder: Path, unit: Unit = "premise") -> Summary:
+    """What statistics need of a record's predictions, read once a process while the file stays what it is."""
+    file, known = seen(folder), _known.get((folder, unit))
+    if known is None or known[0] != file:
+        found = premise_scores(folder, unit=unit)
+        known = file, found.summary
+        _known[folder, unit] = known
+    return known[1]
+
+
+def remember(folder: Path, unit: Unit, found: Summary) -> None:
+    """Take a summary for that of a record's predictions as they are now, in place of reading them."""
+    _known[folder, unit] = seen(folder), found
+
+
+_known: dict[tuple[Path, Unit], tuple[tuple[int, ...], Summary]] = {}  # 13 KB for a run on the whole of XNLI's test
 
 
 def seen(folder: Path) -> tuple[int, ...]:
     """What tells a record's predictions from others that stand, or stood, under the same name."""
     try:
-        file = (folder / "predictions.parquet").stat()
+        file = os.stat(f"{folder}/predictions.parquet")
     except OSError:
         return ()
     return file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size
 
 
-@lru_cache(maxsize=1024)  # 0.4 MB for a run on the whole of XNLI's test
-def _kept(folder: Path, unit: Unit, _: tuple[int, ...]) -> PremiseScores:
-    return premise_scores(folder, unit=unit)
-
-
-def stack(runs: Mapping[str, Mapping[Cell, PremiseScores]]) -> dict[str, FloatArray]:
+def stack(runs: Mapping[str, Mapping[Cell, PremiseScores | Summary]]) -> dict[str, FloatArray]:
     """Methods' runs by draw and seed as arrays (draws, seeds, premises), in the order of draws, seeds, premises.
 
     Raises XlbenchError where methods differ in their draws and seeds, where draws differ in their number of

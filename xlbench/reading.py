@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from xlbench import registry
@@ -73,32 +74,33 @@ def _rounded(value: Any) -> str:
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """One row per method, task, shots, draw, seed and language; accuracies 0 to 1. Failed records are left out."""
-    rows = [
-        {
-            "task": record.spec.task,
-            "model": record.spec.model,
-            "method": record.spec.method,
-            "config": record.spec.settings,
-            "selection": record.spec.selection,
-            "trials": record.spec.trials,
-            "shots": record.spec.shots,
-            "draw": record.spec.draw,
-            "seed": record.spec.seed,
-            "language": language,
-            "source": language == record.source_language,
-            "accuracy": accuracy,
-            "premises": record.test.get("premises"),
-            "training_seconds": record.costs.get("training_seconds"),
-            "record": record.id,
-        }
-        for record in records
-        if record.status == "finished"
-        for language, accuracy in sorted(record.accuracy.items())
-    ]
-    if not rows:
+    done = [record for record in records if record.status == "finished"]
+    if not done:
         raise XlbenchError("there is no finished record to export; run something first")
+    scored = [sorted(record.accuracy.items()) for record in done]
+    of_runs: dict[str, list[Any]] = {
+        "task": [record.spec.task for record in done],
+        "model": [record.spec.model for record in done],
+        "method": [record.spec.method for record in done],
+        "config": [record.spec.settings for record in done],
+        "selection": [record.spec.selection for record in done],
+        "trials": [record.spec.trials for record in done],
+        "shots": [record.spec.shots for record in done],
+        "draw": [record.spec.draw for record in done],
+        "seed": [record.spec.seed for record in done],
+        "premises": [record.test.get("premises") for record in done],
+        "training_seconds": [record.costs.get("training_seconds") for record in done],
+        "record": [record.id for record in done],
+    }
+    run = np.repeat(np.arange(len(done)), [len(one) for one in scored])
+    table = pd.DataFrame(of_runs).iloc[run].reset_index(drop=True)
+    language = [name for one in scored for name, _ in one]
+    source = [name == record.source_language for record, one in zip(done, scored, strict=True) for name, _ in one]
+    table.insert(9, "language", pd.Series(language, dtype="str"))
+    table.insert(10, "source", source)
+    table.insert(11, "accuracy", [value for one in scored for _, value in one])
     order = ["task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed", "language", "record"]
-    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
+    return table.sort_values(order, ignore_index=True)
 
 
 def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
@@ -120,7 +122,11 @@ def shown(value: Any) -> Any:
 
 def csv_of(table: pd.DataFrame) -> str:
     """Results as CSV, safe to open in a spreadsheet (see `csv_cell`); parquet and JSON have the texts as they are."""
-    return table.map(csv_cell).to_csv(index=False, lineterminator="\n")
+    shown = table.copy(deep=False)
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            shown[name] = table[name].map({value: csv_cell(value) for value in table[name].unique()})
+    return shown.to_csv(index=False, lineterminator="\n")
 
 
 def _written(table: pd.DataFrame, form: Format) -> str:

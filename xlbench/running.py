@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from xlbench.blame import place_of
 from xlbench.budget import TokenBudget
 from xlbench.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
@@ -69,7 +69,10 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         raise
     except Exception as fault:
         seconds = time.perf_counter() - clock
-        store.write(Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common))
+        place = place_of(fault, prepared.method_class)
+        fault.add_note(place)
+        error = f"{type(fault).__name__}: {fault} ({place})"
+        store.write(Record(status="failed", error=error, seconds=round(seconds, 2), **common))
         forget(runtime.runs, prepared.id)
         raise
     seconds = time.perf_counter() - clock
@@ -320,12 +323,6 @@ def _predictions(rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
     for label in range(scores.shape[1]):
         columns[f"log_prob_{label}"] = pa.array(scores[:, label], pa.float32())
     return pa.table(columns)
-
-
-def _reason(fault: BaseException) -> str:
-    """What a failed record says: the exception, and the last line of the code that raised it."""
-    frame = traceback.extract_tb(fault.__traceback__)[-1]
-    return f"{type(fault).__name__}: {fault} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 @functools.cache

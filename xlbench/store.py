@@ -202,7 +202,11 @@ class Store:
 
     def files(self) -> list[Path]:
         """The files of all records, in the order of their ids; none where there is no folder."""
-        return sorted(self.root.glob("[!.]*/record.json"))
+        try:
+            names = sorted(name for name in os.listdir(self.root) if not name.startswith("."))
+        except OSError:
+            return []
+        return [self.root / name / "record.json" for name in names if os.path.exists(f"{self.root}/{name}/record.json")]
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""

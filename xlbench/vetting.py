@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.errors import XlbenchError
-from xlbench.premises import kept_scores
+from xlbench.index import Entry, Index, seal_of
+from xlbench.premises import remember, summary
 from xlbench.spec import in_words
 from xlbench.store import Record, Store, read_record
 from xlbench.wording import plain
@@ -33,21 +34,41 @@ def vet(store: Store) -> Vetted:
     """
     if not store.root.is_dir():
         raise XlbenchError(f"there is no folder of records {store.root}; name one with --runs DIR")
-    sound, left_out = [], []
+    sound, left_out, index = [], [], Index(store.root)
     for file in store.files():
         try:
-            record = read_record(file)
-        except XlbenchError as fault:
-            left_out.append(str(fault).replace(f"{store.root}/", ""))
+            record, fault = _looked_at(file.parent, index)
+        except XlbenchError as unreadable:
+            left_out.append(str(unreadable).replace(f"{store.root}/", ""))
             continue
-        fault_found = _fault(record, file.parent)
-        if fault_found is None:
+        if fault is None:
             sound.append(record)
         else:
-            left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault_found}")
+            left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault}")
+    index.save()
     if left_out and not sound:
         raise XlbenchError(f"no record in {store.root} can be used; the first of {len(left_out)}: {left_out[0]}")
     return Vetted(tuple(sound), tuple(left_out))
+
+
+def _looked_at(folder: Path, index: Index) -> tuple[Record, str | None]:
+    """A record, and what is wrong with it; its files are not read where the index has seen them as they are.
+
+    Raises XlbenchError where it cannot be read.
+    """
+    seal = seal_of(folder)
+    known = index.find(folder.name, seal)
+    record = read_record(folder / "record.json") if known is None else _known(folder, known)
+    fault = _fault(record, folder)
+    if known is None and fault is None:
+        index.add(folder.name, seal, record, summary(folder, record.unit))
+    return record, fault
+
+
+def _known(folder: Path, known: Entry) -> Record:
+    """The record of an entry, its predictions' summary taken for read."""
+    remember(folder, known.record.unit, known.summary)
+    return known.record
 
 
 def readable(store: Store) -> list[Record]:
@@ -59,21 +80,30 @@ def readable(store: Store) -> list[Record]:
     return [record for record in found if record.status == "finished"]
 
 
-def kept(store: Store, run_id: str, say: Callable[[str], None]) -> Record | None:
+def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Record | None:
     """The finished record of a run; None where there is none, or one that no board would take.
 
-    The latter is said and put aside, so that the run is computed again. Raises XlbenchError for a record that a
-    newer xlbench wrote, and where a damaged one cannot be moved.
+    The latter is said and put aside, so that the run is computed again; with an `index` predictions that it knows are
+    not read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
+    cannot be moved.
     """
-    record = store.finished(run_id)
-    fault = None if record is None else _fault(record, store.path(run_id))
+    folder = store.path(run_id)
+    seal, record = seal_of(folder), store.finished(run_id)
+    if record is None:
+        return None
+    known = None if index is None else index.find(run_id, seal)
+    if known is not None and known.record == record:
+        remember(folder, record.unit, known.summary)
+    fault = _fault(record, folder)
     if fault is None:
+        if index is not None and known is None:
+            index.add(run_id, seal, record, summary(folder, record.unit))
         return record
     say(f"record {run_id} {fault.removesuffix('; run it again')}: it is computed again")
     try:
         store.put_aside(run_id)
     except OSError as error:
-        raise XlbenchError(f"cannot put aside the record {store.path(run_id)}: {error.strerror or error}") from error
+        raise XlbenchError(f"cannot put aside the record {folder}: {error.strerror or error}") from error
     return None
 
 
@@ -135,13 +165,13 @@ def _wrong_predictions(record: Record, folder: Path) -> str | None:
     if not (folder / "predictions.parquet").is_file():
         return "lacks its predictions; run it again"
     try:
-        scores = kept_scores(folder, record.unit)
+        scored = summary(folder, record.unit).accuracy
     except XlbenchError as fault:
         return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
-    if set(scores.languages) != set(record.accuracy):
-        scored, said = ", ".join(scores.languages), ", ".join(sorted(record.accuracy))
-        return f"has predictions in {scored} and accuracies in {said}; run it again"
-    for language, found in zip(scores.languages, scores.by_language.mean(axis=1).tolist(), strict=True):
+    if set(scored) != set(record.accuracy):
+        there, said = ", ".join(scored), ", ".join(sorted(record.accuracy))
+        return f"has predictions in {there} and accuracies in {said}; run it again"
+    for language, found in scored.items():
         if abs(found - record.accuracy[language]) > TOLERANCE:
             said = f"{100 * record.accuracy[language]:.2f} % in {language}"
             return f"says {said}, its predictions {100 * found:.2f} %; run it again"

@@ -9,10 +9,12 @@ NUMERIC = set("0123456789.,– -%")  # a number, or a range of two
 
 def plain(text: object, longest: int | None = 60) -> str:
     """A text as one line; what cannot be seen, as escape sequences and marks that turn the direction, is spelt."""
-    kept = "".join(
-        char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode()
-        for char in str(text)
-    )
+    kept = str(text)
+    if not kept.isprintable():
+        kept = "".join(
+            char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode()
+            for char in kept
+        )
     return kept if longest is None or len(kept) <= longest else kept[: longest - 1] + "…"
 
 
