@@ -23,12 +23,14 @@ from xlbench.flops import FlopMeter
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
 from xlbench.method import Method, MethodConfig, Resources, Stream
+from xlbench.object_store import store_at
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
-from xlbench.store import Record, Store
+from xlbench.store import Record
 from xlbench.task import FewShot, Row
+from xlbench.trackers import Followed
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
 from xlbench.version import __version__
@@ -43,7 +45,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
-    found = kept(Store(runtime.runs), prepared.id, progress.say)
+    found = kept(store_at(runtime.runs), prepared.id, progress.say)
     if found is not None:
         return found
     return execute(prepared, runtime, progress)
@@ -53,19 +55,23 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     """Train, score and write a prepared run. An exception leaves a failed record and is raised again."""
     started, clock = datetime.now(UTC), time.perf_counter()
     common = _common(prepared, started)
-    store = Store(runtime.runs)
+    store = store_at(runtime.runs)
     store.ready()
+    followed = Followed(runtime.tracker, prepared.id, prepared.spec, progress)
     try:
-        found, predictions = _compute(prepared, runtime, progress)
+        found, predictions = _compute(prepared, runtime, followed)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
         seconds = time.perf_counter() - clock
-        store.write(Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common))
+        failed = Record(status="failed", error=_reason(fault), seconds=round(seconds, 2), **common)
+        store.write(failed)
+        followed.ended(failed)
         raise
     seconds = time.perf_counter() - clock
     record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
     store.write(record, predictions)
+    followed.ended(record)
     return record
 
 
@@ -76,7 +82,7 @@ def record_failure(prepared: Prepared, runtime: Runtime, reason: str, seconds: f
     """
     common = _common(prepared, datetime.now(UTC) - timedelta(seconds=seconds))
     common["environment"] |= {"threads": threads}
-    Store(runtime.runs).write(Record(status="failed", error=reason, seconds=round(seconds, 2), **common))
+    store_at(runtime.runs).write(Record(status="failed", error=reason, seconds=round(seconds, 2), **common))
 
 
 def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:

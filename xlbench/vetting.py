@@ -30,8 +30,8 @@ def vet(store: Store) -> Vetted:
 
     Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
     """
-    if not store.root.is_dir():
-        raise XlbenchError(f"there is no folder of records {store.root}; name one with --runs DIR")
+    if not store.there():
+        raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
     sound, left_out = [], []
     for file in store.files():
         try:
@@ -45,7 +45,7 @@ def vet(store: Store) -> Vetted:
         else:
             left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault_found}")
     if left_out and not sound:
-        raise XlbenchError(f"no record in {store.root} can be used; the first of {len(left_out)}: {left_out[0]}")
+        raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
     return Vetted(tuple(sound), tuple(left_out))
 
 
