@@ -235,6 +235,16 @@ def test_ids_at_a_url_are_no_paths(store):
             store.find(name)
 
 
+@pytest.mark.parametrize("url", ["objects"], indirect=True)
+@pytest.mark.parametrize("name", ["..", ".hidden", "a\\b", "x" * 300])
+def test_an_object_whose_name_is_no_record_s_is_none(store, tmp_path, name):
+    kept = record()
+    store.write(kept, PREDICTIONS)
+    store.system.store[f"{store.place}/{name}/record.json"] = store.system.store[f"{store.place}/{kept.id}/record.json"]
+    assert [file.parent.name for file in store.files()] == [kept.id]
+    assert {path.name for path in store.root.iterdir()} == {kept.id}
+
+
 def test_a_url_stays_a_url_and_a_folder_a_path():
     assert Runtime(runs="s3://bucket/runs").runs == "s3://bucket/runs"
     assert Runtime(runs="runs").runs == Path("runs")

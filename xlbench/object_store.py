@@ -158,7 +158,7 @@ class ObjectStore(Store):
             self._put(f"{self.place}/{record.id}/{name}", text.encode())
 
     def _listed(self, run_id: str | None = None) -> dict[str, Listed]:
-        """The objects of one record, or of all, by its id; a record that has neither of its texts is none."""
+        """The objects of one record, or of all, by its id. What has no text, or a name that no record has, is none."""
         found: dict[str, Listed] = {}
         with self._asking("read"):
             try:
@@ -169,7 +169,15 @@ class ObjectStore(Store):
             folder, name = path.rsplit("/", 2)[-2:]
             if name in (RECORD, PREDICTIONS, FAILED) and path == f"{self.place}/{folder}/{name}":
                 found.setdefault(folder, {})[name] = facts
-        return {one: its for one, its in found.items() if one[:1] != "." and (RECORD in its or FAILED in its)}
+        return {one: its for one, its in found.items() if self._is_id(one) and (RECORD in its or FAILED in its)}
+
+    def _is_id(self, name: str) -> bool:
+        """Whether a name at the URL, where all are possible, is one that a record may have."""
+        try:
+            self.path(name)
+        except XlbenchError:
+            return False
+        return not name.startswith(".")
 
     def _copy(self, run_id: str, listed: Mapping[str, dict[str, Any]]) -> None:
         """Have a record here as it is at the URL; predictions that its `record.json` does not seal are left there."""

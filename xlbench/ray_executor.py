@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from xlbench.errors import XlbenchError, one_line
-from xlbench.jobs import Jobs, cores, jobs_for
+from xlbench.jobs import Jobs, jobs_for
 from xlbench.preparing import Prepared
 from xlbench.spec import Runtime
 from xlbench.store import Record
@@ -53,11 +53,14 @@ def joined(
 
     address = runtime.address or os.environ.get("RAY_ADDRESS")
     ours = not ray.is_initialized()
-    if ours:
-        _join(ray, address)
     try:
-        alone = address is None and ours
-        jobs, gpus = _on_this_machine(cells, done, runtime) if alone else _on_cluster(ray.nodes(), cells, runtime)
+        if ours and not address:
+            jobs, gpus = _on_this_machine(cells, done, runtime)
+            _join(ray, "local", {"num_cpus": jobs.number * jobs.threads, "include_dashboard": False})
+        else:
+            if ours:
+                _join(ray, str(address), {})
+            jobs, gpus = _on_cluster(ray.nodes(), cells, runtime)
         _told_precision(cells, "cuda" if gpus else "cpu")
         yield jobs, partial(RayWorker, gpus=gpus)
     finally:
@@ -65,14 +68,13 @@ def joined(
             ray.shutdown()
 
 
-def _join(ray: Any, address: str | None) -> None:
+def _join(ray: Any, address: str, fields: dict[str, Any]) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    here = {"address": "local", "num_cpus": cores(), "include_dashboard": False}
     try:
-        ray.init(**({"address": address} if address else here), log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, **fields, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as fault:  # ConnectionError is an OSError
-        there = f"the Ray cluster {address} cannot be joined" if address else "Ray does not start on this machine"
-        raise XlbenchError(f"{there}: {plain(one_line(fault), CAUSE)}; see --address") from fault
+        why = plain(one_line(fault), CAUSE)
+        raise XlbenchError(f"the Ray cluster {address} (--address) cannot be joined: {why}") from fault
 
 
 def _on_this_machine(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime) -> tuple[Jobs, float]:
