@@ -5,18 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from small_data import plugin, registry_as_it_was
-from test_executors import IMPORTS, LINE, LOSS, ONCE, PATIENCE, WAITS, gone, in_workers, suite, until
+from test_executors import IMPORTS, LINE, LOSS, ONCE, WAITS, gone, in_workers, suite, until
 
 from xlbench import Runtime, Store, XlbenchError, ray_executor
 from xlbench.comparing import run_suite
 from xlbench.spec import parse
 
+PATIENCE = 400  # seconds: a Ray on a busy machine takes its time
 AUTO = SimpleNamespace(precision="auto")
 
 
@@ -44,6 +46,11 @@ def test_without_ray_one_sentence_says_how_to_install_it(runtime, monkeypatch):
 def test_what_only_a_ray_cluster_knows_is_refused_elsewhere():
     with pytest.raises(XlbenchError, match="--address, --cell-gpus is said to a Ray cluster alone; add --executor ray"):
         parse(Runtime, {"address": "auto", "cell_gpus": 0.5}, "the command line")
+
+
+def test_a_cell_takes_no_part_of_a_second_gpu():
+    with pytest.raises(XlbenchError, match=r"cell_gpus = 1.5: a cell takes a fraction of one GPU, as 0.25, or "):
+        parse(Runtime, {"executor": "ray", "cell_gpus": 1.5}, "the command line")
 
 
 def node(cpus: float, gpus: float = 0.0, alive: bool = True) -> dict:
@@ -136,27 +143,40 @@ def test_a_task_that_hangs_is_ended_and_recorded(cluster, runtime, tmp_path):
     assert len(found.failed) == 1
 
 
-def started(tmp_path: Path) -> subprocess.Popen:
-    """A comparison on a Ray of its own, whose first cell, which waits for the file `go`, has begun."""
-    waits = plugin(tmp_path / "waits.py", "waits", IMPORTS, (LOSS, WAITS + LOSS))
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from xlbench.cli import main; main()"
-    )
-    line = [*LINE, "--methods", "waits,finetune", "--plugin", str(waits), "--runs", str(tmp_path / "runs")]
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code, *line, "--executor", "ray", "--jobs", "1"], stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
-        cwd=Path(__file__).parents[1], env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
-    )  # fmt: skip
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), driver)
-    return driver
+@pytest.fixture
+def started(tmp_path):
+    """A comparison whose first cell, which waits for the file `go`, has begun; `finetune` is to follow."""
+    drivers: list[subprocess.Popen] = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        waits = plugin(tmp_path / "waits.py", "waits", IMPORTS, (LOSS, WAITS + LOSS))
+        code = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from xlbench.cli import main; main()"
+        line = [*LINE, "--methods", "waits,finetune", "--plugin", str(waits), "--runs", str(tmp_path / "runs")]
+        outside = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        driver = subprocess.Popen(
+            [sys.executable, "-c", code, *line, "--executor", "ray", "--jobs", "1", *arguments], env=outside, text=True,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
+            cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        drivers.append(driver)
+        begun, end = tmp_path / "pid", time.monotonic() + PATIENCE
+        while not (begun.exists() and begun.read_text()):
+            assert driver.poll() is None, driver.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        return driver
+
+    yield start
+    for driver in drivers:
+        driver.kill()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(tmp_path, times):
+def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(started, tmp_path, times):
+    """With a Ray of the driver's own, which Ctrl-C reaches too."""
     pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
-    driver = started(tmp_path)
+    driver = started()
     worker = int((tmp_path / "pid").read_text())
     os.killpg(driver.pid, signal.SIGINT)
     while "stopping when what runs now is finished" not in driver.stderr.readline():
@@ -175,9 +195,8 @@ def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(tmp_path, times)
 
 
 @pytest.mark.slow
-def test_no_task_outlives_its_driver(tmp_path):
-    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
-    driver = started(tmp_path)
+def test_no_task_outlives_its_driver(started, cluster, tmp_path):
+    driver = started("--address", cluster.address)
     worker = int((tmp_path / "pid").read_text())
     assert worker != driver.pid
     driver.kill()

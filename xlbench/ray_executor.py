@@ -136,8 +136,9 @@ class RayWorker:
         self.cell, self.runtime, self.threads, self.heard = cell, anchored(runtime), threads, heard
         self.since: float | None = None
         self.cause = ""  # of its death
-        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": 0}
-        self._task: Any = ray.remote(task).options(**options)
+        # A process that has used a GPU keeps to it, whichever Ray gives it next: so each task on one has its own.
+        once = {"max_calls": 1} if gpus else {}
+        self._task: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0, **once)(task)
         self._stream: Any = None  # what the task in hand says; None: it has none
         self._ear: threading.Thread | None = None
         heard.put((self, {"ready": True}))

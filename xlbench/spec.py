@@ -248,6 +248,13 @@ class Runtime(Frozen):
             return value
         raise ValueError("jobs must be auto or a number of workers, 1 or more")
 
+    @field_validator("cell_gpus")
+    @classmethod
+    def _gpus(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value % 1:
+            raise ValueError("a cell takes a fraction of one GPU, as 0.25, or whole ones")
+        return value
+
     @field_validator("shard")
     @classmethod
     def _shard(cls, value: str | None) -> str | None:
