@@ -38,7 +38,7 @@ def on_ray(runtime: Runtime, *plugins: Path, **fields) -> Runtime:
 
 def test_without_ray_one_sentence_says_how_to_install_it(runtime, monkeypatch):
     monkeypatch.setattr(ray_executor, "find_spec", lambda _: None)
-    with pytest.raises(XlbenchError, match=r"--executor ray needs Ray, .*; install it with pip install xlbench\[ray\]"):
+    with pytest.raises(XlbenchError, match=r"--executor ray needs Ray, .* extra: xlbench\[ray\]"):
         run_suite(suite("finetune"), on_ray(runtime))
     assert not runtime.runs.exists()
 
@@ -96,6 +96,12 @@ def test_a_task_in_another_folder_finds_the_same_files(tmp_path, monkeypatch):
     assert (found.runs, found.data_root) == (tmp_path / "runs", tmp_path / "data")
     assert found.plugins == (str(tmp_path / "mine.py"), "a.module")
     assert found.tracker == f"tensorboard={tmp_path / 't'}"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:port", "127.0.0.1:99999999", "ray://127.0.0.1:1"])
+def test_an_address_where_no_cluster_answers_is_said_at_once(address):
+    with pytest.raises(XlbenchError, match=rf"the Ray cluster {address} \(--address\)( does not answer)?: "):
+        ray_executor._answers(address)
 
 
 # A real cluster

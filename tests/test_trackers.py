@@ -88,7 +88,7 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_one_sentence(monke
         trackers.tracker_of("tensorbord=x")
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     for name in trackers.TRACKERS:
-        with pytest.raises(XlbenchError, match=rf"--tracker {name} needs a package .*: pip install xlbench\[{name}\]"):
+        with pytest.raises(XlbenchError, match=rf"--tracker {name} needs a package .* extra: xlbench\[{name}\]"):
             trackers.tracker_of(name)
 
 

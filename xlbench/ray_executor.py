@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,13 +31,16 @@ from xlbench.wording import plain
 from xlbench.workers import LEAVING, Heard, computed
 
 FINEST = 10_000  # Ray deals out parts of a GPU of that many
+ANSWER = 10.0  # seconds in which a cluster must answer
 CAUSE = 300  # characters of what Ray says of a death
 
 
 def required() -> None:
     """Raises XlbenchError where Ray is not installed."""
     if find_spec("ray") is None:
-        raise XlbenchError("--executor ray needs Ray, which is not installed; install it with pip install xlbench[ray]")
+        raise XlbenchError(
+            "--executor ray needs Ray, which is not installed; install xlbench with its extra: xlbench[ray]"
+        )
 
 
 @contextmanager
@@ -59,6 +63,7 @@ def joined(
             _join(ray, "local", {"num_cpus": jobs.number * jobs.threads, "include_dashboard": False})
         else:
             if ours:
+                _answers(str(address))
                 _join(ray, str(address), {})
             jobs, gpus = _on_cluster(ray.nodes(), cells, runtime)
         _told_precision(cells, "cuda" if gpus else "cpu")
@@ -66,6 +71,19 @@ def joined(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Raises XlbenchError where nobody answers at HOST:PORT, which Ray would wait for long."""
+    if "://" in address:
+        raise XlbenchError(f"the Ray cluster {address} (--address): give HOST:PORT as `ray start` says it, or auto")
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER).close()
+    except (OSError, ValueError, OverflowError) as fault:
+        raise XlbenchError(f"the Ray cluster {address} (--address) does not answer: {one_line(fault)}") from fault
 
 
 def _join(ray: Any, address: str, fields: dict[str, Any]) -> None:

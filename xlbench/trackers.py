@@ -127,7 +127,9 @@ def tracker_of(asked: str) -> Tracker:
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS)
     if find_spec(TRACKERS[name].module) is None:
-        raise XlbenchError(f"--tracker {name} needs a package that is not installed: pip install xlbench[{name}]")
+        raise XlbenchError(
+            f"--tracker {name} needs a package that is not installed; install xlbench with its extra: xlbench[{name}]"
+        )
     return TRACKERS[name](place)
 
 
