@@ -44,5 +44,5 @@ def measure(languages: int, premises: int, methods: int, draws: int) -> dict[str
         start = time.perf_counter()
         xlbench.compare(xlbench.Suite(methods=METHODS[:methods], shots=(4,), draws=draws, run=asked), here)
         taken = time.perf_counter() - start
-        costs = [record.costs for record in xlbench.Store(here.runs).records()]
+        costs = [record.costs for record in xlbench.store_at(here.runs).records()]
     return {name: sum(cost[key] for cost in costs) for key, name in STAGES.items()} | {"in all": taken}

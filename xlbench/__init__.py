@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from xlbench.comparing import compare
     from xlbench.errors import NotSupported, XlbenchError
+    from xlbench.object_store import store_at
     from xlbench.registry import register_method, register_task
     from xlbench.running import run
     from xlbench.spec import RunSpec, Runtime, Suite, Training
@@ -36,11 +37,12 @@ _HOMES = {
     "Training": "xlbench.spec",
     "Record": "xlbench.store",
     "Store": "xlbench.store",
+    "store_at": "xlbench.object_store",
 }
 
 __all__ = [
     "NotSupported", "Record", "RunSpec", "Runtime", "Store", "Suite", "Training", "XlbenchError",
-    "__version__", "compare", "register_method", "register_task", "run",
+    "__version__", "compare", "register_method", "register_task", "run", "store_at",
 ]  # fmt: skip
 
 

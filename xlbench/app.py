@@ -91,27 +91,38 @@ With = Annotated[
 Plugin = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
 ]
-Runs = Annotated[Path, typer.Option(help="folder of the records")]
+Runs = Annotated[str, typer.Option(help="folder of the records, or a URL that fsspec knows: s3://bucket/runs")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
 Executor = Annotated[
-    str | None, typer.Option(help="local: in this process; processes: in workers; by --jobs if left out")
+    str | None,
+    typer.Option(help="local: in this process; processes: in workers; ray: on a Ray cluster; by --jobs if left out"),
 ]
+Address = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT|auto", help="the Ray cluster; RAY_ADDRESS or this machine if left out")
+]
+CellCpus = Annotated[int | None, typer.Option(metavar="N", help="CPUs (torch threads) of a cell on a Ray cluster")]
+CellGpus = Annotated[float | None, typer.Option(metavar="SHARE", help="GPUs of a cell on a Ray cluster, as 0.25")]
 Jobs = Annotated[
     str | None,
     typer.Option(metavar="N|auto", help="cells at once, each in a process; auto: what cores and memory hold"),
 ]
 CellTimeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="end a cell that takes longer; needs --executor processes")
+    float | None,
+    typer.Option(metavar="SECONDS", help="end a cell that takes longer; needs processes or ray"),
 ]
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="run only cells I, I+N, …, for array jobs")]
 LogJson = Annotated[Path | None, typer.Option(metavar="FILE", help="append a JSON line for each cell's start and end")]
 CheckpointMinutes = Annotated[
     float,
     typer.Option(metavar="MINUTES", help="keep the state of training so often, to go on if it is killed; 0: never"),
+]
+Tracker = Annotated[
+    str | None,
+    typer.Option(metavar="NAME[=PLACE]", help="tensorboard, mlflow or trackio: hears of runs as they train"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]

@@ -14,7 +14,10 @@ import typer
 
 from xlbench import registry
 from xlbench.app import (
+    Address,
     BatchSize,
+    CellCpus,
+    CellGpus,
     CellTimeout,
     CheckpointMinutes,
     Checkpoints,
@@ -43,6 +46,7 @@ from xlbench.app import (
     Steps,
     TestPremises,
     TokenBudget,
+    Tracker,
     Tune,
     Warmup,
     With,
@@ -91,12 +95,13 @@ def run_command(
     split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
-    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None,
+    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = "runs", device: Device = "auto",
+    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, tracker: Tracker = None,
     checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Train a method on a few shots in one language, test it in many, and keep the record."""
-    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, checkpoint_minutes=checkpoint_minutes)
+    where = {"tracker": tracker, "checkpoint_minutes": checkpoint_minutes}
+    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
     asked = {"task": task, "method": method, "shots": whole_number(shots), "draw": draw, "seed": seed}
     fields = run_fields(locals()) | asked
     for name in plugin or []:
@@ -110,7 +115,7 @@ def run_command(
     from xlbench.running import run
 
     record = run(spec, runtime, BarProgress(quiet))
-    show_record(record, str(runs / record.id))
+    show_record(record, f"{runs}/{record.id}")
 
 
 @command("compare")
@@ -125,10 +130,11 @@ def compare_command(
     split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
-    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = Path("runs"), device: Device = "auto",
+    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = "runs", device: Device = "auto",
     plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, picture: Picture = None,
-    executor: Executor = None, jobs: Jobs = None, cell_timeout: CellTimeout = None, shard: Shard = None,
-    log_json: LogJson = None, checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
+    executor: Executor = None, jobs: Jobs = None, address: Address = None, cell_cpus: CellCpus = None,
+    cell_gpus: CellGpus = None, cell_timeout: CellTimeout = None, shard: Shard = None, log_json: LogJson = None,
+    tracker: Tracker = None, checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
     plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
@@ -136,6 +142,7 @@ def compare_command(
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
     where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
+    where |= {"address": address, "cell_cpus": cell_cpus, "cell_gpus": cell_gpus, "tracker": tracker}
     where |= {"checkpoint_minutes": checkpoint_minutes}
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
     fields = run_fields(locals()) | ({"task": task} if task is not None else {})
@@ -161,7 +168,7 @@ def compare_command(
 @command("plan")
 def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
-    runs: Runs = Path("runs"),
+    runs: Runs = "runs",
     model: Model = None,
     test_premises: TestPremises = None,
     plugin: Plugin = None,
@@ -177,7 +184,7 @@ def plan_command(
 
 @command("demo")
 def demo_command(
-    runs: Runs = Path("runs"), device: Device = "auto", picture: Picture = None,
+    runs: Runs = "runs", device: Device = "auto", picture: Picture = None,
     executor: Executor = None, jobs: Jobs = "auto", cell_timeout: CellTimeout = None, shard: Shard = None,
     log_json: LogJson = None, quiet: Quiet = False,
 ) -> None:  # fmt: skip
@@ -188,7 +195,7 @@ def demo_command(
 
 @command("leaderboard")
 def leaderboard_command(
-    runs: Runs = Path("runs"),
+    runs: Runs = "runs",
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
     together: Annotated[
         bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
@@ -232,7 +239,7 @@ def list_command(
 @command("show")
 def show_command(
     name: Annotated[str, typer.Argument(help="a method, a task, or a record's id or folder")],
-    runs: Runs = Path("runs"),
+    runs: Runs = "runs",
     task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
     languages: Languages = "en",
     model: Annotated[str, typer.Option(help="backbone whose tokens are shown")] = "tiny",
@@ -248,7 +255,7 @@ def show_command(
         if os.path.isdir(name) or matching_ids(name, runs):
             from xlbench.display import show_record
 
-            show_record(find_record(name, runs), str(runs))
+            show_record(find_record(name, runs), runs)
             return
     from xlbench.checking import describe
 
@@ -278,7 +285,7 @@ def check_command(
 def diff_command(
     one: Annotated[str, typer.Argument(help="a record's id or folder")],
     other: Annotated[str, typer.Argument(help="another's")],
-    runs: Runs = Path("runs"),
+    runs: Runs = "runs",
 ) -> None:
     """What two records differ in: spec, data, versions, results."""
     from xlbench.display import out, table_of
@@ -294,7 +301,7 @@ def diff_command(
 
 @command("export")
 def export_command(
-    runs: Runs = Path("runs"),
+    runs: Runs = "runs",
     table: Annotated[
         str | None,
         typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …"),
@@ -315,15 +322,15 @@ def export_command(
 
 
 @command("cite")
-def cite_command(runs: Runs = Path("runs"), plugin: Plugin = None) -> None:
+def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     """Whom to cite for the methods and tasks of the records."""
     for name in plugin or []:
         registry.load_plugin(name)
+    from xlbench.object_store import store_at
     from xlbench.reading import citations
-    from xlbench.store import Store
     from xlbench.vetting import vet
 
-    found = vet(Store(runs))
+    found = vet(store_at(runs))
     _say_left_out(found.left_out)
     for line in citations(found.records):
         echo(line)
@@ -355,11 +362,15 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
 
 
 def _runtime(
-    runs: Path, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool,
+    runs: str, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool,
     **where: Any,
 ) -> Any:  # fmt: skip
     from xlbench.spec import Runtime, parse
 
+    if where.get("tracker") is not None:
+        from xlbench.trackers import tracker_of
+
+        tracker_of(where["tracker"])  # raises where there is none
     if data_root is not None and not os.path.isdir(data_root):
         raise XlbenchError(f"--data-root {data_root} is not a folder")
     fields = {

@@ -1,27 +1,29 @@
 """A suite of runs: which cells are missing, who computes them, and what they give."""
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
 import pandas as pd
 
-from xlbench import executors, registry
+from xlbench import executors, ray_executor, registry
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.index import Index
 from xlbench.interrupts import Stop
-from xlbench.jobs import jobs_for
+from xlbench.jobs import Jobs, jobs_for
 from xlbench.matching import drift
+from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
-from xlbench.store import Record, Store
+from xlbench.store import Record
 from xlbench.sweeping import sweep
 from xlbench.vetting import kept
 from xlbench.watching import Watch, describe
+from xlbench.workers import Worker
 
 
 @dataclass
@@ -55,10 +57,12 @@ def compare(suite: Suite, runtime: Runtime | None = None, progress: Progress | N
 def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress | None = None) -> Comparison:
     """Like `compare`, with the records themselves."""
     runtime, progress = runtime or Runtime(), progress or Progress()
+    if runtime.executor == "ray":
+        ray_executor.required()
     comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
-    store = Store(runtime.runs)
-    sweep(runtime.runs)
+    store = store_at(runtime.runs)
+    sweep(store.root)
     index = Index(store.root)
     done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say, index))}
     index.save()
@@ -88,21 +92,35 @@ def outcomes(
 
     After Ctrl-C what runs is finished, and KeyboardInterrupt raised; at the second Ctrl-C, at once.
     """
-    jobs = jobs_for(cells, done, runtime) if runtime.in_workers and missing else None
-    if jobs is not None:
-        progress.say(jobs.sentence)
-    stage, stop = progress.stage("cells", len(missing)), Stop()
-    with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
-        if missing:
-            Store(runtime.runs).ready()
-        todo = watch.starting(missing, stop)
-        computed = executors.processes(todo, runtime, jobs) if jobs else executors.local(todo, runtime, progress)
-        with closing(computed):
-            for outcome in computed:
-                watch.ended(outcome)
-                yield outcome
+    with _workers(cells if missing else [], done, runtime) as (jobs, employ):
+        if jobs is not None:
+            progress.say(jobs.sentence)
+        stage, stop = progress.stage("cells", len(missing)), Stop()
+        with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
+            if missing:
+                store_at(runtime.runs).ready()
+            todo, local = watch.starting(missing, stop), executors.local
+            computed = executors.in_workers(todo, runtime, jobs, employ) if jobs else local(todo, runtime, progress)
+            with closing(computed):
+                for outcome in computed:
+                    watch.ended(outcome)
+                    yield outcome
     if stop.asked:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _workers(
+    cells: list[Prepared], done: list[Record], runtime: Runtime
+) -> Iterator[tuple[Jobs | None, executors.Employ]]:
+    """How many workers compute what is missing of `cells`, and what makes one; none where this process does."""
+    if not cells or not runtime.in_workers:
+        yield None, Worker
+    elif runtime.executor == "ray":
+        with ray_executor.joined(cells, done, runtime) as (jobs, employ):
+            yield jobs, employ
+    else:
+        yield jobs_for(cells, done, runtime), Worker
 
 
 def part_in_words(suite: Suite, runtime: Runtime) -> str:

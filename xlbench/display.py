@@ -24,11 +24,12 @@ from rich.text import Text
 from xlbench.evidence import count, points
 from xlbench.leaderboard import NOTHING_COMMON, costs_of, findings, percent, score_rows, tuning
 from xlbench.matching import Group, apart, group, mismatches
+from xlbench.object_store import store_at
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
 from xlbench.progress import Progress
 from xlbench.spec import Suite, in_words
-from xlbench.store import Record, Store, replace_file, trial_settings
+from xlbench.store import Record, replace_file, trial_settings
 from xlbench.wording import plain
 
 out = Console(highlight=False)
@@ -171,9 +172,9 @@ def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def show_plan(suite: Suite, runs: Path) -> None:
+def show_plan(suite: Suite, runs: Path | str) -> None:
     """What a suite can show, for each number of shots: from the records in `runs`, or from what is assumed."""
-    found = outlook(suite, Store(runs))
+    found = outlook(suite, store_at(runs))
     rows = []
     for one in found:
         smallest = one.power.smallest
@@ -205,7 +206,7 @@ def show_mismatches(groups: Sequence[Group]) -> None:
     out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
 
 
-def show_board(records: list[Record], runs: Path, picture: Path | None = None) -> None:
+def show_board(records: list[Record], runs: Path | str, picture: Path | None = None) -> None:
     """The records as a board: a table for each number of shots, best mean first, and what their predictions under
     `runs` show of it in words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
@@ -221,7 +222,7 @@ def show_board(records: list[Record], runs: Path, picture: Path | None = None) -
             title = f"{one.key['task']} on {one.key['model']}, {in_words(table.shots, ' per class')}"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
-            for sentence in findings(table, Store(runs)):
+            for sentence in findings(table, store_at(runs)):
                 out.print(said(f"{sentence}."), soft_wrap=True)
                 drawn.print(said(f"{sentence}."))
             for sentence in table.left_out:

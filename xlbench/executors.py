@@ -1,20 +1,22 @@
-"""Where runs happen: in this process, or in several workers on this machine."""
+"""Where runs happen: in this process, or in several workers."""
 
 import queue
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from xlbench.errors import XlbenchError, one_line
 from xlbench.jobs import Jobs
+from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome, attempt
 from xlbench.preparing import Prepared
 from xlbench.progress import Progress
 from xlbench.running import execute, record_failure
 from xlbench.spec import Runtime
-from xlbench.store import Store
-from xlbench.workers import Said, Worker
+from xlbench.workers import Heard, Hired, Said, Worker
 
 TICK = 0.2  # seconds between two looks at the clock
 PATIENCE = 2.0  # seconds that a worker has to leave when it is told to
+
+Employ = Callable[[Prepared, Runtime, int, Heard], Hired]  # a new worker with its first cell
 
 
 def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> Generator[Outcome, None, None]:
@@ -24,13 +26,16 @@ def local(cells: Iterable[Prepared], runtime: Runtime, progress: Progress) -> Ge
         yield Outcome(prepared, found.record, found.error, found.skipped)
 
 
-def processes(cells: Iterable[Prepared], runtime: Runtime, jobs: Jobs) -> Generator[Outcome, None, None]:
-    """Run cells in worker processes, each cell taken from `cells` when a worker is free for it; as they end.
+def in_workers(
+    cells: Iterable[Prepared], runtime: Runtime, jobs: Jobs, employ: Employ = Worker
+) -> Generator[Outcome, None, None]:
+    """Run cells in workers, processes or what `employ` makes, each cell taken from `cells` when one is free for it;
+    as they end.
 
     A cell whose worker dies is tried once more in a new one; what dies twice, or takes longer than
     `runtime.cell_timeout`, is recorded as failed. When the iterator is closed, no worker is left.
     """
-    crew = Crew(iter(cells), runtime, jobs)
+    crew = Crew(iter(cells), runtime, jobs, employ)
     try:
         yield from crew.outcomes()
     finally:
@@ -40,12 +45,12 @@ def processes(cells: Iterable[Prepared], runtime: Runtime, jobs: Jobs) -> Genera
 class Crew:
     """The workers of a suite, and what each has in hand."""
 
-    def __init__(self, cells: Iterator[Prepared], runtime: Runtime, jobs: Jobs) -> None:
-        self.cells, self.runtime, self.jobs = cells, runtime, jobs
-        self.store = Store(runtime.runs)
-        self.heard: queue.Queue[tuple[Worker, Said]] = queue.Queue()
-        self.hired: list[Worker] = []  # every worker ever, to see it gone
-        self.busy: set[Worker] = set()
+    def __init__(self, cells: Iterator[Prepared], runtime: Runtime, jobs: Jobs, employ: Employ) -> None:
+        self.cells, self.runtime, self.jobs, self.employ = cells, runtime, jobs, employ
+        self.store = store_at(runtime.runs)
+        self.heard: Heard = queue.Queue()
+        self.hired: list[Hired] = []  # every worker ever, to see it gone
+        self.busy: set[Hired] = set()
         self.died: set[str] = set()  # cells that had a worker die
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -69,14 +74,14 @@ class Crew:
         for worker in self.hired:
             worker.end(PATIENCE)
 
-    def _heard(self, worker: Worker, said: Said) -> Iterator[Outcome]:
+    def _heard(self, worker: Hired, said: Said) -> Iterator[Outcome]:
         if "ready" in said:
             worker.begin(worker.cell)
         else:
             yield self._done(worker.cell, said["error"], said["skipped"])
             self._next(worker)
 
-    def _next(self, worker: Worker | None = None) -> None:
+    def _next(self, worker: Hired | None = None) -> None:
         """The next cell, if there is one, for a worker that is free; for a new one, if none is."""
         cell = next(self.cells, None)
         if cell is not None and worker is not None:
@@ -89,7 +94,7 @@ class Crew:
 
     def _hire(self, cell: Prepared) -> None:
         device = self.jobs.devices[len(self.hired) % len(self.jobs.devices)]
-        worker = Worker(cell, self.runtime.model_copy(update={"device": device}), self.jobs.threads, self.heard)
+        worker = self.employ(cell, self.runtime.model_copy(update={"device": device}), self.jobs.threads, self.heard)
         self.hired.append(worker)
         self.busy.add(worker)
 
@@ -116,7 +121,7 @@ class Crew:
             yield self._failed(worker, f"it took longer than {limit:g} s (--cell-timeout) and was ended")
             self._next()
 
-    def _failed(self, worker: Worker, reason: str) -> Outcome:
+    def _failed(self, worker: Hired, reason: str) -> Outcome:
         try:
             record_failure(worker.cell, self.runtime, reason, worker.seconds, worker.threads)
         except XlbenchError as fault:

@@ -9,6 +9,7 @@ from xlbench.errors import XlbenchError
 from xlbench.grids import Grid
 from xlbench.leaderboard import blocks
 from xlbench.matching import Group, group
+from xlbench.object_store import store_at
 from xlbench.policies import side_by_side
 from xlbench.reading import Format, csv_of, shown
 from xlbench.store import Store
@@ -27,7 +28,7 @@ TABLES = {  # what a table is asked for by: what the board calls it
 }
 
 
-def export_table(runs: Path, name: str, form: Format) -> tuple[str, tuple[str, ...]]:
+def export_table(runs: Path | str, name: str, form: Format) -> tuple[str, tuple[str, ...]]:
     """One of `TABLES` of the board of the records under `runs` as text, and which records were left out and why.
 
     A row of it stands for each row on the board, after the names of its comparison and its shots; cells are texts, as
@@ -37,7 +38,7 @@ def export_table(runs: Path, name: str, form: Format) -> tuple[str, tuple[str, .
         raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
     if name not in TABLES:
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
-    store = Store(runs)
+    store = store_at(runs)
     found = vet(store)
     parts = [part for one in group(found.records) for part in _parts(one, name, store)]
     if name == "policies":

@@ -9,9 +9,10 @@ from xlbench.gaps import left_out as without_distance
 from xlbench.gaps import placed, targets
 from xlbench.leaderboard import about, write
 from xlbench.matching import NotMatched, apart, group
+from xlbench.object_store import store_at
 from xlbench.page import write_page
 from xlbench.reading import csv_of, results
-from xlbench.store import Store, replace_file
+from xlbench.store import replace_file
 from xlbench.vetting import vet
 from xlbench.wording import plain
 
@@ -24,14 +25,14 @@ class Published:
     notes: tuple[str, ...]
 
 
-def publish(runs: Path, out: Path, together: bool = False) -> Published:
+def publish(runs: Path | str, out: Path, together: bool = False) -> Published:
     """Write README.md, index.html, figures/*.svg, results.csv and results.parquet from the records under `runs`.
 
     The same records give the same bytes. A record that cannot be used is left out, and named on the board and in a
     note; without matplotlib there are no figures, and a note. Raises XlbenchError; with `together`, NotMatched
     where the records may not all share tables, and then nothing is written.
     """
-    store = Store(runs)
+    store = store_at(runs)
     found = vet(store)
     records, left_out = found.records, found.left_out
     groups = group(records)

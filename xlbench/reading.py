@@ -11,7 +11,8 @@ import pandas as pd
 from xlbench import registry
 from xlbench.errors import XlbenchError
 from xlbench.matching import flat
-from xlbench.store import Record, Store, read_record
+from xlbench.object_store import store_at
+from xlbench.store import Record, read_record
 from xlbench.vetting import malformed, vet
 from xlbench.wording import csv_cell, plain
 
@@ -19,24 +20,24 @@ Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
 
 
-def matching_ids(name: str, runs: Path) -> list[str]:
+def matching_ids(name: str, runs: Path | str) -> list[str]:
     """The ids that begin with a name, sorted."""
-    return [file.parent.name for file in Store(runs).files() if name and file.parent.name.startswith(name)]
+    return [file.parent.name for file in store_at(runs).files() if name and file.parent.name.startswith(name)]
 
 
-def find_record(name: str, runs: Path) -> Record:
+def find_record(name: str, runs: Path | str) -> Record:
     """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
     folder = Path(name)
     if os.path.isfile(folder / "record.json"):
         return _formed(read_record(folder / "record.json"))
     found = matching_ids(name, runs)
     if len(found) == 1:
-        return _formed(read_record(runs / found[0] / "record.json"))
+        return _formed(read_record(store_at(runs).path(found[0]) / "record.json"))
     if found:
         raise XlbenchError(
             f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
         )
-    held = len(Store(runs).files())
+    held = len(store_at(runs).files())
     raise XlbenchError(
         f"there is no record {plain(name, 200)!r} in {runs}, which has {held}; give its id, its folder, or --runs"
     )
@@ -103,7 +104,7 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     return table.sort_values(order, ignore_index=True)
 
 
-def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
+def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
     """All results under `runs` as text, and which records were left out and why, in sentences.
 
     CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
@@ -111,7 +112,7 @@ def export(runs: Path, form: Format) -> tuple[str, tuple[str, ...]]:
     """
     if form not in get_args(Format):
         raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
-    found = vet(Store(runs))
+    found = vet(store_at(runs))
     return _written(results(found.records), form), found.left_out
 
 

@@ -27,13 +27,15 @@ from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
 from xlbench.memory import PEAK
 from xlbench.method import Method, MethodConfig, Resources, Stream
+from xlbench.object_store import store_at
 from xlbench.preparing import Prepared, prepare
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
-from xlbench.store import Record, Store
+from xlbench.store import Record
 from xlbench.sweeping import sweep
 from xlbench.task import FewShot, Row
+from xlbench.trackers import Followed
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
 from xlbench.version import __version__
@@ -48,10 +50,11 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
-    found = kept(Store(runtime.runs), prepared.id, progress.say)
+    store = store_at(runtime.runs)
+    found = kept(store, prepared.id, progress.say)
     if found is not None:
         return found
-    sweep(runtime.runs)
+    sweep(store.root)
     return execute(prepared, runtime, progress)
 
 
@@ -59,12 +62,13 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     """Train, score and write a prepared run. An exception leaves a failed record and is raised again."""
     started, clock = datetime.now(UTC), time.perf_counter()
     common = _common(prepared, started)
-    store = Store(runtime.runs)
+    store = store_at(runtime.runs)
     store.ready()
+    followed = Followed(runtime.tracker, prepared.id, prepared.spec, progress)
     try:
         trims = prepared.method_class.words_beside_batches is not Method.words_beside_batches
         refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words=0 if trims else None)
-        found, predictions = _compute(prepared, runtime, progress)
+        found, predictions = _compute(prepared, runtime, followed)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
@@ -72,13 +76,16 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         place = place_of(fault, prepared.method_class)
         fault.add_note(place)
         error = f"{type(fault).__name__}: {fault} ({place})"
-        store.write(Record(status="failed", error=error, seconds=round(seconds, 2), **common))
-        forget(runtime.runs, prepared.id)
+        failed = Record(status="failed", error=error, seconds=round(seconds, 2), **common)
+        store.write(failed)
+        forget(store.root, prepared.id)
+        followed.ended(failed)
         raise
     seconds = time.perf_counter() - clock
     record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
     store.write(record, predictions)
-    forget(runtime.runs, prepared.id)
+    forget(store.root, prepared.id)
+    followed.ended(record)
     return record
 
 
@@ -89,7 +96,7 @@ def record_failure(prepared: Prepared, runtime: Runtime, reason: str, seconds: f
     """
     common = _common(prepared, datetime.now(UTC) - timedelta(seconds=seconds))
     common["environment"] |= {"threads": threads}
-    Store(runtime.runs).write(Record(status="failed", error=reason, seconds=round(seconds, 2), **common))
+    store_at(runtime.runs).write(Record(status="failed", error=reason, seconds=round(seconds, 2), **common))
 
 
 def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
@@ -191,7 +198,7 @@ def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, spent: Spent) 
         return None
     here = environment(prepared.device)
     made_with = {**versions(), **{name: str(here[name]) for name in ("device_name", "threads")}}
-    file = folder_of(runtime.runs, prepared.id) / f"trial-{trial:04}.safetensors"
+    file = folder_of(store_at(runtime.runs).root, prepared.id) / f"trial-{trial:04}.safetensors"
     return Checkpoint(file, made_with, runtime.checkpoint_minutes, spent)
 
 

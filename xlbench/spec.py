@@ -35,6 +35,11 @@ ALL = 0  # shots: every labelled row of the source language
 SCALARS = ("bool", "int", "float", "str")
 
 
+def is_url(place: Path | str) -> bool:
+    """Whether records lie at a URL, and not in a folder."""
+    return isinstance(place, str) and "://" in place
+
+
 class Frozen(BaseModel):
     """The base of everything that is asked for: immutable, and a field nobody knows is an error."""
 
@@ -235,7 +240,7 @@ class Suite(Frozen):
 class Runtime(Frozen):
     """Where runs happen: folders, device, plug-ins, verbosity. Nothing here enters a record's hash."""
 
-    runs: Path = Field(Path("runs"), description="folder of the records")
+    runs: Path | str = Field(Path("runs"), description="folder of the records, or a URL that fsspec knows")
     data_root: Path | None = Field(None, description="folder that replaces the dataset hub")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
     plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
@@ -245,15 +250,26 @@ class Runtime(Frozen):
         30.0, ge=0, description="minutes of training after which its state is kept, to go on if it is killed; 0: never"
     )
     quiet: bool = Field(False, description="no progress bars")
-    executor: Literal["local", "processes"] | None = Field(
-        None, description="local: in this process; processes: in workers; none: processes where `jobs` asks for several"
+    executor: Literal["local", "processes", "ray"] | None = Field(
+        None,
+        description="local: in this process; processes: in workers; ray: as tasks of a Ray cluster; none: processes "
+        "where `jobs` asks for several",
     )
+    address: str | None = Field(None, description="the Ray cluster to join; none: RAY_ADDRESS, or one on this machine")
+    cell_cpus: int | None = Field(None, ge=1, description="CPUs, and torch threads, of a cell on a Ray cluster")
+    cell_gpus: float | None = Field(None, ge=0, description="GPUs, or a fraction of one, of a cell on a Ray cluster")
     jobs: int | Literal["auto"] | None = Field(
         None, description="workers; auto: as many as cores and memory hold; none: auto, where there are workers"
     )
     cell_timeout: float | None = Field(None, gt=0, description="seconds after which a cell is ended; needs workers")
     shard: str | None = Field(None, description="i/n: only cells i, i+n, … of a suite, counted from 1")
     log_json: Path | None = Field(None, description="file that gets a JSON line for each cell's start and end")
+    tracker: str | None = Field(None, description="NAME or NAME=PLACE: where numbers go while a run trains")
+
+    @field_validator("runs", mode="before")
+    @classmethod
+    def _runs(cls, value: Any) -> Any:
+        return Path(value) if isinstance(value, str) and not is_url(value) else value
 
     @field_validator("device")
     @classmethod
@@ -270,6 +286,13 @@ class Runtime(Frozen):
             return value
         raise ValueError("jobs must be auto or a number of workers, 1 or more")
 
+    @field_validator("cell_gpus")
+    @classmethod
+    def _gpus(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value % 1:
+            raise ValueError("a cell takes a fraction of one GPU, as 0.25, or whole ones")
+        return value
+
     @field_validator("shard")
     @classmethod
     def _shard(cls, value: str | None) -> str | None:
@@ -282,6 +305,10 @@ class Runtime(Frozen):
     def _workers_where_needed(self) -> Self:
         if self.executor == "local" and self.jobs not in (None, 1):
             raise ValueError(f"executor local runs one cell after the other, not {self.jobs} at once; use processes")
+        of_ray = ("address", "cell_cpus", "cell_gpus")
+        given = [f"--{name.replace('_', '-')}" for name in of_ray if getattr(self, name) is not None]
+        if given and self.executor != "ray":
+            raise ValueError(f"{', '.join(given)} is said to a Ray cluster alone; add --executor ray")
         if self.cell_timeout is not None and not self.in_workers:
             raise ValueError(
                 f"a cell that runs in this process cannot be ended after {self.cell_timeout:g} s (--cell-timeout); "
@@ -292,7 +319,7 @@ class Runtime(Frozen):
     @property
     def in_workers(self) -> bool:
         """Whether cells run in processes of their own."""
-        return self.executor == "processes" or (self.executor is None and self.jobs not in (None, 1))
+        return self.executor in ("processes", "ray") or (self.executor is None and self.jobs not in (None, 1))
 
     @property
     def part(self) -> tuple[int, int]:

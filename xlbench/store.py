@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from xlbench.errors import XlbenchError
 from xlbench.limits import RECORD_BYTES, from_json, read_text
@@ -61,6 +61,15 @@ class Record(BaseModel):
     error: str = ""
     started: str = ""
     seconds: float = 0.0
+    predictions_sha256: str = ""  # where the two are not renamed into place together
+
+    @model_serializer(mode="wrap")
+    def _sealed_where_needed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; the seal only where there is one."""
+        fields: dict[str, Any] = handler(self)
+        if not self.predictions_sha256:
+            fields.pop("predictions_sha256", None)
+        return fields
 
     @property
     def mean(self) -> float:
@@ -105,6 +114,15 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def name(self) -> str:
+        """Where it is, as a user would name it."""
+        return str(self.root)
+
+    def there(self) -> bool:
+        """Whether there is such a place, with records or without."""
+        return self.root.is_dir()
 
     def path(self, run_id: str) -> Path:
         """The folder of a record. Raises XlbenchError for an id that is no plain name."""
@@ -210,8 +228,8 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
-        if not self.root.is_dir():
-            raise XlbenchError(f"there is no folder of records {self.root}; name one with --runs DIR")
+        if not self.there():
+            raise XlbenchError(f"there is no folder of records {self.name}; name one with --runs DIR")
         for file in self.files():
             yield read_record(file)
 

@@ -32,8 +32,8 @@ def vet(store: Store) -> Vetted:
 
     Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
     """
-    if not store.root.is_dir():
-        raise XlbenchError(f"there is no folder of records {store.root}; name one with --runs DIR")
+    if not store.there():
+        raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
     sound, left_out, index = [], [], Index(store.root)
     for file in store.files():
         try:
@@ -47,7 +47,7 @@ def vet(store: Store) -> Vetted:
             left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault}")
     index.save()
     if left_out and not sound:
-        raise XlbenchError(f"no record in {store.root} can be used; the first of {len(left_out)}: {left_out[0]}")
+        raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
     return Vetted(tuple(sound), tuple(left_out))
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import torch
 
@@ -35,10 +35,44 @@ LEAVING = 5.0  # seconds that a worker has to leave by itself when its driver is
 Said = dict[str, Any]  # what a worker says
 
 
+class Hired(Protocol):
+    """What computes cells one at a time, and how it is told to; `Worker` is one.
+
+    It is made with its first cell. What it says goes to `heard`: once that it is ready, then what became of each cell.
+    """
+
+    cell: Prepared
+    threads: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it has had its cell."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it ended without an answer."""
+
+    @property
+    def cause(self) -> str:
+        """What ended it."""
+
+    def begin(self, cell: Prepared) -> None:
+        """Have a cell computed."""
+
+    def close(self) -> None:
+        """Ask it to leave: at once, whatever it does."""
+
+    def end(self, patience: float = 0.0) -> None:
+        """See it gone, within so many seconds or by force."""
+
+
+Heard = queue.Queue[tuple[Hired, Said]]  # what the workers of a suite said, each with itself
+
+
 class Worker:
     """The driver's side: a process, and the cell that it has. What it says goes to `heard`, with itself."""
 
-    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, heard: "queue.Queue[tuple[Worker, Said]]"):
+    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, heard: Heard) -> None:
         self.cell = cell
         self.since: float | None = None  # when it began with its cell; None while it starts
         self.threads = threads
@@ -98,7 +132,7 @@ class Worker:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def _listen(self, heard: "queue.Queue[tuple[Worker, Said]]") -> None:
+    def _listen(self, heard: Heard) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as answers:
             for line in answers:
@@ -128,7 +162,7 @@ def work() -> None:
         if order is None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we leave already
             return
-        answer = _computed(order, runtime)
+        answer = computed(order, runtime)
 
 
 def _take_over(number: int) -> IO[str]:
@@ -150,7 +184,9 @@ def _take(orders: IO[str], waiting: Waiting) -> None:
     os._exit(1)
 
 
-def _computed(order: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+def computed(order: dict[str, Any], runtime: Runtime) -> Said:
+    """Compute the cell of an order, its spec and its id, in this process; what became of it, to be said."""
+
     def compute() -> Record:
         prepared = prepare(RunSpec.model_validate(order["spec"]), runtime)
         if prepared.id != order["id"]:
