@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 
 AXES = ("method", "config", "shots", "draw", "seed")
+SHARED = tuple(name for name in RunSpec.model_fields if name not in AXES)
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,15 @@ def commands(records: Sequence[Record]) -> list[Again]:
     do; each further parallel corpus takes another. Folders (--data-root, a model's own) are left to the reader.
     Raises XlbenchError for a record that no command line can ask for.
     """
-    found: dict[str, list[RunSpec]] = {}
+    found: dict[Hashable, list[RunSpec]] = {}
     corpora = sorted({_corpus(one.spec) for one in records if one.spec.parallel is not None})
     for record in records:
-        spec = record.spec.with_(revision=record.spec.revision or _commit(record.identity.get("revision", "")))
+        spec, commit = record.spec, record.spec.revision or _commit(record.identity.get("revision", ""))
+        if commit != spec.revision:
+            spec = spec.with_(revision=commit)
         if spec.parallel is None and corpora:  # a method that reads none is asked for along with one that does
             spec = spec.with_(parallel=corpora[0][0], parallel_size=corpora[0][1])
-        shared = spec.model_dump(mode="json", exclude=set(AXES))
-        found.setdefault(digest(shared), []).append(spec)
+        found.setdefault(tuple(getattr(spec, name) for name in SHARED), []).append(spec)
     return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _corpus(specs[0]))]
 
 
@@ -51,14 +53,19 @@ def _commit(revision: str) -> str | None:
 
 def _command(specs: Sequence[RunSpec]) -> Again:
     """A command of runs that share all but the axes."""
-    choices = {digest([one.method, one.config]): one for one in specs}
+    known: dict[str, str] = {}
+    for one in specs:  # few settings, many runs
+        if (said := repr((one.method, one.config))) not in known:
+            known[said] = digest([one.method, one.config])
+    names = [known[repr((one.method, one.config))] for one in specs]
+    choices = dict(zip(names, specs, strict=True))
     methods = [_method(choices[name]) for name in sorted(choices, key=lambda name: (choices[name].method, name))]
     shots = sorted({one.shots for one in specs}, key=by_shots)
     draws, seeds = 1 + max(one.draw for one in specs), 1 + max(one.seed for one in specs)
     numbers = ",".join(str(number or "all") for number in shots)
     words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", numbers]
     words += ["--draws", str(draws), "--seeds", str(seeds), *_shared(specs[0])]
-    cells = {(digest([one.method, one.config]), one.shots, one.draw, one.seed) for one in specs}
+    cells = {(name, one.shots, one.draw, one.seed) for name, one in zip(names, specs, strict=True)}
     return Again(shlex.join(words), len(methods) * len(shots) * draws * seeds - len(cells))
 
 
