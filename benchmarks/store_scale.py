@@ -4,10 +4,10 @@
 
 Simulated records as `compare` leaves them: a record.json of 3 KiB with accuracies in 15 languages, beside it the
 predictions of 4,500 test rows (100 premises of three rows, 15 languages). A group is 20 methods, 5 numbers of shots,
-10 draws and 5 seeds, so that 100,000 records are 20 groups and 100 tables. The predictions are hard links to 64 files
-(they are read, parsed and checked one by one all the same; not so with --only indexed, which makes the index that the first
-board would leave from one reading of each file). Every command runs in a process of its own, as a user
-would run it; the first board has nothing to go by but the records, the second finds the index that the first left.
+10 draws and 5 seeds, so that 100,000 records are 20 groups and 100 tables. The predictions are hard links to 64 files,
+and are read, parsed and checked one by one all the same (`--only indexed` makes the index that the first board would
+leave from one reading of each file). Every command runs in a process of its own, as a user would run it; the first
+board has nothing to go by but the records, the second finds the index that the first left.
 """
 
 import argparse
