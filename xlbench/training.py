@@ -235,8 +235,8 @@ class _Course:
         self.keeper.step, self.keeper.decay = keeper["step"], keeper["decay"]
         self.keeper.best, self.decay.kept = keeper["best"] and tuple(keeper["best"]), facts["decay"]
         self.keeper.kept = []
-        for number, (step, decay) in enumerate(keeper["kept"]):
-            state = {name: tensors[f"kept/{number}/{name}"].to(value.device) for name, value in self.trained.items()}
+        for place, (step, decay) in enumerate(keeper["kept"]):
+            state = {name: tensors[f"kept/{place}/{name}"].to(value.device) for name, value in self.trained.items()}
             self.keeper.kept.append((step, decay, state))
         self.step, self.history = facts["step"], facts["history"]
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
