@@ -7,7 +7,8 @@ count once. What adapters and a method add is small, and left out.
 
 Activations, what a step keeps for its backward pass, follow Korthikanti et al. (arXiv 2205.05198) for a layer with
 width h, inner width f, a heads, and n rows of t tokens: n·t·(9h + 2f + 2at) numbers, and n·t·(2h + at) bytes of
-dropout masks. A number takes 4 bytes, and 3 on average with bf16. Attention kernels that keep no scores take less.
+dropout masks; 3h numbers a token for a last layer that is computed where it is read alone (xlbench.last_layer). A
+number takes 4 bytes, and 3 on average with bf16. Attention kernels that keep no scores take less.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import torch
 from xlbench import memory
 from xlbench.backbone import Backbone
 from xlbench.errors import Refused
+from xlbench.last_layer import LastLayer
 from xlbench.memory import USABLE, gib
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec
@@ -71,8 +73,10 @@ def activations(backbone: Backbone, rows: int, longest: int, precision: str) -> 
     """Bytes that a step with so many rows, padded to the longest, keeps for its backward pass."""
     config, width = backbone.config, backbone.dimension
     inner, heads = (getattr(config, name, other) for name, other in (("intermediate_size", 4 * width), (HEADS, 1)))
-    numbers, masks = 9 * width + 2 * inner + 2 * heads * longest, 2 * width + heads * longest
-    return int(getattr(config, "num_hidden_layers", 1) * rows * longest * (WIDTH[precision] * numbers + masks))
+    layer = WIDTH[precision] * (9 * width + 2 * inner + 2 * heads * longest) + 2 * width + heads * longest
+    one_position = any(isinstance(part, LastLayer) for part in backbone.encoder.modules())
+    last = WIDTH[precision] * 3 * width if one_position else layer
+    return int(rows * longest * ((getattr(config, "num_hidden_layers", 1) - 1) * layer + last))
 
 
 def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.device, words: int | None = None) -> None:

@@ -201,14 +201,12 @@ class _Course:
             "best": self.keeper.best,
             "kept": [[step, decay] for step, decay, _ in self.keeper.kept],
         }
-        rates = [group["lr"] for group in self.optimiser.param_groups]
-        schedule = self.schedule.state_dict()
         return {
             "step": self.step,
             "history": self.history,
             "keeper": keeper,
-            "rates": rates,
-            "schedule": schedule,
+            "rates": [group["lr"] for group in self.optimiser.param_groups],
+            "schedule": self.schedule.state_dict(),
             "decay": self.decay.kept,
         }
 
@@ -236,14 +234,10 @@ class _Course:
         keeper = facts["keeper"]
         self.keeper.step, self.keeper.decay = keeper["step"], keeper["decay"]
         self.keeper.best, self.decay.kept = keeper["best"] and tuple(keeper["best"]), facts["decay"]
-        self.keeper.kept = [
-            (
-                step,
-                decay,
-                {name: tensors[f"kept/{number}/{name}"].to(value.device) for name, value in self.trained.items()},
-            )
-            for number, (step, decay) in enumerate(keeper["kept"])
-        ]
+        self.keeper.kept = []
+        for place, (step, decay) in enumerate(keeper["kept"]):
+            state = {name: tensors[f"kept/{place}/{name}"].to(value.device) for name, value in self.trained.items()}
+            self.keeper.kept.append((step, decay, state))
         self.step, self.history = facts["step"], facts["history"]
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
         torch.set_rng_state(tensors["random/cpu"])
@@ -259,14 +253,15 @@ class _Decay:
     """What weight decay alone has left so far of a weight in the word embeddings' group, as a part of it."""
 
     def __init__(self, optimiser: torch.optim.Optimizer, method: Method) -> None:
-        words, self.kept = method.backbone.word_embeddings(), 1.0
-        groups = optimiser.param_groups
-        self.group = next((one for one in groups if any(value is words for value in one["params"])), None)
+        words, self.kept, self.optimiser = method.backbone.word_embeddings(), 1.0, optimiser
+        groups = enumerate(optimiser.param_groups)
+        self.group = next((n for n, one in groups if any(value is words for value in one["params"])), None)
 
     def step(self) -> None:
         """The optimiser made a step, at its group's learning rate."""
         if self.group is not None:
-            self.kept *= 1.0 - self.group["lr"] * self.group["weight_decay"]
+            group = self.optimiser.param_groups[self.group]  # asked each time: a state that is taken up makes new ones
+            self.kept *= 1.0 - group["lr"] * group["weight_decay"]
 
 
 def training_batches(
