@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint unit fuzz faults audit picture board clean
+.PHONY: demo test lint unit fuzz faults audit picture board clean bench bench-quick
 
 # The environment: built once, and again where what it is built from has changed.
 .venv/ready: pyproject.toml constraints.txt
@@ -42,6 +42,16 @@ audit: .venv/ready
 	  if grep -qiE 'ConnectionError|ConnectTimeout|ServiceError|Max retries' .venv/audit.log; then \
 	    echo "make audit got no answer from the vulnerability service: it needs a network" >&2; exit 2; fi; \
 	  cat .venv/audit.log >&2; exit $$code
+
+# xlbench beside the scripts that a user would write, about half an hour: prints a table, writes benchmarks/README.md.
+# MODEL=FOLDER DATA=DIR measure on a real model and XNLI; without them on random weights of a real shape and `logic`.
+bench: .venv/ready
+	$(BIN)/python benchmarks/side_by_side.py $(BENCHED)
+
+bench-quick: .venv/ready
+	$(BIN)/python benchmarks/side_by_side.py --quick $(BENCHED)
+
+BENCHED = $(if $(MODEL),--model $(MODEL)) $(if $(DATA),--data-root $(DATA))
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -346,10 +346,10 @@ def whole(model: str, root: Path | None, found: Measured) -> None:
     """Everything, cheapest first."""
     start_up(found)
     for kind in KINDS:
-        evaluation(kind, model, root, 6, 5, found)
-        training(kind, model, root, 6, 3, found)
+        evaluation(kind, model, root, 4, 3, found)
+        training(kind, model, root, 4, 3, found)
         memory(kind, model, root, 2, found)
-    suite(model, root, 4, 8, (4, 16, 64), 2, found)
+    suite(model, root, 4, 6, (4, 16, 64), 2, found)
     growth(found.say)
 
 
