@@ -63,3 +63,4 @@ picture: .venv/ready
 # The committed board, written again from the committed records.
 board: .venv/ready
 	$(BIN)/xlbench leaderboard --runs leaderboard/records --out leaderboard
+	$(BIN)/xlbench leaderboard --runs leaderboard/ablation/records --out leaderboard/ablation
