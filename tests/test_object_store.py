@@ -249,6 +249,8 @@ def test_a_url_stays_a_url_and_a_folder_a_path():
     assert Runtime(runs="s3://bucket/runs").runs == "s3://bucket/runs"
     assert Runtime(runs="runs").runs == Path("runs")
     assert Runtime.model_validate(Runtime(runs="s3://b/r").model_dump(mode="json")).runs == "s3://b/r"
+    for runs in ("s3://b/r", "runs"):
+        assert Runtime.model_validate_json(Runtime(runs=runs).model_dump_json()) == Runtime(runs=runs)
 
 
 @pytest.mark.slow

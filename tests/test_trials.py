@@ -225,7 +225,7 @@ def chosen(*dev: tuple[float, float] | None):
         module(torch.ones(2)).sum().backward()
         seen.append(weakref.ref(module))
         method = type("Trivial", (), {"backbone": nn.Identity()})()
-        return Trained(configuration, method, module, Fitted(1, 1, []), result)
+        return Trained(configuration, method, module, Fitted(1, 1, 1.0, []), result)
 
     asked = [Configuration(None, Training(), {"config": {"number": number}}) for number in range(len(dev))]
     return best_of(asked, train, CPU, Stopwatch(), Progress()), alive

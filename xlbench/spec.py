@@ -240,7 +240,7 @@ class Suite(Frozen):
 class Runtime(Frozen):
     """Where runs happen: folders, device, plug-ins, verbosity. Nothing here enters a record's hash."""
 
-    runs: Path | str = Field(Path("runs"), description="folder of the records, or a URL that fsspec knows")
+    runs: str | Path = Field(Path("runs"), description="folder of the records, or a URL that fsspec knows")
     data_root: Path | None = Field(None, description="folder that replaces the dataset hub")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
     plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
@@ -266,10 +266,10 @@ class Runtime(Frozen):
     log_json: Path | None = Field(None, description="file that gets a JSON line for each cell's start and end")
     tracker: str | None = Field(None, description="NAME or NAME=PLACE: where numbers go while a run trains")
 
-    @field_validator("runs", mode="before")
+    @field_validator("runs", mode="after")
     @classmethod
-    def _runs(cls, value: Any) -> Any:
-        return Path(value) if isinstance(value, str) and not is_url(value) else value
+    def _runs(cls, value: Path | str) -> Path | str:
+        return str(value) if is_url(value) else Path(value)
 
     @field_validator("device")
     @classmethod
