@@ -16,9 +16,9 @@ BARS_ON_A_CPU = {
 }
 GROWTH = re.compile(r"growth, (\d+) (\w+): (.+)")
 OPENING = """
-How fast xlbench is, beside what a user would write instead (`rivals.py`), measured by `make bench` on one machine
-in one run, all contenders in turn. Log-probabilities are checked equal (within 0.001 on a CPU) before anything is
-timed. Machines are shared and noisy: ratios are the medians of those of each round; compare them, not the seconds.
+How fast xlbench is, beside what a user would write instead (`rivals.py`), measured by `make bench` on one machine, the
+contenders of a part in turn. Log-probabilities are checked equal (within 0.001 on a CPU) before any is timed. Machines
+are shared and noisy: ratios are the medians of those of each round; compare them, not the seconds.
 
 - **B0** is a Trainer script as an expert writes it: sdpa, dynamic padding, all languages sorted by length in one
   process, the head at `<mask>` only, the best checkpoint kept in memory.

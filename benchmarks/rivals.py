@@ -128,7 +128,9 @@ def encoded(kind: Kind, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def trainer(model: nn.Module, tokenizer: Any, style: Style, folder: str, **settings: Any) -> Trainer:
+def trainer(
+    model: nn.Module, tokenizer: Any, style: Style, folder: str, eval_dataset: Any = None, **settings: Any
+) -> Trainer:
     """A Trainer that writes nothing and says nothing."""
     cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
@@ -137,7 +139,8 @@ def trainer(model: nn.Module, tokenizer: Any, style: Style, folder: str, **setti
         logging_strategy="no", **settings,
     )  # fmt: skip
     padding = {"padding": "max_length", "max_length": LONGEST} if style.padded else {"padding": True}
-    return Trainer(model, arguments, data_collator=DataCollatorWithPadding(tokenizer, **padding))
+    collator = DataCollatorWithPadding(tokenizer, **padding)
+    return Trainer(model, arguments, data_collator=collator, eval_dataset=eval_dataset)
 
 
 def evaluate(
@@ -192,7 +195,10 @@ def train(
 ) -> Fit:  # fmt: skip
     """Train in place, with evaluation at checkpoints where there is a dev set."""
     keeper = _KeepBest()
-    when = {"eval_strategy": "steps", "eval_steps": max(1, steps // checkpoints)} if dev else {}
+    when: dict[str, Any] = {}
+    if dev:
+        when = {"eval_strategy": "steps", "eval_steps": max(1, steps // checkpoints)}
+        when["eval_dataset"] = encoded(kind, dev, tokenizer)
     grouped = {} if style.padded else {"train_sampling_strategy": "group_by_length", "optim": "adamw_torch_fused"}
     with tempfile.TemporaryDirectory() as folder:
         fitting = trainer(
@@ -200,7 +206,6 @@ def train(
             lr_scheduler_type="constant", weight_decay=0.01, max_grad_norm=1.0, seed=seed, **when, **grouped,
         )  # fmt: skip
         fitting.train_dataset = encoded(kind, shots, tokenizer)
-        fitting.eval_dataset = encoded(kind, dev, tokenizer) if dev else None
         fitting.compute_metrics = lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())}
         fitting.add_callback(keeper)
         start = time.perf_counter()

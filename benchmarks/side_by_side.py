@@ -1,6 +1,6 @@
 """xlbench beside the scripts of `rivals`: same machine, same run, interleaved; predictions are checked first.
 
-    python benchmarks/side_by_side.py [--quick] [--model FOLDER --data-root DIR]
+    python benchmarks/side_by_side.py [--quick | --parts evaluation,suite] [--model FOLDER --data-root DIR]
 
 With a model folder and a data root it measures on XNLI, else on `logic` with random weights of the shape of
 multilingual-e5-small and a vocabulary of 250,002 (speed does not care). Prints one table; without --quick it
@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from xlbench.prompts import Encoded
 from xlbench.registry import get
 from xlbench.task import Row, Task
 
+Part = Callable[[str, Path | None, "Measured"], None]
 HERE = Path(__file__).parent
 AGREE = 1e-3  # fp32 log-probabilities of two programs
 BATCH, RATE = 16, 5e-5
@@ -263,18 +263,29 @@ def suite(
 
 
 def memory(kind: Kind, model: str, root: Path | None, premises: int, found: Measured) -> None:
-    """Peak resident memory of a fresh process that scores the test once, by contender."""
+    """What scoring the test takes beside what is there before it, in a fresh process of each contender."""
     asked = [sys.executable, __file__, "--kind", kind, "--premises", str(premises), "--model", model]
     asked += ["--data-root", str(root)] if root else []
     for name in ("xlbench", "B0", "B1", *(["B2"] if kind == "soft-prompt" else [])):
         said = subprocess.run([*asked, "--alone", name], check=True, capture_output=True, text=True).stdout
-        found.say(f"peak memory, {kind}: {name}", float(said.split()[-1]) / 2**20, "GiB")
+        found.say(f"memory to score, {kind}: {name}", float(said.split()[-1]) / 2**20, "GiB")
 
 
 def alone(name: str, kind: Kind, model: str, root: Path | None, premises: int) -> None:
-    """What `memory` starts: one contender in a process of its own, which prints its peak memory in KiB."""
-    contenders(kind, model, root, premises)[1][name]()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """What `memory` starts: one contender in a process of its own, which prints the KiB that it took at most."""
+    ours, by = contenders(kind, model, root, premises)
+    if name != "xlbench":
+        ours.rival(everywhere=name == "B2")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is there now
+    before = _status("VmRSS")
+    by[name]()
+    print(_status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    """A figure of Linux's on this process, in KiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def start_up(found: Measured) -> None:
@@ -299,6 +310,7 @@ def main() -> int:
     """Measure, print, and keep or compare."""
     parser = argparse.ArgumentParser(description="xlbench beside what a user would write instead")
     parser.add_argument("--quick", action="store_true", help="under two minutes; compared with what is committed")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}; the others stay as they are")
     parser.add_argument("--model", help="folder of a masked language model; random weights where left out")
     parser.add_argument("--data-root", type=Path, help="folder with XNLI; the task logic where left out")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
@@ -308,49 +320,69 @@ def main() -> int:
     if asked.alone:
         alone(asked.alone, asked.kind, asked.model, asked.data_root, asked.premises)
         return 0
-    found = Measured()
+    unknown = [part for part in asked.parts.split(",") if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}; parts are {', '.join(PARTS)}")
+    kept = HERE / "measured.json"
     with tempfile.TemporaryDirectory() as folder:
         model, root = asked.model or random_model(Path(folder)), asked.data_root
         Backbone.load(model)
         if asked.quick:
-            quick(model, root, found)
-        else:
-            whole(model, root, found)
-    kept = HERE / "measured.json"
-    if asked.quick:
-        before = json.loads(kept.read_text(encoding="utf-8"))["figures"] if kept.is_file() else {}
-        for name, now in found.items():
-            if now["unit"] == "×" and name in before:
-                print(f"{name:62} {before[name]['value']:10.2f} × committed, {now['value']:.2f} × now")
-        return 0
-    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    what = {
-        "machine": f"{machine}, {platform.machine()}",
-        "torch": torch.__version__,
-        "model": Path(model).name if asked.model else "random weights, 12 layers of 384, 250,002 words",
-        "task": "xnli" if root else "logic",
-        "precision": PRECISION,
-    }
-    kept.write_text(json.dumps({"of": what, "figures": found}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            quick(model, root, kept)
+            return 0
+        name = Path(model).name if asked.model else "random weights, 12 layers of 384, 250,002 words"
+        of = conditions(name, "xnli" if root else "logic")
+        for part in asked.parts.split(","):
+            found = Measured()
+            PARTS[part](model, root, found)
+            write(kept, of, found)
     print(f"wrote {kept.name} and {write_report(kept).name}")
     return 0
 
 
-def quick(model: str, root: Path | None, found: Measured) -> None:
-    """The ratios that a change is most likely to move."""
+def conditions(model: str, task: str) -> dict[str, str]:
+    """On what it is measured: figures of other conditions do not stand beside these."""
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    return {
+        "machine": f"{machine}, {platform.machine()}", "torch": torch.__version__, "model": model, "task": task,
+        "precision": PRECISION,
+    }  # fmt: skip
+
+
+def write(kept: Path, of: dict[str, str], found: Measured) -> None:
+    """Put a part's figures into measured.json; what was measured under other conditions leaves it."""
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"of": of, "figures": {}}
+    figures = {**(before["figures"] if before["of"] == of else {}), **found}
+    kept.write_text(json.dumps({"of": of, "figures": figures}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def quick(model: str, root: Path | None, kept: Path) -> None:
+    """The ratios that a change is most likely to move, beside those that were kept."""
+    found = Measured()
     evaluation("soft-prompt", model, root, 1, 1, found)
-    training("soft-prompt", model, root, 2, 1, found)
+    training("soft-prompt", model, root, 4, 1, found)
+    before = json.loads(kept.read_text(encoding="utf-8"))["figures"] if kept.is_file() else {}
+    for name, now in found.items():
+        if now["unit"] == "×" and name in before:
+            print(f"{name:62} {before[name]['value']:10.2f} × committed, {now['value']:.2f} × now")
 
 
-def whole(model: str, root: Path | None, found: Measured) -> None:
-    """Everything, cheapest first."""
-    start_up(found)
-    for kind in KINDS:
-        evaluation(kind, model, root, 4, 3, found)
-        training(kind, model, root, 4, 3, found)
-        memory(kind, model, root, 2, found)
-    suite(model, root, 4, 6, (4, 16, 64), 2, found)
-    growth(found.say)
+def _of_each(measure: Callable[..., None], *sizes: int) -> Part:
+    def both(model: str, root: Path | None, found: Measured) -> None:
+        for kind in KINDS:
+            measure(kind, model, root, *sizes, found)
+
+    return both
+
+
+PARTS: dict[str, Part] = {  # each with all its contenders in turn
+    "start-up": lambda _model, _root, found: start_up(found),
+    "evaluation": _of_each(evaluation, 4, 3),
+    "training": _of_each(training, 4, 3),
+    "memory": _of_each(memory, 2),
+    "suite": lambda model, root, found: suite(model, root, 4, 6, (4, 16, 64), 2, found),
+    "growth": lambda _model, _root, found: growth(found.say),
+}
 
 
 if __name__ == "__main__":

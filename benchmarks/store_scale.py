@@ -165,7 +165,7 @@ def resume(runs: str) -> None:
     prepared = prepare_all(asked, runtime, Comparison(asked))
     print(f"{len(prepared)} cells prepared in {time.perf_counter() - start:.1f} s", flush=True)
     table, accuracy = predictions(np.random.default_rng(1))
-    store = Store(runtime.runs)
+    store = Store(Path(runtime.runs))
     for cell in prepared:
         if not (store.path(cell.id) / "record.json").exists():
             spec = cell.spec.model_dump(mode="json")
