@@ -25,6 +25,11 @@ are shared and noisy: ratios are the medians of those of each round; compare the
 - **B1** is what the defaults give: padded to 128, fp32, one language after the other, batches of eight.
 - **B2** is B1 with the logits of the whole vocabulary at every position, as prompt libraries compute them.
 """
+GROWING = [
+    "## How the cost grows",
+    "Seconds of a comparison on the embedded model and task, one process; what is not named is at 5 languages, "
+    "20 premises, 1 method, 1 draw.",
+]
 CLOSING = """
 The share of the ceiling is that of the matrix products of the encoder's layers (two operations a weight and token, as
 if every position of every layer were computed; the last layer's are, at `<mask>` alone), against the rate at which
@@ -43,9 +48,7 @@ def write_report(measured: Path) -> Path:
         OPENING.strip(),
         f"Measured on {of['machine']}, torch {of['torch']}, model {of['model']}, task {of['task']}, {of['precision']}.",
         _table(plain, "CPU" in of["machine"]),
-        "## How the cost grows",
-        "Seconds of a comparison on the embedded model and task, one process; what is not named is at 5 languages, "
-        "20 premises, 1 method, 1 draw.",
+        *(GROWING if len(plain) < len(figures) else []),
         *_growth(figures),
         CLOSING.strip(),
     ]
