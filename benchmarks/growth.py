@@ -8,9 +8,11 @@ proportion.
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import xlbench
 
@@ -34,15 +36,21 @@ def growth(say: Callable[[str, float, str], None]) -> None:
 
 def measure(languages: int, premises: int, methods: int, draws: int) -> dict[str, float]:
     """Seconds by stage, summed over the runs of one comparison, and in all."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["XLBENCH_CACHE"] = str(Path(folder) / "cache")
+    with untouched() as folder:
         asked = {
             "task": "logic", "model": "tiny", "languages": LANGUAGES[:languages], "test_premises": premises,
             "training": {"steps": 1, "checkpoints": 1},
         }  # fmt: skip
-        here = xlbench.Runtime(runs=Path(folder) / "runs", quiet=True)
+        here = xlbench.Runtime(runs=folder / "runs", quiet=True)
         start = time.perf_counter()
         xlbench.compare(xlbench.Suite(methods=METHODS[:methods], shots=(4,), draws=draws, run=asked), here)
         taken = time.perf_counter() - start
         costs = [record.costs for record in xlbench.store_at(here.runs).records()]
     return {name: sum(cost[key] for cost in costs) for key, name in STAGES.items()} | {"in all": taken}
+
+
+@contextmanager
+def untouched() -> Iterator[Path]:
+    """A new folder, with token ids kept in it alone, so that tokenisation is measured; gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XLBENCH_CACHE": f"{folder}/cache"}):
+        yield Path(folder)

@@ -9,7 +9,6 @@ writes measured.json and README.md beside this file, with --quick it prints the 
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from growth import growth
+from growth import growth, untouched
 from report import write_report
 from rivals import B0, B0_CPU, B1, B2, Classifier, Kind, Prompted, Style, evaluate, load, train
 from rivals import run as run_rival
@@ -236,9 +235,8 @@ def suite(
     runs = len(KINDS) * len(shots) * draws
 
     def ours(**where: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["XLBENCH_CACHE"] = str(Path(folder) / "cache")
-            here = xlbench.Runtime(runs=Path(folder) / "runs", data_root=root, quiet=True, **where)
+        with untouched() as folder:
+            here = xlbench.Runtime(runs=folder / "runs", data_root=root, quiet=True, **where)
             table = xlbench.compare(xlbench.Suite(methods=KINDS, shots=shots, draws=draws, run=asked), here)
             if len(table) != runs:
                 raise SystemExit(f"the suite failed: {table.attrs}")

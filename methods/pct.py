@@ -83,9 +83,8 @@ class PCT(PromptMethod):
         best = whole.argmax(dim=-1)
         chosen = torch.zeros_like(best, dtype=torch.bool)
         for index in batch.language.unique().tolist():
-            words_of = self.verbalizer(self.task.languages[index])
-            pieces = sorted({piece for word in words_of.pieces for piece in word})
-            chosen |= (batch.language == index) & torch.isin(best, torch.tensor(pieces, device=best.device))
+            ids = torch.tensor(self.verbalizer(self.task.languages[index]).ids, device=best.device)
+            chosen |= (batch.language == index) & torch.isin(best, ids)
         return (words - whole.logsumexp(dim=-1, keepdim=True)).masked_fill(~chosen[:, None], -torch.inf)
 
 

@@ -210,7 +210,7 @@ def show_board(records: list[Record], runs: Path | str, picture: Path | None = N
     """The records as a board: a table for each number of shots, best mean first, and what their predictions under
     `runs` show of it in words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
-    groups = group(records)
+    groups, store = group(records), store_at(runs)
     for one in groups:
         for sentence in tuning(one):
             out.print(said(f"{sentence}."), soft_wrap=True)
@@ -222,7 +222,7 @@ def show_board(records: list[Record], runs: Path | str, picture: Path | None = N
             title = f"{one.key['task']} on {one.key['model']}, {in_words(table.shots, ' per class')}"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
-            for sentence in findings(table, store_at(runs)):
+            for sentence in findings(table, store):
                 out.print(said(f"{sentence}."), soft_wrap=True)
                 drawn.print(said(f"{sentence}."))
             for sentence in table.left_out:

@@ -1,7 +1,6 @@
 """Any table of the board as CSV, JSON or LaTeX, as the board shows it."""
 
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from xlbench.leaderboard import blocks
 from xlbench.matching import Group, group
 from xlbench.object_store import store_at
 from xlbench.policies import side_by_side
-from xlbench.reading import Format, csv_of, shown
+from xlbench.reading import Format, check_format, csv_of, shown
 from xlbench.store import Store
 from xlbench.vetting import vet
 
@@ -34,15 +33,16 @@ def export_table(runs: Path | str, name: str, form: Format) -> tuple[str, tuple[
     A row of it stands for each row on the board, after the names of its comparison and its shots; cells are texts, as
     on the board. LaTeX leaves out what is the same in all rows. Raises XlbenchError.
     """
-    if form not in get_args(Format):
-        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+    check_format(form)
     if name not in TABLES:
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
     store = store_at(runs)
     found = vet(store)
-    parts = [part for one in group(found.records) for part in _parts(one, name, store)]
+    groups = group(found.records)
     if name == "policies":
-        parts = [_frame(one.grid, {"comparison": one.title}) for one in side_by_side(group(found.records))]
+        parts = [_frame(one.grid, {"comparison": one.title}) for one in side_by_side(groups)]
+    else:
+        parts = [part for one in groups for part in _parts(one, name, store)]
     if not parts:
         raise XlbenchError(f"the board of {runs} has no table {name!r}: no record there has anything for it")
     return _written(pd.concat(parts, ignore_index=True).fillna("–"), form), found.left_out

@@ -211,7 +211,7 @@ class PromptMethod(Method):
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""
         spoken = (self.verbalizer(language) for language in (self.task.source, *self.languages))
-        return frozenset(piece for words in spoken for pieces in words.pieces for piece in pieces)
+        return frozenset(piece for words in spoken for piece in words.ids)
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
         """Logits of the label words, (n, labels), each row with the words of its language."""

@@ -295,6 +295,11 @@ class Verbalizer:
     words: tuple[str, ...]
     pieces: tuple[tuple[int, ...], ...]
 
+    @property
+    def ids(self) -> list[int]:
+        """The ids of all words, label by label."""
+        return [piece for pieces in self.pieces for piece in pieces]
+
     @classmethod
     def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
         """The verbalizer of some words. Raises XlbenchError for a word that is several tokens or unknown."""
@@ -319,7 +324,7 @@ class Verbalizer:
 
         `row_of`: (vocabulary,) the row of each id, where `weight` has those of some ids alone.
         """
-        flat = torch.tensor([piece for pieces in self.pieces for piece in pieces], device=features.device)
+        flat = torch.tensor(self.ids, device=features.device)
         rows = flat if row_of is None else row_of[flat]
         logits = nn.functional.linear(features, weight[rows], None if bias is None else bias[flat])
         if all(len(pieces) == 1 for pieces in self.pieces):

@@ -104,14 +104,19 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     return table.sort_values(order, ignore_index=True)
 
 
+def check_format(form: str) -> None:
+    """Raises XlbenchError for what is no format of an export."""
+    if form not in get_args(Format):
+        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+
+
 def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
     """All results under `runs` as text, and which records were left out and why, in sentences.
 
     CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
     shots by language, over draws and seeds. Raises XlbenchError.
     """
-    if form not in get_args(Format):
-        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+    check_format(form)
     found = vet(store_at(runs))
     return _written(results(found.records), form), found.left_out
 
