@@ -74,11 +74,11 @@ class MPT(PromptMethod):
     def prompt(self, batch: Batch) -> Tensor:
         """Each row's prompt by its language: p_S for the source, T(p_S) for a target; (L, d) or (n, L, d)."""
         source: Tensor = self.prompt_encoder()
-        present = set(batch.language.unique().tolist()) if self.translator_of else set()
-        if not present & set(self.translator_of):
+        translated = sorted(batch.languages & set(self.translator_of))
+        if not translated:
             return source
         prompts = source[None].repeat(len(self.task.languages), 1, 1)
-        for index in sorted(present & set(self.translator_of)):
+        for index in translated:
             prompts[index] = self.translators[self.translator_of[index]](source[None])[0]
         return prompts[batch.language]
 

@@ -82,8 +82,8 @@ class PCT(PromptMethod):
         whole = self.backbone.vocabulary_logits(features).float()
         best = whole.argmax(dim=-1)
         chosen = torch.zeros_like(best, dtype=torch.bool)
-        for index in batch.language.unique().tolist():
-            ids = torch.tensor(self.verbalizer(self.task.languages[index]).ids, device=best.device)
+        for index in batch.languages:
+            ids = self.verbalizer(self.task.languages[index]).ids(best.device)
             chosen |= (batch.language == index) & torch.isin(best, ids)
         return (words - whole.logsumexp(dim=-1, keepdim=True)).masked_fill(~chosen[:, None], -torch.inf)
 

@@ -7,7 +7,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 import copy
 import hashlib
 import os
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Backbone(nn.Module):
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
         self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
         self._row_of: Tensor | None = None  # an id's row among those
+        self._known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         self.weights_a_token = sum(matrices) - encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
 
     @property
@@ -79,7 +80,7 @@ class Backbone(nn.Module):
 
     def hidden(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states, (n, t, d). `prompt`: (L, d), or (n, L, d) for a prompt of each row's own."""
-        return self._encode(self._vectors(batch, prompt), batch.attention, batch.segments)
+        return self._encode(self._vectors(batch, prompt), batch.attention, batch.segments, batch.padding > 0)
 
     def _vectors(self, batch: Batch, prompt: Tensor | None) -> Tensor:
         """What the encoder reads, (n, t, d): word embeddings, and prompt vectors where ids are below zero."""
@@ -91,9 +92,12 @@ class Backbone(nn.Module):
         where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
         return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
 
-    def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor) -> Tensor:
+    def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool) -> Tensor:
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
-        output = self.encoder(inputs_embeds=vectors, attention_mask=attention, **kind)
+        mask: Tensor | None = attention
+        if self._known_family:  # it would ask the device whether anything is padding
+            mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
+        output = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -132,27 +136,29 @@ class Backbone(nn.Module):
         """
         vectors = self._vectors(batch, prompt)
         if not self._in_parts(batch):
-            return self._encode_at(position, vectors, batch.attention, batch.segments)
+            return self._encode_at(position, vectors, batch.attention, batch.segments, batch.padding > 0)
         lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
         found = []
         for rows in order.split(ROWS_AT_A_TIME):
-            parts = (whole[rows, : int(lengths[rows].max())] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode_at(position[rows], *parts))
+            longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
+            parts = (whole[rows, :longest] for whole in (vectors, batch.attention, batch.segments))
+            found.append(self._encode_at(position[rows], *parts, shortest < longest))
         return torch.cat(found)[order.argsort()]
 
-    def _encode_at(self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor) -> Tensor:
+    def _encode_at(
+        self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool
+    ) -> Tensor:
         """As `_encode`, at one position of each row: (n, d)."""
-        last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
-        if last is None:
+        if not self._known_family:
             every = torch.arange(len(position), device=position.device)
-            return self._encode(vectors, attention, segments)[every, position]
+            return self._encode(vectors, attention, segments, padded)[every, position]
+        last = next(module for module in self.encoder.modules() if isinstance(module, LastLayer))
         with last.only(position):
-            return self._encode(vectors, attention, segments)[:, 0]
+            return self._encode(vectors, attention, segments, padded)[:, 0]
 
     def _in_parts(self, batch: Batch) -> bool:
-        padding = batch.ids.numel() - int(batch.attention.sum()) if batch.ids.device.type == "cpu" else 0
-        return padding * self.weights_a_token > WORTHWHILE
+        return batch.ids.device.type == "cpu" and batch.padding * self.weights_a_token > WORTHWHILE
 
     def passes(self, batch: Batch) -> list[tuple[int, int]]:
         """(rows, tokens) of each pass through the encoder by which `mask_features` and `first_token` read a batch."""
@@ -213,12 +219,14 @@ class Backbone(nn.Module):
             self.decoder.weight = weight
         words.weight, words.num_embeddings = weight, len(weight)
 
-    def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
+    def fresh(self, tune: Tune = "all", lora: Lora | None = None, device: torch.device | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).
 
-        With lora and frozen the masked-LM head stays as it was pretrained.
+        With lora and frozen the masked-LM head stays as it was pretrained. On a `device` that is no CPU it is copied
+        from weights that were moved there once, and stay there, so that no run moves them again.
         """
-        ours = copy.deepcopy(self)
+        on_device = device is not None and device.type != "cpu"
+        ours = copy.deepcopy(_moved(self, device) if on_device else self)
         if tune != "all":
             ours.requires_grad_(False)
         if tune == "lora":
@@ -249,6 +257,12 @@ def _folder(model: str) -> Path | None:
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise XlbenchError(f"the model folder {model} does not exist; give a folder, a hub id, or tiny")
     return None
+
+
+@lru_cache(maxsize=1)
+def _moved(backbone: Backbone, device: torch.device) -> Backbone:
+    """Clean weights on a device, to copy from: of the backbone and the device that were asked for last."""
+    return copy.deepcopy(backbone).to(device)
 
 
 @cache

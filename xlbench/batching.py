@@ -17,7 +17,8 @@ class Batch:
     `ids`: (n, t), below zero for prompt vectors. `attention`: (n, t), 1 for a token, 0 for padding.
     `mask_at`, `language`, `labels`: (n,); labels are -1 for unlabelled text. `segments`: (n, t), 0 or 1.
     `streams`: what else a step needs, by the names that the method gave (aligned rows, translations).
-    `languages`: those of the rows, known without asking the device.
+    `languages` of the rows and `padding`, the number of its tokens: known without asking the device, except where a
+    batch is made without them.
     """
 
     ids: Tensor
@@ -28,6 +29,13 @@ class Batch:
     labels: Tensor
     streams: dict[str, "Batch"] = field(default_factory=dict)
     languages: frozenset[int] = frozenset()
+    padding: int = -1
+
+    def __post_init__(self) -> None:
+        if not self.languages:
+            object.__setattr__(self, "languages", frozenset(self.language.tolist()))
+        if self.padding < 0:
+            object.__setattr__(self, "padding", self.attention.numel() - int(self.attention.sum()))
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -52,9 +60,8 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     pinned = torch.device(device).type == "cuda"
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    languages = frozenset(encoded.language[chosen].tolist())
-    batch = Batch(*moved)  # type: ignore[arg-type]  # six tensors, in the order of the fields
-    return replace(batch, languages=languages)
+    known = {"languages": frozenset(encoded.language[chosen].tolist()), "padding": int((1 - attention).sum())}
+    return Batch(*moved, **known)  # type: ignore[arg-type]  # six tensors, in the order of the fields
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -4,9 +4,9 @@ A FLOP is a multiplication or an addition of a matrix product, as `torch.utils.f
 by the kernel that computes it, backward passes included, work by elements (and so the optimiser's) not.
 
 What a step takes is linear in the shapes of its batch: so much for the step, for each row, each token, each pair of
-tokens, each language. So a step is counted only where its shapes are no combination of those counted before, and
-the others follow, exactly. Now and then one that follows is counted all the same; where it is not what followed, a
-note says that the sum is an estimate.
+tokens, each language and each row of each. So a step is counted only where its shapes are no combination of those
+counted before, and the others follow, exactly. Now and then one that follows is counted all the same; where it is not
+what followed, a note says that the sum is an estimate.
 """
 
 from collections import defaultdict
@@ -131,8 +131,11 @@ class Shapes:
             few[f"{name} rows"] = rows
             few[f"{name} tokens"] = sum(size * longest for size, longest in passes)
             few[f"{name} pairs"] = sum(size * longest**2 for size, longest in passes)
-            one = len(part.languages) == 1
-            few[f"{name} in language {min(part.languages)}" if one else f"{name} languages"] = len(part.languages)
+            if len(part.languages) == 1:
+                few[f"{name} in language {min(part.languages)}"] = 1
+            else:  # label words of each language are scored for every row
+                few[f"{name} languages"] = len(part.languages)
+                few[f"{name} rows by languages"] = rows * len(part.languages)
             more[f"{name} passes"] = len(passes)
             more[f"{name} lengths"] = sum(longest for _, longest in passes)
             more |= {f"{name} tokens at once": rows * width, f"{name} pairs at once": rows * width**2}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
-from xlbench.prompts import Encoded, TextEncoder, Verbalizer, template_of
+from xlbench.prompts import Encoded, TextEncoder, Verbalizer, on_device, template_of
 from xlbench.spec import Frozen, Scalar
 from xlbench.task import Row, Task
 
@@ -211,7 +212,7 @@ class PromptMethod(Method):
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""
         spoken = (self.verbalizer(language) for language in (self.task.source, *self.languages))
-        return frozenset(piece for words in spoken for piece in words.ids)
+        return frozenset(piece for words in spoken for pieces in words.pieces for piece in pieces)
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
         """Logits of the label words, (n, labels), each row with the words of its language."""
@@ -219,11 +220,11 @@ class PromptMethod(Method):
         assert isinstance(config, PromptConfig)
         if config.label_words == "source":
             return self.backbone.label_logits(features, self.verbalizer(self.task.source))
-        logits = features.new_empty(len(batch), len(self.task.labels))
-        for index in batch.language.unique().tolist():
-            rows = batch.language == index
-            logits[rows] = self.backbone.label_logits(features[rows], self.verbalizer(self.task.languages[index]))
-        return logits
+        spoken = tuple(sorted(batch.languages))  # every row is scored in all of them: to pick rows is to wait for them
+        words = Verbalizer.all_of([self.verbalizer(self.task.languages[index]) for index in spoken])
+        logits = self.backbone.label_logits(features, words).unflatten(1, (len(spoken), -1))
+        chosen = torch.searchsorted(on_device(features.device, spoken), batch.language)
+        return logits[torch.arange(len(batch), device=features.device), chosen]
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the label words at `<mask>`, (n, labels), under the batch's prompt."""

@@ -284,6 +284,13 @@ def _where(ids: np.ndarray, token: int) -> int:
     return int(found)
 
 
+@lru_cache(maxsize=256)
+def on_device(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
+    """Numbers as a tensor that was put on a device once: to put it there again makes the host wait."""
+    with torch.inference_mode(False):  # one made there could not be used in training
+        return torch.tensor(numbers, device=device)
+
+
 @dataclass(frozen=True)
 class Verbalizer:
     """One word for each label, as ids of the backbone's vocabulary; a label's score is its word's logit.
@@ -295,10 +302,16 @@ class Verbalizer:
     words: tuple[str, ...]
     pieces: tuple[tuple[int, ...], ...]
 
-    @property
-    def ids(self) -> list[int]:
-        """The ids of all words, label by label."""
-        return [piece for pieces in self.pieces for piece in pieces]
+    @classmethod
+    def all_of(cls, verbalizers: Sequence["Verbalizer"]) -> "Verbalizer":
+        """The words of several, one after the other."""
+        return cls(
+            tuple(w for one in verbalizers for w in one.words), tuple(p for one in verbalizers for p in one.pieces)
+        )
+
+    def ids(self, device: torch.device) -> Tensor:
+        """The ids of all words, label by label, on a device; put there once."""
+        return on_device(device, tuple(piece for pieces in self.pieces for piece in pieces))
 
     @classmethod
     def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
@@ -324,7 +337,7 @@ class Verbalizer:
 
         `row_of`: (vocabulary,) the row of each id, where `weight` has those of some ids alone.
         """
-        flat = torch.tensor(self.ids, device=features.device)
+        flat = self.ids(features.device)
         rows = flat if row_of is None else row_of[flat]
         logits = nn.functional.linear(features, weight[rows], None if bias is None else bias[flat])
         if all(len(pieces) == 1 for pieces in self.pieces):
