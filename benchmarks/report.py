@@ -31,10 +31,10 @@ GROWING = [
     "20 premises, 1 method, 1 draw.",
 ]
 CLOSING = """
-The share of the ceiling is that of the matrix products of the encoder's layers (two operations a weight and token, as
-if every position of every layer were computed; the last layer's are, at `<mask>` alone), against the rate at which
-this machine multiplies matrices of those shapes and does nothing else, in the same run. `make bench-quick` measures
-the first ratios again, in under two minutes, and prints them beside these.
+The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
+weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
+against the rate at which this machine multiplies matrices of those shapes and does nothing else, in the same run.
+`make bench-quick` measures the first ratios again, in under two minutes, and prints them beside these.
 """
 
 

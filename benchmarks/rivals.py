@@ -1,4 +1,4 @@
-"""What a user would write instead of xlbench: Trainer scripts for fine-tuning and soft prompting.
+"""What a user would write instead of xlbench: Trainer scripts for fine-tuning, soft prompting, PCT and MPT.
 
 B0, the honest rival, as an expert writes it today: sdpa, bf16 on a GPU, dynamic padding, length grouping, large
 evaluation batches, all languages in one process, the head at `<mask>` only, the best checkpoint kept in memory.
@@ -8,6 +8,7 @@ logits of the whole vocabulary at every position.
 
 import copy
 import math
+import random
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -26,10 +28,14 @@ from transformers import (
     TrainingArguments,
 )
 
+from xlbench.corpora import Pair
+from xlbench.methods.mpt import translator
+from xlbench.nli import NLI_LANGUAGES, QUESTION_WORDS
 from xlbench.prompts import PromptEncoder, without_closing_punctuation
 from xlbench.task import Row
 
-Kind = Literal["finetune", "soft-prompt"]
+Kind = Literal["finetune", "soft-prompt", "pct", "mpt"]
+Pairs = Mapping[str, Sequence[Pair]]  # translated sentences by target language
 WORDS = ("yes", "maybe", "no")
 VECTORS, LONGEST = 4, 128
 
@@ -69,8 +75,8 @@ class Classifier(nn.Module):
         return _with_loss(logits, labels)
 
 
-class Prompted(nn.Module):
-    """Soft prompting: trained vectors before `<mask>`, label words there; `everywhere` scores every position."""
+class AtMask(nn.Module):
+    """Label words scored at `<mask>`, where prompt vectors may stand before it; `everywhere` scores every position."""
 
     def __init__(self, whole: Any, tokenizer: Any, everywhere: bool = False) -> None:
         super().__init__()
@@ -78,19 +84,86 @@ class Prompted(nn.Module):
         self.prompt = PromptEncoder(VECTORS, whole.config.hidden_size)
         self.words = [tokenizer(word, add_special_tokens=False)["input_ids"][-1] for word in WORDS]
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        at = (input_ids == self.mask).int().argmax(1)
-        every = torch.arange(len(input_ids), device=input_ids.device)
-        vectors = self.whole.get_input_embeddings()(input_ids)
-        places = at[:, None] - VECTORS + torch.arange(VECTORS, device=input_ids.device)
-        prompt = self.prompt().to(vectors.dtype).expand(len(input_ids), -1, -1)
-        vectors = vectors.scatter(1, places[..., None].expand_as(prompt), prompt)
+    def at_mask(self, ids: Tensor, attention: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Logits of the vocabulary at `<mask>`, (n, vocabulary); `prompt`: (n, vectors, d), before it."""
+        at, every = (ids == self.mask).int().argmax(1), torch.arange(len(ids), device=ids.device)
+        vectors = self.whole.get_input_embeddings()(ids)
+        if prompt is not None:
+            places = at[:, None] - VECTORS + torch.arange(VECTORS, device=ids.device)
+            vectors = vectors.scatter(1, places[..., None].expand_as(prompt), prompt.to(vectors.dtype))
         if self.everywhere:
-            logits = self.whole(inputs_embeds=vectors, attention_mask=attention_mask).logits[every, at]
-        else:
-            hidden = self.whole.base_model(inputs_embeds=vectors, attention_mask=attention_mask).last_hidden_state
-            logits = self.whole.lm_head(hidden[every, at])
-        return _with_loss(logits[:, self.words], labels)
+            logits: Tensor = self.whole(inputs_embeds=vectors, attention_mask=attention).logits[every, at]
+            return logits
+        hidden = self.whole.base_model(inputs_embeds=vectors, attention_mask=attention).last_hidden_state
+        found: Tensor = self.whole.lm_head(hidden[every, at])
+        return found
+
+
+class Prompted(AtMask):
+    """Soft prompting: trained vectors before `<mask>`."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        prompt = self.prompt().expand(len(input_ids), -1, -1)
+        return _with_loss(self.at_mask(input_ids, attention_mask, prompt)[:, self.words], labels)
+
+
+class Crossed(AtMask):
+    """PCT: a shot and the same in another language's template agree over the vocabulary."""
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None,
+        other_ids: Tensor | None = None, other_mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        logits = self.at_mask(input_ids, attention_mask)
+        if other_ids is None or other_mask is None:
+            return _with_loss(logits[:, self.words], labels)
+        other = self.at_mask(other_ids, other_mask)
+        found, crossed = (_with_loss(one[:, self.words], labels) for one in (logits, other))
+        return found | {"loss": found["loss"] + crossed["loss"] + _kl(logits, other) + _kl(other, logits)}
+
+
+class Translated(AtMask):
+    """MPT: a prompt, and a translator of it for each language, trained on what both say of translated sentences."""
+
+    def __init__(self, whole: Any, tokenizer: Any, everywhere: bool = False) -> None:
+        super().__init__(whole, tokenizer, everywhere)
+        targets = [language for language in NLI_LANGUAGES if language != "en"]
+        self.translators = nn.ModuleDict(
+            {language: translator("linear-2", whole.config.hidden_size) for language in targets}
+        )
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, language: Tensor, labels: Tensor | None = None,
+        source_ids: Tensor | None = None, source_mask: Tensor | None = None,
+        target_ids: Tensor | None = None, target_mask: Tensor | None = None, target_language: Tensor | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        found = _with_loss(self.at_mask(input_ids, attention_mask, self._prompts(language))[:, self.words], labels)
+        if source_ids is None or target_ids is None or target_language is None:
+            return found
+        assert source_mask is not None
+        assert target_mask is not None
+        source = self.at_mask(source_ids, source_mask, self.prompt().expand(len(source_ids), -1, -1))
+        target = self.at_mask(target_ids, target_mask, self._prompts(target_language))
+        apart = _kl(source[:, self.words].detach(), target[:, self.words])
+        return found | {"loss": found["loss"] + 0.5 * apart}
+
+    def _prompts(self, language: Tensor) -> Tensor:
+        """The prompt of each row's language, (n, vectors, d)."""
+        source = self.prompt()
+        spoken = {
+            index: self.translators[NLI_LANGUAGES[index]](source[None])[0] if NLI_LANGUAGES[index] != "en" else source
+            for index in set(language.tolist())
+        }
+        return torch.stack([spoken[index] for index in language.tolist()])
+
+
+MODULES: dict[Kind, type[AtMask]] = {"soft-prompt": Prompted, "pct": Crossed, "mpt": Translated}
+
+
+def _kl(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(P‖Q), the mean over rows, from logits (n, k) of P and Q."""
+    ours, theirs = logits.float().log_softmax(-1), other.float().log_softmax(-1)
+    return nn.functional.kl_div(theirs, ours, reduction="batchmean", log_target=True)
 
 
 def _with_loss(logits: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
@@ -105,27 +178,95 @@ def load(kind: Kind, model: str, everywhere: bool = False) -> tuple[nn.Module, A
     whole = AutoModelForMaskedLM.from_pretrained(
         model, attn_implementation="sdpa", dtype=torch.float32, local_files_only=True
     )
-    return (Classifier(whole) if kind == "finetune" else Prompted(whole, tokenizer, everywhere)), tokenizer
+    return (Classifier(whole) if kind == "finetune" else MODULES[kind](whole, tokenizer, everywhere)), tokenizer
 
 
 def encoded(kind: Kind, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
     """Rows as the Trainer takes them."""
-    labels = [row.label for row in rows]
-    if kind == "finetune":
-        pairs = [row.texts for row in rows]
-        ids = tokenizer([one for one, _ in pairs], [other for _, other in pairs], truncation=True, max_length=LONGEST)
-        return [{"input_ids": one, "labels": label} for one, label in zip(ids["input_ids"], labels, strict=True)]
-    stripped = [tuple(without_closing_punctuation(text) for text in row.texts) for row in rows]
-    asked = tokenizer([f"{one} . {other} ? " for one, other in stripped], add_special_tokens=False)["input_ids"]
+    if kind in ("finetune", "pct"):
+        texts = [row.texts if kind == "finetune" else asking(row, row.language, tokenizer) for row in rows]
+        cut = True if kind == "finetune" else "only_first"
+        ids = tokenizer([one for one, _ in texts], [other for _, other in texts], truncation=cut, max_length=LONGEST)
+        return [
+            {"input_ids": one, "attention_mask": [1] * len(one), "labels": row.label}
+            for one, row in zip(ids["input_ids"], rows, strict=True)
+        ]
+    found = prompted([row.texts for row in rows], tokenizer)
+    for item, row in zip(found, rows, strict=True):
+        item["labels"] = row.label
+        if kind == "mpt":
+            item["language"] = NLI_LANGUAGES.index(row.language)
+    return found
+
+
+def asking(row: Row, language: str, tokenizer: Any) -> tuple[str, str]:
+    """A row in PCT's template of a language: two texts, the second with `<mask>`."""
+    question, answer, mark = QUESTION_WORDS[language]
+    return row.texts[0], f"{question} {row.texts[1]}{mark} {answer} {tokenizer.mask_token}"
+
+
+def prompted(texts: Sequence[Sequence[str]], tokenizer: Any) -> list[dict[str, Any]]:
+    """Pairs of texts in the template of soft prompts, with room for the vectors before `<mask>`."""
+    plain = [tuple(without_closing_punctuation(text) for text in both) for both in texts]
+    asked = tokenizer([f"{one} . {other} ? " for one, other in plain], add_special_tokens=False)["input_ids"]
     answer = tokenizer(f"{tokenizer.mask_token} .", add_special_tokens=False)["input_ids"]
     place = [tokenizer.pad_token_id] * VECTORS
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     longest = LONGEST - len(answer) - VECTORS - 2
     return [
-        {"input_ids": [begin, *one[:longest], *place, *answer, end], "labels": label,
+        {"input_ids": [begin, *one[:longest], *place, *answer, end],
          "attention_mask": [1] * (min(len(one), longest) + len(answer) + VECTORS + 2)}
-        for one, label in zip(asked, labels, strict=True)
+        for one in asked
     ]  # fmt: skip
+
+
+class Training(Dataset[dict[str, Any]]):
+    """The shots, each with what its method reads beside it: its double in another template, or a translated pair."""
+
+    def __init__(self, kind: Kind, shots: Sequence[Row], pairs: Pairs, tokenizer: Any, seed: int) -> None:
+        self.shots, self.tokenizer, self.random = encoded(kind, shots, tokenizer), tokenizer, random.Random(seed)
+        self.pairs: list[tuple[str, Pair]] = []
+        if kind == "pct":
+            others = [language for language in NLI_LANGUAGES if language != "en"]
+            texts = [asking(row, self.random.choice(others), tokenizer) for row in shots]
+            doubles = tokenizer(
+                [one for one, _ in texts], [other for _, other in texts], truncation="only_first", max_length=LONGEST
+            )["input_ids"]
+            for shot, double in zip(self.shots, doubles, strict=True):
+                shot |= {"other_ids": double, "other_mask": [1] * len(double)}
+        elif kind == "mpt":
+            self.pairs = [(language, pair) for language, of in pairs.items() for pair in of]
+
+    def __len__(self) -> int:
+        return len(self.shots)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        if not self.pairs:
+            return self.shots[at]
+        language, pair = self.random.choice(self.pairs)
+        source, target = prompted([pair.source, pair.target], self.tokenizer)
+        return self.shots[at] | {
+            "source_ids": source["input_ids"], "source_mask": source["attention_mask"],
+            "target_ids": target["input_ids"], "target_mask": target["attention_mask"],
+            "target_language": NLI_LANGUAGES.index(language),
+        }  # fmt: skip
+
+
+class Collator(DataCollatorWithPadding):
+    """Pads the ids of a row, and those that stand beside it, each to their own longest."""
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super().__call__(
+            [{k: v for k, v in one.items() if k not in _BESIDE} for one in features]  # what the tokenizer can pad
+        )
+        for name in _BESIDE & set(features[0]):
+            rows = [torch.tensor(one[name]) for one in features]
+            fill = self.tokenizer.pad_token_id if name.endswith("ids") else 0
+            batch[name] = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
+        return batch
+
+
+_BESIDE = {"other_ids", "other_mask", "source_ids", "source_mask", "target_ids", "target_mask"}
 
 
 def trainer(
@@ -139,7 +280,7 @@ def trainer(
         logging_strategy="no", **settings,
     )  # fmt: skip
     padding = {"padding": "max_length", "max_length": LONGEST} if style.padded else {"padding": True}
-    collator = DataCollatorWithPadding(tokenizer, **padding)
+    collator = Collator(tokenizer, **padding)
     return Trainer(model, arguments, data_collator=collator, eval_dataset=eval_dataset)
 
 
@@ -190,7 +331,7 @@ class Fit:
 
 
 def train(
-    kind: Kind, model: nn.Module, tokenizer: Any, shots: Sequence[Row], dev: Sequence[Row] | None,
+    kind: Kind, model: nn.Module, tokenizer: Any, shots: Sequence[Row], dev: Sequence[Row] | None, pairs: Pairs,
     steps: int, batch: int, rate: float, checkpoints: int, style: Style, seed: int,
 ) -> Fit:  # fmt: skip
     """Train in place, with evaluation at checkpoints where there is a dev set."""
@@ -205,7 +346,7 @@ def train(
             model, tokenizer, style, folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=rate,
             lr_scheduler_type="constant", weight_decay=0.01, max_grad_norm=1.0, seed=seed, **when, **grouped,
         )  # fmt: skip
-        fitting.train_dataset = encoded(kind, shots, tokenizer)
+        fitting.train_dataset = Training(kind, shots, pairs, tokenizer, seed)
         fitting.compute_metrics = lambda found: {"accuracy": float((found[0].argmax(-1) == found[1]).mean())}
         fitting.add_callback(keeper)
         start = time.perf_counter()
@@ -215,11 +356,11 @@ def train(
 
 def run(
     kind: Kind, model_name: str, shots: Sequence[Row], dev: Sequence[Row], tests: Mapping[str, Sequence[Row]],
-    steps: int, batch: int, rate: float, checkpoints: int, style: Style, seed: int,
+    pairs: Pairs, steps: int, batch: int, rate: float, checkpoints: int, style: Style, seed: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """One run of the script: load, train with evaluation at checkpoints, score the best state's test."""
     torch.manual_seed(seed)
     model, tokenizer = load(kind, model_name)
-    fitted = train(kind, model, tokenizer, shots, dev, steps, batch, rate, checkpoints, style, seed)
+    fitted = train(kind, model, tokenizer, shots, dev, pairs, steps, batch, rate, checkpoints, style, seed)
     model.load_state_dict(fitted.best)
     return evaluate(kind, model, tokenizer, tests, style)

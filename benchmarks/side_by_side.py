@@ -15,41 +15,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from growth import growth, untouched
+from equals import PRECISION, check_equal, contenders
+from growth import growth
 from report import write_report
-from rivals import B0, B0_CPU, B1, B2, Classifier, Kind, Prompted, Style, evaluate, load, train
-from rivals import run as run_rival
+from rivals import B0, B0_CPU, B1, Kind, Style, load, train
+from suite import BATCH, RATE, suite
+from timing import Measured, ceiling, interleaved, ratios
 
 import xlbench
 from xlbench.backbone import TINY, Backbone
-from xlbench.inference import default_token_budget, predict
-from xlbench.method import Method
-from xlbench.preparing import Prepared, prepare
-from xlbench.prompts import Encoded
 from xlbench.registry import get
-from xlbench.task import Row, Task
 
-Part = Callable[[str, Path | None, "Measured"], None]
+Part = Callable[[str, Path | None, Measured], None]
 HERE = Path(__file__).parent
-AGREE = 1e-3  # fp32 log-probabilities of two programs
-BATCH, RATE = 16, 5e-5
-KINDS: tuple[Kind, ...] = ("soft-prompt", "finetune")
-PRECISION: Any = "bf16" if torch.cuda.is_available() else "fp32"
-LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-
-
-class Measured(dict[str, Any]):
-    """Figures by name; `say` prints as it keeps."""
-
-    def say(self, name: str, value: float, unit: str) -> None:
-        self[name] = {"value": round(value, 4), "unit": unit}
-        print(f"{name:62} {value:10.2f} {unit}", flush=True)
+TIMED: tuple[Kind, ...] = ("soft-prompt", "finetune")  # a prompt method and the other; the suite has all
 
 
 def random_model(folder: Path) -> str:
@@ -68,125 +52,26 @@ def random_model(folder: Path) -> str:
     return str(folder)
 
 
-def interleaved(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, all of them in turn, so that a busy moment is everybody's.
-
-    A contender that gives a number has measured its seconds itself.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, act in contenders.items():
-            start = time.perf_counter()
-            told = act()
-            taken = time.perf_counter() - start
-            seconds[name].append(told if isinstance(told, float) else taken)
-    return seconds
-
-
-def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, float]:
-    """How many times as long as ours each takes: the median of the rounds' ratios."""
-    return {
-        name: statistics.median(theirs / our for theirs, our in zip(taken, seconds[ours], strict=True))
-        for name, taken in seconds.items()
-        if name != ours
-    }
-
-
-def ceiling(width: int, inner: int, tokens: int, device: torch.device, seconds: float = 2.0) -> float:
-    """Floating-point operations a second of the matrix products of one layer, and of nothing else."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    inputs = {size: torch.randn(tokens, size, device=device, dtype=dtype) for size in (width, inner)}
-    shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
-    weights = [torch.randn(out, into, device=device, dtype=dtype) for into, out in shapes]
-    done, start = 0, time.perf_counter()
-    with torch.inference_mode():
-        while time.perf_counter() - start < seconds:
-            for (into, _), weight in zip(shapes, weights, strict=True):
-                torch.nn.functional.linear(inputs[into], weight)
-            done += 1
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    return done * sum(2 * tokens * into * out for into, out in shapes) / (time.perf_counter() - start)
-
-
-class Ours:
-    """A method of xlbench, built as a run builds it, and the rival script's model with the very same weights."""
-
-    def __init__(self, kind: Kind, prepared: Prepared, model: str) -> None:
-        torch.manual_seed(0)
-        spec, device = prepared.spec, prepared.device
-        assert spec.languages is not None
-        backbone = prepared.backbone.fresh()
-        self.kind, self.device, self.precision, self.tests = kind, device, spec.precision, prepared.test
-        self.method: Method = prepared.method_class(prepared.config, backbone, prepared.task, spec.languages, 128)
-        self.method.build(backbone, prepared.task).to(device).eval()
-        backbone.to(device)
-        self.model = model
-        self._twins: dict[bool, torch.nn.Module] = {}
-        self.tokenizer = backbone.tokenizer
-
-    def rival(self, everywhere: bool = False) -> torch.nn.Module:
-        """The script's model with our weights; made once."""
-        if everywhere not in self._twins:
-            twin, _ = load(self.kind, self.model, everywhere)
-            if isinstance(twin, Prompted):
-                twin.prompt.load_state_dict(self.method.prompt_encoder.state_dict())  # type: ignore[attr-defined]
-            elif isinstance(twin, Classifier):
-                twin.head.load_state_dict(self.method.head.state_dict())  # type: ignore[attr-defined]
-            self._twins[everywhere] = twin.eval()
-        return self._twins[everywhere]
-
-    def score(self) -> dict[str, np.ndarray]:
-        """All test rows, from text to log-probabilities."""
-        budget = default_token_budget(self.device)
-        inputs = [self.method.encode_labelled(rows, language) for language, rows in self.tests.items()]
-        scores = predict(self.method, Encoded.join(inputs), self.device, self.precision, budget)
-        ends = np.cumsum([len(one) for one in inputs])
-        return dict(zip(self.tests, np.split(scores, ends[:-1]), strict=True))
-
-
-def contenders(
-    kind: Kind, model: str, root: Path | None, premises: int
-) -> tuple["Ours", dict[str, Callable[[], dict[str, np.ndarray]]]]:
-    """Who scores the test in 15 languages: xlbench, B0, B1 and (prompts) B2, all with the same weights."""
-    spec = xlbench.RunSpec(
-        task="xnli" if root else "logic", method=kind, shots=4, model=model, test_premises=premises,
-        languages=LANGUAGES, precision=PRECISION,
-    )  # fmt: skip
-    ours = Ours(kind, prepare(spec, xlbench.Runtime(data_root=root)), model)
-    honest = B0 if ours.device.type == "cuda" else B0_CPU
-    by: dict[str, Callable[[], dict[str, np.ndarray]]] = {
-        "xlbench": ours.score,
-        "B0": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, honest),
-        "B1": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, B1),
-    }
-    if kind == "soft-prompt":
-        by["B2"] = lambda: evaluate(kind, ours.rival(everywhere=True), ours.tokenizer, ours.tests, B2)
-    return ours, by
-
-
 def evaluation(kind: Kind, model: str, root: Path | None, premises: int, rounds: int, found: Measured) -> None:
     """Scoring the test in 15 languages, from text to log-probabilities."""
     ours, by = contenders(kind, model, root, premises)
-    scores = {name: act() for name, act in by.items()}
-    for name, theirs in scores.items():
-        apart = max(float(np.abs(theirs[code] - scores["xlbench"][code]).max()) for code in LANGUAGES)
-        if apart > (AGREE if ours.device.type == "cpu" else 0.2):
-            raise SystemExit(f"{kind}: {name}'s log-probabilities differ from xlbench's by {apart:.4f}: not comparable")
-    seconds = interleaved(by, rounds)
+    check_equal(ours, {name: act() for name, act in by.items()})
+    width, inner = ours.method.backbone.config.hidden_size, ours.method.backbone.config.intermediate_size
+    seconds = interleaved({**by, "a product": lambda: 1 / ceiling(width, inner, 1024, ours.device)}, rounds)
+    of_a_product = seconds.pop("a product")
     pairs = sum(len(rows) for rows in ours.tests.values())
     for name, taken in seconds.items():
         found.say(f"evaluation, {kind}: {name}", pairs / statistics.median(taken), "pairs/s")
     for name, ratio in ratios(seconds, "xlbench").items():
         found.say(f"evaluation, {kind}: xlbench beside {name}", ratio, "×")
-    backbone = ours.method.backbone
     lengths = [ours.method.encode_labelled(rows, code).lengths for code, rows in ours.tests.items()]
     tokens = int(np.concatenate(lengths).sum())
-    config = backbone.config
-    top = ceiling(config.hidden_size, config.intermediate_size, 1024, ours.device)
-    reached = 2 * backbone.weights_a_token * tokens / statistics.median(seconds["xlbench"])
+    at_one_position = 2 * width * (width + inner)  # of the last layer: all but keys and values
+    products = 2 * (ours.method.backbone.weights_a_token * tokens - at_one_position * (tokens - pairs))
+    shares = [products * least / taken for least, taken in zip(of_a_product, seconds["xlbench"], strict=True)]
+    reached = products / statistics.median(seconds["xlbench"])
     found.say(f"evaluation, {kind}: matrix products reached", reached / 1e9, "GFLOP/s")
-    found.say(f"evaluation, {kind}: share of the measured ceiling", 100 * reached / top, "%")
+    found.say(f"evaluation, {kind}: share of the measured ceiling", 100 * statistics.median(shares), "%")
 
 
 def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int, found: Measured) -> None:
@@ -207,57 +92,13 @@ def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int,
             return xlbench.run(spec, here).costs["training_seconds"]
 
     def theirs(style: Style) -> float:
-        return train(kind, *load(kind, model), shots.train, None, steps, BATCH, RATE, 1, style, 0).seconds
+        return train(kind, *load(kind, model), shots.train, None, {}, steps, BATCH, RATE, 1, style, 0).seconds
 
     seconds = interleaved({"xlbench": ours, "B0": lambda: theirs(honest), "B1": lambda: theirs(B1)}, rounds)
     for name, taken in seconds.items():
         found.say(f"training, {kind}: {name}", steps * BATCH / statistics.median(taken), "pairs/s")
     for name, ratio in ratios(seconds, "xlbench").items():
         found.say(f"training, {kind}: xlbench beside {name}", ratio, "×")
-
-
-def suite(
-    model: str, root: Path | None, premises: int, steps: int, shots: tuple[int, ...], draws: int, found: Measured
-) -> None:
-    """Fine-tuning and soft prompting × shots × draws: `xlbench compare`, and the script run by run (B0).
-
-    `XLBENCH_CACHE` is an empty folder each time: tokenisation is part of it, as for the script.
-    """
-    task_name = "xnli" if root else "logic"
-    budget = {"steps": steps, "batch_size": BATCH, "checkpoints": 2, "learning_rate": RATE}
-    asked = {
-        "task": task_name, "model": model, "test_premises": premises, "training": budget, "precision": PRECISION,
-    }  # fmt: skip
-    task: Task = get("task", task_name)()
-    source = xlbench.sources.DataSource(root)
-    tests: dict[str, Sequence[Row]] = {code: task.test(code, source, premises) for code in LANGUAGES}
-    honest = B0 if torch.cuda.is_available() else B0_CPU
-    runs = len(KINDS) * len(shots) * draws
-
-    def ours(**where: Any) -> None:
-        with untouched() as folder:
-            here = xlbench.Runtime(runs=folder / "runs", data_root=root, quiet=True, **where)
-            table = xlbench.compare(xlbench.Suite(methods=KINDS, shots=shots, draws=draws, run=asked), here)
-            if len(table) != runs:
-                raise SystemExit(f"the suite failed: {table.attrs}")
-
-    def theirs() -> None:
-        for draw in range(draws):
-            for count in shots:
-                drawn = task.draw(count, draw, source)
-                for kind in KINDS:
-                    run_rival(kind, model, drawn.train, drawn.dev, tests, steps, BATCH, RATE, 2, honest, 0)
-
-    contenders = {
-        "xlbench, --jobs auto": lambda: ours(executor="processes", jobs="auto"),
-        "xlbench, one process": ours,
-        "B0": theirs,
-    }
-    seconds = interleaved(contenders, 1)
-    for name, taken in seconds.items():
-        found.say(f"suite of {runs} runs: {name}", taken[0], "s")
-    for ours_by in list(contenders)[:2]:
-        found.say(f"suite: {ours_by}, beside B0", ratios(seconds, ours_by)["B0"], "×")
 
 
 def memory(kind: Kind, model: str, root: Path | None, premises: int, found: Measured) -> None:
@@ -367,7 +208,7 @@ def quick(model: str, root: Path | None, kept: Path) -> None:
 
 def _of_each(measure: Callable[..., None], *sizes: int) -> Part:
     def both(model: str, root: Path | None, found: Measured) -> None:
-        for kind in KINDS:
+        for kind in TIMED:
             measure(kind, model, root, *sizes, found)
 
     return both

@@ -142,8 +142,8 @@ class Backbone(nn.Module):
         found = []
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
-            parts = (whole[rows, :longest] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode_at(position[rows], *parts, shortest < longest))
+            read, attention, segments = (whole[rows, :longest] for whole in (vectors, batch.attention, batch.segments))
+            found.append(self._encode_at(position[rows], read, attention, segments, shortest < longest))
         return torch.cat(found)[order.argsort()]
 
     def _encode_at(

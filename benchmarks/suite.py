@@ -1,0 +1,71 @@
+"""The whole suite: four methods × shots × draws, by `xlbench compare`, and by the scripts run by run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from equals import LANGUAGES, PRECISION, check_equal, contenders
+from growth import untouched
+from rivals import B0, B0_CPU, Kind
+from rivals import run as run_rival
+from timing import Measured, interleaved, ratios
+
+import xlbench
+from xlbench.registry import get
+from xlbench.task import Row, Task
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+BATCH, RATE = 16, 5e-5
+
+
+def suite(
+    model: str, root: Path | None, premises: int, steps: int, shots: tuple[int, ...], draws: int, found: Measured
+) -> None:
+    """Four methods × shots × draws: `xlbench compare`, and the script run by run in one process (B0).
+
+    `XLBENCH_CACHE` is an empty folder each time: tokenisation is part of it, as for the script. The script gets its
+    test rows for nothing. With the same weights both give the same scores: checked first, for each method.
+    """
+    task_name = "xnli" if root else "logic"
+    budget = {"steps": steps, "batch_size": BATCH, "checkpoints": 2, "learning_rate": RATE}
+    asked = {
+        "task": task_name, "model": model, "test_premises": premises, "training": budget, "precision": PRECISION,
+    }  # fmt: skip
+    task: Task = get("task", task_name)()
+    source = xlbench.sources.DataSource(root)
+    tests: dict[str, Sequence[Row]] = {code: task.test(code, source, premises) for code in LANGUAGES}
+    honest = B0 if torch.cuda.is_available() else B0_CPU
+    runs = len(KINDS) * len(shots) * draws
+    for kind in KINDS:
+        ours_with, by = contenders(kind, model, root, premises)
+        check_equal(ours_with, {name: by[name]() for name in ("xlbench", "B0")})
+    pairs = ours_with.pairs  # of the last, MPT
+
+    def ours(**where: Any) -> None:
+        with untouched() as folder:
+            here = xlbench.Runtime(runs=folder / "runs", data_root=root, quiet=True, **where)
+            table = xlbench.compare(xlbench.Suite(methods=KINDS, shots=shots, draws=draws, run=asked), here)
+            if len(table) != runs:
+                raise SystemExit(f"the suite failed: {table.attrs}")
+
+    def theirs() -> None:
+        for draw in range(draws):
+            for count in shots:
+                drawn = task.draw(count, draw, source)
+                for kind in KINDS:
+                    run_rival(kind, model, drawn.train, drawn.dev, tests, pairs, steps, BATCH, RATE, 2, honest, 0)
+
+    seconds = interleaved(
+        {
+            "xlbench, --jobs auto": lambda: ours(executor="processes", jobs="auto"),
+            "B0": theirs,
+            "xlbench, one process": ours,
+        },
+        1,
+    )
+    for name, taken in seconds.items():
+        found.say(f"suite of {runs} runs: {name}", taken[0], "s")
+    for name in seconds:
+        if name != "B0":
+            found.say(f"suite: {name}, beside B0", ratios(seconds, name)["B0"], "×")
