@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import xlbench
-from xlbench import backbone, flops
+from xlbench import backbone, flops, running
 from xlbench.batching import collate
 from xlbench.flops import FORMULAS, Counter, FlopMeter, Linear
 from xlbench.prompts import PromptEncoder
@@ -39,6 +39,12 @@ def spec(method: str, **fields) -> RunSpec:
     common = {"task": "logic", "model": "tiny", "shots": 5, "languages": ("en", "fr", "sw"), "test_premises": 6}
     training = Training(steps=16, learning_rate=1e-3, checkpoints=2, batch_size=4)
     return RunSpec(method=method, **{**common, "training": training, **fields})
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned():
+    """Runs that know nothing of each other's FLOPs."""
+    running._first_meters.cache_clear()
 
 
 # A whole run
@@ -87,7 +93,9 @@ def test_counting_changes_no_number_of_a_run(method, tmp_path):
     assert found[0] == found[1]
 
 
-def test_few_steps_are_counted(tmp_path, monkeypatch):
+@pytest.fixture
+def seen(monkeypatch) -> list[Counter]:
+    """The counters that were made: one for each step that is counted."""
     counted = []
 
     class Seen(Counter):
@@ -96,9 +104,13 @@ def test_few_steps_are_counted(tmp_path, monkeypatch):
             super().__init__()
 
     monkeypatch.setattr(flops, "Counter", Seen)
+    return counted
+
+
+def test_few_steps_are_counted(tmp_path, seen):
     asked = spec("finetune", training=Training(steps=150, learning_rate=1e-3, checkpoints=1, batch_size=4))
     xlbench.run(asked, Runtime(runs=tmp_path, device="cpu"))
-    assert 0 < len(counted) < 20
+    assert 0 < len(seen) < 20
 
 
 def test_without_checkpoints_to_choose_from_dev_costs_nothing(tmp_path):
@@ -241,6 +253,29 @@ def test_a_meter_alike_another_knows_what_that_one_learned(tiny, batch):
                 product(2)
     assert first.total == second.total == 3 * 80
     assert second._law is first._law
+
+
+def test_a_meter_alike_one_of_another_computation_learns_by_itself(tiny, batch):
+    first = FlopMeter(tiny)
+    second = FlopMeter(tiny, alike=first)
+    for meter, each in ((first, 2), (second, 3)):
+        for rows in (2, 2, 3, 3, 4, 4):
+            with meter.step(batch(rows)):
+                for _ in range(each):
+                    product(rows)
+    assert second._law is not first._law
+    assert [meter.note("test") for meter in (first, second)] == ["", ""]
+    assert (first.total, second.total) == (2 * 18 * 40, 3 * 18 * 40)  # 18 rows; a product takes 2 · 4 · 5 a row
+
+
+def test_the_runs_of_a_process_learn_from_each_other(tmp_path, seen):
+    numbers = []
+    for seed in (0, 1):
+        record = xlbench.run(spec("soft-prompt", seed=seed), Runtime(runs=tmp_path, device="cpu"))
+        numbers.append(len(seen))
+        seen.clear()
+        assert not [note for note in record.notes if "estimate" in note]
+    assert 0 < numbers[1] < numbers[0]
 
 
 def test_a_step_that_fails_leaves_no_counter_behind(tiny, batch):

@@ -36,7 +36,8 @@ class FlopMeter:
     """Sums the FLOPs of steps that are alike in all but the shapes of their batches: of training, or of scoring.
 
     It draws no random number and runs nothing twice. A meter `alike` another shares what that one learned, and has
-    a sum of its own. Without a backbone nothing is counted.
+    a sum of its own; it counts the first step that follows, and learns by itself where the other was wrong about it.
+    Without a backbone nothing is counted.
     """
 
     def __init__(self, backbone: Backbone | None, alike: "FlopMeter | None" = None) -> None:
@@ -45,6 +46,7 @@ class FlopMeter:
         self.steps = self.counted = self.checks = 0
         self.deviation = 0.0  # the largest that a check found where steps had followed, as a share of its count
         self._law: Law = Law() if alike is None else alike._law
+        self._borrowed = alike is not None  # and nothing has shown yet that it holds here
         self._next_check = 1
 
     @contextmanager
@@ -64,6 +66,10 @@ class FlopMeter:
             yield
         self.counted += 1
         self.total += counter.total
+        if told is not None and self._borrowed:  # the first that follows
+            self._borrowed = False
+            if told != counter.total:
+                self._law, told = Law(), None
         if told is not None:
             self.checks += 1
             self._next_check = CHECKED_AGAIN * followed

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from xlbench.backbone import Backbone
 from xlbench.blame import place_of
 from xlbench.budget import TokenBudget
 from xlbench.checkpoint import Checkpoint, Spent, folder_of, forget
@@ -155,7 +156,7 @@ def _train(
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
     spec, device = prepared.spec, prepared.device
     budget = runtime.token_budget or default_token_budget(device)
-    meters.append(Meters.of(prepared, runtime))
+    meters.append(Meters.of(prepared, runtime, configuration.config))
     training, selection = meters[-1].training, meters[-1].evaluation
     checkpoint = _checkpoint(prepared, runtime, len(meters) - 1, Spent(watch, training, selection))
     try:
@@ -250,14 +251,25 @@ class Meters:
     evaluation: FlopMeter
 
     @classmethod
-    def of(cls, prepared: Prepared, runtime: Runtime) -> "Meters":
-        """New ones; they count nothing where the runtime says so."""
-        counted = prepared.backbone if runtime.count_flops else None
-        return cls(FlopMeter(counted), FlopMeter(counted))
+    def of(cls, prepared: Prepared, runtime: Runtime, config: MethodConfig) -> "Meters":
+        """New ones, which know what those of this process's other runs learned of the same computation; they count
+        nothing where the runtime says so."""
+        if not runtime.count_flops:
+            return cls(FlopMeter(None), FlopMeter(None))
+        spec, backbone = prepared.spec, prepared.backbone
+        of_method = (prepared.method_class, config.model_dump_json(), spec.task, spec.languages, spec.max_length)
+        known = _first_meters(backbone, (*of_method, spec.tune, spec.lora, spec.precision), prepared.device)
+        return cls(FlopMeter(backbone, alike=known.training), FlopMeter(backbone, alike=known.evaluation))
 
     def of_test(self) -> FlopMeter:
         """One for the test, where rows are scored as they were in selection."""
         return FlopMeter(self.evaluation.backbone, alike=self.evaluation)
+
+
+@functools.lru_cache(maxsize=32)
+def _first_meters(backbone: Backbone, of_run: tuple[object, ...], device: torch.device) -> Meters:
+    """The meters whose knowledge is shared by all runs with the same arguments."""
+    return Meters(FlopMeter(backbone), FlopMeter(backbone))
 
 
 def _flops(meters: Sequence[Meters], test: FlopMeter) -> tuple[dict[str, float], list[str]]:
