@@ -219,7 +219,7 @@ PARTS: dict[str, Part] = {  # each with all its contenders in turn
     "evaluation": _of_each(evaluation, 4, 3),
     "training": _of_each(training, 4, 3),
     "memory": _of_each(memory, 2),
-    "suite": lambda model, root, found: suite(model, root, 4, 6, (4, 16, 64), 2, found),
+    "suite": lambda model, root, found: suite(model, root, 8, 4, (4, 16, 64), 2, found),
     "growth": lambda _model, _root, found: growth(found.say),
 }
 
