@@ -48,6 +48,12 @@ BROKEN = {  # what stands in the plug-in's file, by what is said of it, and the 
     "raises-in-torch": (
         LOSS, "return self.head(batch.ids[:, :1].float()).sum()", "RuntimeError: mat1 and mat2", "return self.head(bat",
     ),
+    "has-no-loss": (
+        LOSS, "self.logits(batch)", "method has-no-loss: loss gave None; it must give a scalar", "def loss(",
+    ),
+    "has-a-loss-a-row": (
+        LOSS, LOSS.replace("labels)", "labels, reduction='none')"), "loss gave a tensor of shape (", "def loss(",
+    ),
     "gives-nan": (SCORE, SCORE + ' * float("nan")', "method gives-nan: score gave NaN (first for row 0", "def score("),
     "gives-some-nan": (
         SCORE, "found = self.logits(batch).float()\n        found[-1, 0] = float('nan')\n        return found",

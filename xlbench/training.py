@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from xlbench.batching import Batch, collate
 from xlbench.checkpoint import Checkpoint
 from xlbench.costs import Stopwatch, trained_parameters
-from xlbench.errors import Diverged, NotSupported
+from xlbench.errors import Diverged, NotSupported, XlbenchError
 from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.inference import autocast
 from xlbench.memory import free_bytes, gib, said_if_short
@@ -96,7 +96,7 @@ def fit(
                 for batch in parts:
                     with flops.step(batch):
                         with autocast(device, precision):
-                            part = method.loss(batch) / len(parts)
+                            part = _loss(method, batch) / len(parts)
                         part.backward()
                     loss = loss + part.detach()
                 nn.utils.clip_grad_norm_(trained.values(), training.clip)
@@ -330,6 +330,15 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     """A generator for one purpose of a run, so that what one part draws never shifts what another draws."""
     digest = hashlib.sha256(f"{purpose}\x1f{seed}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "little")))
+
+
+def _loss(method: Method, batch: Batch) -> Tensor:
+    """What the method minimises. Raises XlbenchError where it is no scalar."""
+    found: object = method.loss(batch)
+    if not isinstance(found, Tensor) or found.dim():
+        what = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:80]
+        raise XlbenchError(f"method {method.name}: loss gave {what}; it must give a scalar tensor")
+    return found
 
 
 def _too_large(method: Method, batch: Batch, device: torch.device, precision: str) -> str:
