@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from xlbench import Store, sweeping
@@ -35,7 +37,7 @@ def test_only_what_nobody_can_be_writing_is_swept(tmp_path, nobody):
         folder(tmp_path, f".abc123-{os.getpid()}-{here}22222222", age=2 * DAY),
         folder(tmp_path, f".abc123-{nobody}-{elsewhere}33333333", age=2 * DAY),
         folder(tmp_path, f".abc123-{nobody}-44444444", age=2 * DAY),  # as older versions named it
-        folder(tmp_path, ".abc123-old-55555555", age=2 * DAY),
+        folder(tmp_path, ".abc123-old-55555555", age=2 * DAY),  # another stands in its place
     ]
     stay = [
         folder(tmp_path, hidden_name("abc123")),
@@ -50,6 +52,24 @@ def test_only_what_nobody_can_be_writing_is_swept(tmp_path, nobody):
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in stay)
     assert sweep(tmp_path) == []
+
+
+def test_a_record_that_was_moved_away_goes_back_where_no_other_came(tmp_path):
+    """Its writer died between the two renames of `Store._place`."""
+    old = folder(tmp_path, ".abc123-old-55555555", age=2 * DAY)
+    assert sweep(tmp_path) == []
+    assert not old.exists()
+    assert (tmp_path / "abc123" / "record.json").read_text() == "{"
+
+
+def test_what_a_zombie_was_writing_is_swept(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert process.stdout.read() == b""  # it has ended, and nobody has waited for it
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    left = folder(tmp_path, f".abc123-{process.pid}-{sweeping._here()}11111111")
+    assert sweep(tmp_path) == [left]
+    process.wait()
 
 
 def test_a_folder_that_is_not_there_is_no_fault(tmp_path):

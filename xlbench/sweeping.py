@@ -11,8 +11,10 @@ import uuid
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 DAY = 24 * 3600
-_WRITING = re.compile(r"\.[^.]+?-(?:(?P<pid>\d+)-(?P<place>[0-9a-f]{8})?[0-9a-f]{8}|old-[0-9a-f]{8})")
+_WRITING = re.compile(r"\.(?P<id>[^.]+?)-(?:(?P<pid>\d+)-(?P<place>[0-9a-f]{8})?[0-9a-f]{8}|old-[0-9a-f]{8})")
 
 
 def hidden_name(run_id: str) -> str:
@@ -35,7 +37,8 @@ def sweep(root: Path) -> list[Path]:
     """Remove what dead writers left in a store's folder; returns what was removed.
 
     A writer is dead if its process id is of this machine and nobody's; of other machines that cannot be known, so
-    their folders go when they are a day old. Training states (`.{id}-training`) stay: a run goes on from them.
+    their folders go when they are a day old. A record that was moved away to make room for another goes back where
+    no other came. Training states (`.{id}-training`) stay: a run goes on from them.
     """
     gone = []
     with contextlib.suppress(OSError):
@@ -43,19 +46,28 @@ def sweep(root: Path) -> list[Path]:
             found = _WRITING.fullmatch(entry.name) if entry.name.startswith(".") else None
             with contextlib.suppress(OSError):
                 if found and (_dead(found["pid"], found["place"]) or time.time() - entry.stat().st_mtime > DAY):
+                    if found["pid"] is None and _went_back(entry.path, root / found["id"]):
+                        continue
                     shutil.rmtree(entry.path, ignore_errors=True)
                     gone.append(Path(entry.path))
     return gone
 
 
+def _went_back(moved: str, place: Path) -> bool:
+    """Whether a folder was moved to its place, where nothing stood."""
+    with contextlib.suppress(OSError):
+        os.rename(moved, place)
+        return True
+    return False
+
+
 def _dead(pid: str | None, place: str | None) -> bool:
-    """Whether a process of this machine is known to have ended."""
-    if pid is None or place != _here() or os.name != "posix":
+    """Whether a process of this machine is known to have ended, if its parent has heard of it or not."""
+    if pid is None or place != _here():
         return False
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return True
-    except (OSError, OverflowError):
+    except (psutil.Error, OverflowError, ValueError):
         return False
-    return False
