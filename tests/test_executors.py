@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, jobs
 from xlbench.cli import app
 from xlbench.comparing import run_suite, shard
+from xlbench.interrupts import Stop
 from xlbench.progress import Progress
 from xlbench.spec import parse
 from xlbench.watching import Watch, duration
@@ -262,6 +263,25 @@ def test_auto_takes_what_cores_memory_and_cells_allow(monkeypatch, cores, gib, c
     prepared = [SimpleNamespace(device=SimpleNamespace(type="cpu"))] * cells
     found = jobs.jobs_for(prepared, [], Runtime(jobs="auto"))
     assert (found.number, found.threads) == (number, threads)
+
+
+def test_where_several_run_at_once_what_takes_longest_comes_first_within_a_draw():
+    """a takes 10 s and b 30 s: known after the first cells, and by method until those of its shots are known."""
+    cells = [
+        SimpleNamespace(id=f"{name}{shots}{draw}", spec=RunSpec(method=name, shots=shots, draw=draw))
+        for draw in (0, 1) for shots in (1, 4) for name in "ab"
+    ]  # fmt: skip
+
+    def order(at_once: int) -> list[str]:
+        watch, taken = Watch(cells, at_once, Progress(), None), []
+        for cell in watch.starting(cells, Stop()):
+            taken.append(cell.id)
+            record = SimpleNamespace(mean=0.5, seconds={"a": 10, "b": 30}[cell.spec.method] * cell.spec.shots)
+            watch.ended(SimpleNamespace(prepared=cell, record=record, skipped=False, error=""))
+        return taken
+
+    assert order(1) == [cell.id for cell in cells]
+    assert order(2) == ["a10", "b10", "b40", "a40", "b41", "a41", "b11", "a11"]
 
 
 def test_the_time_left_goes_by_what_such_cells_took(monkeypatch):

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, Self
@@ -45,10 +47,16 @@ class Watch:
             yield cls(cells, at_once, progress, log)
 
     def starting(self, cells: Iterable[Prepared], stop: Stop) -> Iterator[Prepared]:
-        """The cells, each announced as it is taken; none after Ctrl-C."""
-        for cell in cells:
-            if stop.asked:
-                return
+        """The cells, each announced as it is taken; none after Ctrl-C.
+
+        Where several run at once, those of one draw and seed that are expected to take longest come first, so that
+        no worker waits long for the last; those of which nothing is known yet, before them.
+        """
+        waiting = list(cells)
+        while waiting and not stop.asked:
+            block = takewhile(lambda one: _block(one) == _block(waiting[0]), waiting)
+            first = max(enumerate(block), key=lambda one: self._expected(one[1].spec))[0] if self.at_once > 1 else 0
+            cell = waiting.pop(first)
             self.since[cell.id] = time.monotonic()
             self.progress.say(describe(cell.spec))
             self._log("started", cell)
@@ -89,6 +97,13 @@ class Watch:
             rest.append(max(0.0, whole - (now - self.since[cell])) if cell in self.since else whole)
         return max(sum(rest) / self.at_once, max(rest))
 
+    def _expected(self, spec: RunSpec) -> float:
+        """Seconds that a cell takes, by those of its kind, or of its method; without end where there are none."""
+        kind = _kind(spec)
+        of_method = [seconds for (*method, _), took in self.took.items() if (*method,) == kind[:2] for seconds in took]
+        found = self.took.get(kind) or of_method
+        return fmean(found) if found else inf
+
     def _log(self, event: str, cell: Prepared, **facts: Any) -> None:
         if self.log is None:
             return
@@ -113,6 +128,10 @@ def duration(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"
     return f"about {seconds:.0f} s"
+
+
+def _block(cell: Prepared) -> tuple[int, int]:
+    return cell.spec.draw, cell.spec.seed
 
 
 def _kind(spec: RunSpec) -> Kind:
