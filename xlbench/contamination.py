@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
@@ -16,6 +16,7 @@ from xlbench.task import Row
 SHOWN = 5  # row ids that a message names
 
 
+@lru_cache(maxsize=2**16)  # the cells of a suite ask for the same texts
 def normalised(text: str) -> str:
     """A text as the guard compares it: NFKC, case-folded, punctuation and symbols as spaces, spaces joined."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())  # folding takes ß apart
