@@ -6,11 +6,14 @@ import json
 import pandas as pd
 import pytest
 from hand_made import record, sound
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
-from xlbench.reading import citations, differences, export, find_record, results
+from xlbench.reading import citations, csv_of, differences, export, find_record, results
+from xlbench.wording import csv_cell
 
 ONE = record("finetune", {"en": 0.5, "fr": 0.4}, selection={"step": 2})
 OTHER = record("mpt", {"en": 0.5, "fr": 0.3}, {"draw": 1, "config": {"alpha": 0.3}}, selection={"step": 1})
@@ -123,3 +126,20 @@ def test_mistakes_are_one_sentence(runs, words, sentence):
 def test_nothing_to_export(tmp_path):
     with pytest.raises(XlbenchError, match="no folder of records"):
         export(tmp_path / "none", "csv")
+
+
+CELLS = st.one_of(
+    st.text(max_size=6), st.sampled_from(["=1+1", "-2", 'a "b", c', "", "-", "é\u202e", "1e5", "NaN", "None"])
+)
+
+
+@given(
+    st.lists(
+        st.tuples(CELLS, st.integers(-5, 5), st.floats(allow_nan=True), st.booleans(), st.none() | st.floats(0, 1)),
+        min_size=1,
+    )
+)
+def test_csv_is_what_pandas_writes_of_cells_made_safe(rows):
+    table = pd.DataFrame(rows, columns=["text, odd", "int", "float", "bool", "maybe"])
+    shown = table.assign(**{"text, odd": [csv_cell(text) for text in table["text, odd"]]})
+    assert csv_of(table) == shown.to_csv(index=False, lineterminator="\n")

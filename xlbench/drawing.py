@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlbench.errors import XlbenchError
 from xlbench.leaderboard import evidence
-from xlbench.matching import Group, Line, Table, by_mean, mean_of
+from xlbench.matching import Group, Line, Table, mean_of
 from xlbench.spec import digest
 from xlbench.store import Store
 from xlbench.wording import plain
@@ -86,7 +86,7 @@ def panels(one: Group, store: Store) -> list[Panel]:
             shown = None if one.oracle else evidence(table, store)
         except XlbenchError:
             shown = None
-        points = tuple(_point(line, table, shown.scores if shown else {}) for line in by_mean(table))
+        points = tuple(_point(line, table, shown.scores if shown else {}) for line in table.by_mean)
         chance, scope = None, ""
         if shown is not None:
             name, score = next(iter(shown.scores.items()))

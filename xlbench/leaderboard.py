@@ -10,7 +10,7 @@ from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, count, points, weigh
 from xlbench.grids import Block, Command, Grid
 from xlbench.literature import Figure, figures, known_leaks
-from xlbench.matching import ORACLE, Group, Line, Table, by_mean, mean_of, several_versions
+from xlbench.matching import ORACLE, Group, Line, Table, mean_of, several_versions
 from xlbench.policies import side_by_side
 from xlbench.premises import Unit, seen
 from xlbench.reproducing import Again, commands
@@ -71,7 +71,14 @@ def _block(block: Block) -> str:
 
 
 def blocks(table: Table, store: Store) -> list[Block]:
-    """What the board says of a table, in its order; `store` has the records' predictions."""
+    """What the board says of a table, in its order, made once; `store` has the records' predictions."""
+    if store.name not in table.made:
+        table.made[store.name] = _blocks(table, store)
+    found: list[Block] = table.made[store.name]
+    return found
+
+
+def _blocks(table: Table, store: Store) -> list[Block]:
     found: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
         found = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table, store), _languages(table)]
@@ -134,7 +141,14 @@ def provenance(one: Group) -> Grid:
 
 
 def origin(one: Group) -> list[Block]:
-    """Of what a group's records were made, and the command that makes them again."""
+    """Of what a group's records were made, and the command that makes them again; put together once."""
+    if "origin" not in one.made:
+        one.made["origin"] = _origin(one)
+    found: list[Block] = one.made["origin"]
+    return found
+
+
+def _origin(one: Group) -> list[Block]:
     try:
         again = commands(one.records)
     except XlbenchError:
@@ -159,7 +173,7 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     method, task and number of shots, they stand in a last column."""
     draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
-    for line in by_mean(table):
+    for line in table.by_mean:
         records = [line.records[cell] for cell in table.cells]
         means = [record.mean for record in records]
         rows.append(
@@ -169,7 +183,7 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
              f"{draws} × {seeds}"]
         )  # fmt: skip
     head = ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "draws × seeds"]
-    known = {line.method: _figures(table, line) for line in by_mean(table)}
+    known = {line.method: _figures(table, line) for line in table.by_mean}
     if not any(known.values()):
         return head, rows
     theirs = ["; ".join(f"{one.accuracy:.2f} ({one.source})" for one in found) or "–" for found in known.values()]
@@ -184,7 +198,7 @@ def _figures(table: Table, line: Line) -> list[Figure]:
 
 def published(table: Table) -> list[Block]:
     """How to read the published figures beside ours, and where they stand; nothing where there are none."""
-    found = [one for line in by_mean(table) for one in _figures(table, line)]
+    found = [one for line in table.by_mean for one in _figures(table, line)]
     if not found:
         return []
     backbones = ", ".join(sorted({one.backbone for one in found}))
@@ -199,7 +213,7 @@ def evidence(table: Table, store: Store) -> Evidence:
     """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
     runs = [
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
-        for line in by_mean(table)
+        for line in table.by_mean
     ]
     files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
     return _weighed(tuple(runs), table.first.unit, files)
@@ -268,7 +282,7 @@ def _languages(table: Table) -> Grid:
     rows = [
         [line.method, *(percent(mean_of(line.records[cell].accuracy.get(name) for cell in table.cells))
                         for name in languages)]
-        for line in by_mean(table)
+        for line in table.by_mean
     ]  # fmt: skip
     return Grid("Accuracy by language", ["accuracy", *languages], rows)
 
@@ -277,7 +291,7 @@ def _phenomena(table: Table) -> list[Grid]:
     """Accuracy by what a row tests, mean over languages; none where the task names no phenomena."""
     kinds = sorted({kind for line in table.lines for record in line.records.values() for kind in record.phenomena})
     rows = []
-    for line in by_mean(table):
+    for line in table.by_mean:
         records = [line.records[cell] for cell in table.cells]
         rows.append(
             [line.method,
@@ -322,7 +336,7 @@ def amount(value: float, form: str) -> str:
 
 def _costs(table: Table) -> Grid:
     """Mean costs of a run; no column of what no run of the table has, where that is nothing to wonder at."""
-    lines = [(line.method, [line.records[cell].costs for cell in table.cells]) for line in by_mean(table)]
+    lines = [(line.method, [line.records[cell].costs for cell in table.cells]) for line in table.by_mean]
     there = {name for _, runs in lines for run in runs for name in run}
     shown = [head for head, name, _, _ in COSTS if name in there or name not in NOT_OF_ALL]
     rows = [[method, *(text for head, text in costs_of(runs).items() if head in shown)] for method, runs in lines]
@@ -334,7 +348,7 @@ def _chosen(table: Table) -> list[Grid]:
     if table.first.spec.trials == 1:
         return []
     rows = []
-    for line in by_mean(table):
+    for line in table.by_mean:
         for cell in table.cells:
             trial = line.records[cell].chosen or {}
             dev = percent(trial.get("dev_accuracy"))

@@ -7,6 +7,7 @@ a table each method is averaged over the draws and seeds that all its methods ha
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -44,6 +45,19 @@ class Table:
         """A record of the table, to ask what all of them share."""
         return next(iter(self.lines[0].records.values()))
 
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """What was made of the table, for who shows it again."""
+        return {}
+
+    @cached_property
+    def by_mean(self) -> tuple[Line, ...]:
+        """Methods by their mean accuracy, best first; ties by name, and the oracle's by name alone."""
+        if self.first.spec.selection == ORACLE:
+            return tuple(sorted(self.lines, key=lambda line: line.method))
+        means = {line.method: fmean([line.records[cell].mean for cell in self.cells]) for line in self.lines}
+        return tuple(sorted(self.lines, key=lambda line: (-means[line.method], line.method)))
+
 
 @dataclass(frozen=True)
 class Group:
@@ -57,10 +71,15 @@ class Group:
         """Task and model."""
         return f"{self.key['task']} on {self.key['model']}"
 
-    @property
-    def records(self) -> list[Record]:
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """What was made of the group, for who shows it again."""
+        return {}
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
         """Its records, table by table and line by line."""
-        return [record for table in self.tables for line in table.lines for record in line.records.values()]
+        return tuple(record for table in self.tables for line in table.lines for record in line.records.values())
 
     @property
     def oracle(self) -> bool:
@@ -227,14 +246,8 @@ def several_versions(table: Table) -> list[str]:
     return found
 
 
-def by_mean(table: Table) -> list[Line]:
-    """Methods by their mean accuracy, best first; ties by name, and the oracle's by name alone."""
-    if table.first.spec.selection == ORACLE:
-        return sorted(table.lines, key=lambda line: line.method)
-    return sorted(table.lines, key=lambda line: (-fmean(line.records[cell].mean for cell in table.cells), line.method))
-
-
 def mean_of(values: Iterable[float | None]) -> float | None:
     """The mean; None where any is missing, or there is none."""
-    known = list(values)
-    return None if None in known or not known else fmean(value for value in known if value is not None)
+    every = list(values)
+    known = [value for value in every if value is not None]
+    return fmean(known) if known and len(known) == len(every) else None

@@ -1,5 +1,7 @@
 """Records for people and other programs: one record found, two compared, all as a table, whom to cite."""
 
+import csv
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +9,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
@@ -93,15 +97,18 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
         "training_seconds": [record.costs.get("training_seconds") for record in done],
         "record": [record.id for record in done],
     }
-    run = np.repeat(np.arange(len(done)), [len(one) for one in scored])
-    table = pd.DataFrame(of_runs).iloc[run].reset_index(drop=True)
-    language = [name for one in scored for name, _ in one]
+    runs, run = pd.DataFrame(of_runs), np.repeat(np.arange(len(done)), [len(one) for one in scored])
+    language = pd.Series([name for one in scored for name, _ in one], dtype="str")
     source = [name == record.source_language for record, one in zip(done, scored, strict=True) for name, _ in one]
-    table.insert(9, "language", pd.Series(language, dtype="str"))
-    table.insert(10, "source", source)
-    table.insert(11, "accuracy", [value for one in scored for _, value in one])
-    order = ["task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed", "language", "record"]
-    return table.sort_values(order, ignore_index=True)
+    accuracy = np.array([value for one in scored for _, value in one])
+    by = ["task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed"]
+    first, last = runs.groupby(by, sort=True).ngroup().to_numpy(), runs.record.rank(method="dense").to_numpy()
+    order = np.lexsort((last[run], pd.factorize(language, sort=True)[0], first[run]))  # the last of them counts most
+    table = runs.iloc[run[order]].reset_index(drop=True)
+    table.insert(9, "language", language.iloc[order].to_numpy())
+    table.insert(10, "source", np.array(source)[order])
+    table.insert(11, "accuracy", accuracy[order])
+    return table
 
 
 def check_format(form: str) -> None:
@@ -128,11 +135,23 @@ def shown(value: Any) -> Any:
 
 def csv_of(table: pd.DataFrame) -> str:
     """Results as CSV, safe to open in a spreadsheet (see `csv_cell`); parquet and JSON have the texts as they are."""
-    shown = table.copy(deep=False)
-    for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            shown[name] = table[name].map({value: csv_cell(value) for value in table[name].unique()})
-    return shown.to_csv(index=False, lineterminator="\n")
+    columns = [_csv_column(table[name]) for name in table.columns]
+    lines = pc.binary_join_element_wise(*columns, pa.scalar(",", pa.large_string())).to_pylist()
+    return "\n".join([",".join(map(_csv_text, table.columns)), *lines, ""])
+
+
+def _csv_column(column: "pd.Series[Any]") -> pa.Array:
+    """The cells of a column as they stand in a CSV file; each value that it has is put into words once."""
+    codes, values = pd.factorize(column, use_na_sentinel=False)
+    texts = ["" if pd.isna(value) else _csv_text(csv_cell(value)) for value in values.tolist()]
+    return pa.array(texts, pa.large_string()).take(pa.array(codes))
+
+
+def _csv_text(value: Any) -> str:
+    """A cell, in quotation marks where it needs them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([value, ""])
+    return line.getvalue().removesuffix(",")
 
 
 def _written(table: pd.DataFrame, form: Format) -> str:

@@ -58,9 +58,11 @@ def _looked_at(folder: Path, index: Index) -> tuple[Record, str | None]:
     """
     seal = seal_of(folder)
     known = index.find(folder.name, seal)
-    record = read_record(folder / "record.json") if known is None else _known(folder, known)
+    if known is not None:  # and was sound, or the index would not know it
+        return _known(folder, known), None
+    record = read_record(folder / "record.json")
     fault = _fault(record, folder)
-    if known is None and fault is None:
+    if fault is None:
         index.add(folder.name, seal, record, summary(folder, record.unit))
     return record, fault
 
