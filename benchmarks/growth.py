@@ -18,9 +18,9 @@ import xlbench
 
 LANGUAGES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 METHODS = ("soft-prompt", "mpt", "finetune", "pct")
-SMALLEST: dict[str, Any] = {"languages": 5, "premises": 20, "methods": 1, "draws": 1}
+SMALLEST: dict[str, Any] = {"languages": 5, "premises": 40, "methods": 1, "draws": 1}
 AXES: dict[str, tuple[int, ...]] = {
-    "languages": (5, 10, 15), "premises": (20, 40, 80), "methods": (1, 2, 4), "draws": (1, 2, 4),
+    "languages": (5, 10, 15), "premises": (40, 80, 160), "methods": (1, 2, 4), "draws": (1, 2, 4),
 }  # fmt: skip
 STAGES = {"encoding_seconds": "tokenisation", "training_seconds": "training", "test_seconds": "test"}
 

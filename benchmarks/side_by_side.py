@@ -22,34 +22,19 @@ import numpy as np
 import torch
 from equals import PRECISION, check_equal, contenders
 from growth import growth
+from paper_grid import random_model
 from report import write_report
 from rivals import B0, B0_CPU, B1, Kind, Style, load, train
 from suite import BATCH, RATE, suite
 from timing import Measured, ceiling, interleaved, ratios
 
 import xlbench
-from xlbench.backbone import TINY, Backbone
+from xlbench.backbone import Backbone
 from xlbench.registry import get
 
 Part = Callable[[str, Path | None, Measured], None]
 HERE = Path(__file__).parent
 TIMED: tuple[Kind, ...] = ("soft-prompt", "finetune")  # a prompt method and the other; the suite has all
-
-
-def random_model(folder: Path) -> str:
-    """A model of multilingual-e5-small's shape with random weights, tiny's tokenizer and XLM-R's vocabulary size."""
-    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForMaskedLM
-
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
-    config = XLMRobertaConfig(
-        vocab_size=250_002, hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536,
-        max_position_embeddings=514, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, type_vocab_size=1,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    XLMRobertaForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 def evaluation(kind: Kind, model: str, root: Path | None, premises: int, rounds: int, found: Measured) -> None:
@@ -111,10 +96,17 @@ def memory(kind: Kind, model: str, root: Path | None, premises: int, found: Meas
 
 
 def alone(name: str, kind: Kind, model: str, root: Path | None, premises: int) -> None:
-    """What `memory` starts: one contender in a process of its own, which prints the KiB that it took at most."""
+    """What `memory` starts: one contender in a process of its own, which prints the KiB that it took at most, on a GPU
+    of the GPU's."""
     ours, by = contenders(kind, model, root, premises)
     if name != "xlbench":
         ours.rival(everywhere=name == "B2")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        by[name]()
+        print((torch.cuda.max_memory_allocated() - held) // 1024)
+        return
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is what is there now
     before = _status("VmRSS")
     by[name]()
@@ -164,7 +156,8 @@ def main() -> int:
         parser.error(f"there is no part {unknown[0]!r}; parts are {', '.join(PARTS)}")
     kept = HERE / "measured.json"
     with tempfile.TemporaryDirectory() as folder:
-        model, root = asked.model or random_model(Path(folder)), asked.data_root
+        model = asked.model or random_model(Path(folder), width=384)  # as multilingual-e5-small
+        root = asked.data_root
         Backbone.load(model)
         if asked.quick:
             quick(model, root, kept)
