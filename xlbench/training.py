@@ -333,9 +333,9 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 
 def _loss(method: Method, batch: Batch) -> Tensor:
-    """What the method minimises. Raises XlbenchError where it is no scalar."""
+    """What the method minimises. Raises XlbenchError where it is no single number."""
     found: object = method.loss(batch)
-    if not isinstance(found, Tensor) or found.dim():
+    if not isinstance(found, Tensor) or found.numel() != 1:
         what = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:80]
         raise XlbenchError(f"method {method.name}: loss gave {what}; it must give a scalar tensor")
     return found
