@@ -25,7 +25,7 @@ contenders of a part in turn. Log-probabilities are checked equal (within 0.001 
 are shared and noisy: ratios are the medians of those of each round; compare them, not the seconds.
 
 - **B0** is a Trainer script as an expert writes it: sdpa, dynamic padding, all languages sorted by length in one
-  process, the head at `<mask>` only, the best checkpoint kept in memory.
+  process, the head at `<mask>` only (`lm_head`, so the whole vocabulary there), the best checkpoint kept in memory.
 - **B1** is what the defaults give: padded to 128, fp32, one language after the other, batches of eight.
 - **B2** is B1 with the logits of the whole vocabulary at every position, as prompt libraries compute them.
 """
@@ -35,6 +35,10 @@ GROWING = [
     "40 premises, 1 method, 1 draw.",
 ]
 CLOSING = """
+The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws. A draw of xlbench's and one
+of B0's follow each other; xlbench starts its workers anew for each, reads its data, counts FLOPs and writes records, B0
+is in one process that has everything imported and gets its test rows for nothing.
+
 The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
 weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
 against the rate at which this machine multiplies matrices of those shapes and does nothing else, in the same run.

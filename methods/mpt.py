@@ -1,7 +1,6 @@
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -123,11 +122,11 @@ class MPT(PromptMethod):
         supervised = super().loss(batch)
         if "source" not in batch.streams:
             return supervised
-        both = self.config.direction == "both"
-        with torch.set_grad_enabled(both and torch.is_grad_enabled()):
-            ours = self._distribution(batch.streams["source"])
+        ours = self._distribution(batch.streams["source"])
         theirs = self._distribution(batch.streams["target"])
-        return supervised + self.config.alpha * (kl(ours, theirs) + (kl(theirs, ours) if both else 0.0))
+        if self.config.direction == "both":
+            return supervised + self.config.alpha * (kl(ours, theirs) + kl(theirs, ours))
+        return supervised + self.config.alpha * kl(ours.detach(), theirs)
 
     def _distribution(self, batch: Batch) -> Tensor:
         """Log-probabilities at `<mask>`, (n, support), under each row's prompt."""

@@ -35,16 +35,15 @@ class Backbone(nn.Module):
 
 
 def test_the_parts_of_a_run_by_hand():
-    def parts(device=CPU, **fields):
-        found = Footprint.of(Backbone(), spec(**fields), device)
+    def parts(**fields):
+        found = Footprint.of(Backbone(), spec(**fields))
         return [
             size / GIB
             for size in (found.weights, found.gradients, found.moments, found.kept, found.copies, found.total)
         ]
 
     assert parts() == [1, 1, 2, 1, 0, 5]
-    assert parts(torch.device("cuda")) == [1, 1, 2, 1, 0, 6]  # and one that the next run copies
-    trimmed = Footprint.of(Backbone(), spec(), CPU, words=2**12)  # of 2¹³, a quarter of the weights does not train
+    trimmed = Footprint.of(Backbone(), spec(), words=2**12)  # of 2¹³, a quarter of the weights does not train
     assert [trimmed.weights / GIB, trimmed.gradients / GIB, trimmed.total / GIB] == [1, 0.75, 4]
     assert parts(selection="last") == [1, 1, 2, 0, 0, 4]
     assert parts(precision="bf16") == [1, 1, 2, 1, 0.5, 5.5]
@@ -74,7 +73,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_trains_and_leaves_no_record(
 
 
 def test_a_run_that_may_not_fit_says_so_and_goes_on(runtime, monkeypatch, tiny):
-    monkeypatch.setattr(footprint.memory, "free_bytes", lambda _: Footprint.of(tiny, spec(), CPU).total)
+    monkeypatch.setattr(footprint.memory, "free_bytes", lambda _: Footprint.of(tiny, spec()).total)
     monkeypatch.setattr(footprint, "activations", lambda *_: GIB)
     (note,) = [note for note in run(spec(), runtime).notes if note.startswith("memory is close")]
     assert "a step of 6 rows of up to" in note

@@ -319,7 +319,7 @@ def test_pct_over_the_vocabulary_asks_each_row_for_the_words_of_its_own_language
     method.verbalizer = lambda language: Verbalizer(("yes", "maybe", "no"), words[language])
     method.label_logits = lambda features, batch: features.new_zeros(len(batch), 3)
     language = torch.tensor([logic.languages.index("en"), logic.languages.index("fr")])
-    batch = replace(scripted([0, 0], [0, 0]), language=language, languages=frozenset(language.tolist()))
+    batch = replace(scripted([0, 0], [0, 0]), language=language)
     assert torch.isinf(method.score(batch)).all(dim=1).tolist() == [True, False]
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,42 +22,65 @@ def nobody() -> int:
     return process.pid
 
 
-def folder(root, name: str, age: float = 0.0):
+@pytest.fixture
+def in_two_days(monkeypatch):
+    """A clock that is two days ahead of the folders' times."""
+    now = time.time
+    monkeypatch.setattr(sweeping, "time", SimpleNamespace(time=lambda: now() + 2 * DAY))
+
+
+def folder(root, name: str):
     made = root / name
     made.mkdir(parents=True)
     (made / "record.json").write_text("{")
-    then = made.stat().st_mtime - age
-    os.utime(made, (then, then))
     return made
 
 
 def test_only_what_nobody_can_be_writing_is_swept(tmp_path, nobody):
     here, elsewhere = sweeping._here(), "0" * 8
-    gone = [
-        folder(tmp_path, f".abc123-{nobody}-{here}11111111"),
-        folder(tmp_path, f".abc123-{os.getpid()}-{here}22222222", age=2 * DAY),
-        folder(tmp_path, f".abc123-{nobody}-{elsewhere}33333333", age=2 * DAY),
-        folder(tmp_path, f".abc123-{nobody}-44444444", age=2 * DAY),  # as older versions named it
-        folder(tmp_path, ".abc123-old-55555555", age=2 * DAY),  # another stands in its place
-    ]
+    gone = [folder(tmp_path, f".abc123-{nobody}-{here}11111111")]
     stay = [
         folder(tmp_path, hidden_name("abc123")),
         folder(tmp_path, f".abc123-{nobody}-{elsewhere}66666666"),
-        folder(tmp_path, f".abc123-{nobody}-77777777"),
+        folder(tmp_path, f".abc123-{nobody}-77777777"),  # as older versions named it
         folder(tmp_path, ".abc123-old-88888888"),
-        folder(tmp_path, ".abc123-training", age=9 * DAY),
-        folder(tmp_path, "abc123", age=9 * DAY),
-        folder(tmp_path, ".git", age=9 * DAY),
+        folder(tmp_path, ".abc123-training"),
+        folder(tmp_path, "abc123"),
+        folder(tmp_path, ".git"),
     ]
-    assert sorted(sweep(tmp_path)) == sorted(gone)
+    assert sweep(tmp_path) == gone
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in stay)
     assert sweep(tmp_path) == []
 
 
+@pytest.mark.usefixtures("in_two_days")
+def test_what_is_a_day_old_is_swept_whoever_wrote_it(tmp_path, nobody):
+    gone = [
+        folder(tmp_path, f".abc123-{os.getpid()}-{sweeping._here()}22222222"),
+        folder(tmp_path, f".abc123-{nobody}-{'0' * 8}33333333"),
+        folder(tmp_path, f".abc123-{nobody}-44444444"),
+        folder(tmp_path, ".abc123-old-55555555"),  # another stands in its place
+    ]
+    stay = [folder(tmp_path, name) for name in (".abc123-training", "abc123", ".git")]
+    assert sorted(sweep(tmp_path)) == sorted(gone)
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in stay)
+
+
+def test_a_folder_is_as_old_as_its_name(tmp_path):
+    """A record of last year that a writer has just moved away is no day old."""
+    made = folder(tmp_path, "abc123")
+    os.utime(made, (1e9, 1e9))
+    moved = made.rename(tmp_path / ".abc123-old-55555555")
+    assert sweep(tmp_path) == []
+    assert moved.exists()
+
+
+@pytest.mark.usefixtures("in_two_days")
 def test_a_record_that_was_moved_away_goes_back_where_no_other_came(tmp_path):
     """Its writer died between the two renames of `Store._place`."""
-    old = folder(tmp_path, ".abc123-old-55555555", age=2 * DAY)
+    old = folder(tmp_path, ".abc123-old-55555555")
     assert sweep(tmp_path) == []
     assert not old.exists()
     assert (tmp_path / "abc123" / "record.json").read_text() == "{"

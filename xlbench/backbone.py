@@ -7,7 +7,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 import copy
 import hashlib
 import os
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -219,14 +219,12 @@ class Backbone(nn.Module):
             self.decoder.weight = weight
         words.weight, words.num_embeddings = weight, len(weight)
 
-    def fresh(self, tune: Tune = "all", lora: Lora | None = None, device: torch.device | None = None) -> "Backbone":
+    def fresh(self, tune: Tune = "all", lora: Lora | None = None) -> "Backbone":
         """A copy to train: all weights, adapters on the encoder only (lora), or nothing (frozen).
 
-        With lora and frozen the masked-LM head stays as it was pretrained. On a `device` that is no CPU it is copied
-        from weights that were moved there once, and stay there, so that no run moves them again.
+        With lora and frozen the masked-LM head stays as it was pretrained.
         """
-        on_device = device is not None and device.type != "cpu"
-        ours = copy.deepcopy(_moved(self, device) if on_device else self)
+        ours = copy.deepcopy(self)
         if tune != "all":
             ours.requires_grad_(False)
         if tune == "lora":
@@ -257,12 +255,6 @@ def _folder(model: str) -> Path | None:
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise XlbenchError(f"the model folder {model} does not exist; give a folder, a hub id, or tiny")
     return None
-
-
-@lru_cache(maxsize=1)
-def _moved(backbone: Backbone, device: torch.device) -> Backbone:
-    """Clean weights on a device, to copy from: of the backbone and the device that were asked for last."""
-    return copy.deepcopy(backbone).to(device)
 
 
 @cache

@@ -17,8 +17,8 @@ class Batch:
     `ids`: (n, t), below zero for prompt vectors. `attention`: (n, t), 1 for a token, 0 for padding.
     `mask_at`, `language`, `labels`: (n,); labels are -1 for unlabelled text. `segments`: (n, t), 0 or 1.
     `streams`: what else a step needs, by the names that the method gave (aligned rows, translations).
-    `languages` of the rows and `padding`, the number of its tokens: known without asking the device, except where a
-    batch is made without them.
+    `languages` of the rows and `padding`, the number of its tokens, are known without asking the device, except where
+    a batch is made by hand, or with another `language` or `attention` than it was collated with.
     """
 
     ids: Tensor
@@ -28,20 +28,50 @@ class Batch:
     language: Tensor
     labels: Tensor
     streams: dict[str, "Batch"] = field(default_factory=dict)
-    languages: frozenset[int] = frozenset()
-    padding: int = -1
+    known: "Known | None" = None
 
     def __post_init__(self) -> None:
-        if not self.languages:
-            object.__setattr__(self, "languages", frozenset(self.language.tolist()))
-        if self.padding < 0:
-            object.__setattr__(self, "padding", self.attention.numel() - int(self.attention.sum()))
+        if self.known is None or self.known.of != (id(self.language), id(self.attention)):
+            object.__setattr__(self, "known", Known.asked(self.language, self.attention))
+
+    @property
+    def languages(self) -> frozenset[int]:
+        """The languages of the rows, by their index."""
+        assert self.known is not None
+        return self.known.languages
+
+    @property
+    def padding(self) -> int:
+        """How many of the tokens are padding."""
+        assert self.known is not None
+        return self.known.padding
 
     def __len__(self) -> int:
         return self.ids.shape[0]
 
     def with_streams(self, streams: dict[str, "Batch"]) -> "Batch":
         return replace(self, streams=streams)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What the host knows of a batch's `language` and `attention`, as long as they are these tensors."""
+
+    language: Tensor
+    attention: Tensor
+    languages: frozenset[int]
+    padding: int
+
+    @property
+    def of(self) -> tuple[int, int]:
+        """Which tensors it is of; they live as long as it does."""
+        return id(self.language), id(self.attention)
+
+    @classmethod
+    def asked(cls, language: Tensor, attention: Tensor) -> "Known":
+        """The same, asked of the tensors themselves, which waits for a device that has them."""
+        padding = attention.numel() - int(attention.bool().sum())
+        return cls(language, attention, frozenset(language.tolist()), padding)
 
 
 def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, device: torch.device | str) -> Batch:
@@ -60,8 +90,8 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     pinned = torch.device(device).type == "cuda"
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    known = {"languages": frozenset(encoded.language[chosen].tolist()), "padding": int((1 - attention).sum())}
-    return Batch(*moved, **known)  # type: ignore[arg-type]  # six tensors, in the order of the fields
+    languages, padding = frozenset(encoded.language[chosen].tolist()), int((1 - attention).sum())
+    return Batch(*moved, known=Known(moved[4], moved[1], languages, padding))  # type: ignore[arg-type]  # six tensors
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -5,8 +5,9 @@ by the kernel that computes it, backward passes included, work by elements (and 
 
 What a step takes is linear in the shapes of its batch: so much for the step, for each row, each token, each pair of
 tokens, each language and each row of each. So a step is counted only where its shapes are no combination of those
-counted before, and the others follow, exactly. Now and then one that follows is counted all the same; where it is not
-what followed, a note says that the sum is an estimate.
+counted before, and the others follow, exactly (all but those of label words in several languages of unlike numbers of
+tokens). Now and then one that follows is counted all the same; where it is not what followed, a note says that the
+sum is an estimate.
 """
 
 from collections import defaultdict

@@ -1,7 +1,6 @@
 """What a run takes of memory, by arithmetic, before it starts.
 
-Fixed, from the backbone's parameters P, each in fp32 (4 bytes): the weights, on a GPU once more for the clean ones
-that every run of a process copies; where they train, as many bytes again
+Fixed, from the backbone's parameters P, each in fp32 (4 bytes): the weights; where they train, as many bytes again
 for the gradients, twice as many for AdamW's moments, and as many for each state that the selection policy keeps;
 with bf16, half as many for the copies that autocast makes. Word embeddings that no step can read do not train, and
 count once. What adapters and a method add is small, and left out.
@@ -33,36 +32,28 @@ class Footprint:
     """Bytes of a run, without activations."""
 
     weights: int
-    clean: int
     gradients: int
     moments: int
     kept: int
     copies: int
 
     @classmethod
-    def of(cls, backbone: Backbone, spec: RunSpec, device: torch.device, words: int | None = None) -> "Footprint":
-        """Of a run on a device that trains the embeddings of so many words alone; none: of all."""
+    def of(cls, backbone: Backbone, spec: RunSpec, words: int | None = None) -> "Footprint":
+        """Of a run that trains the embeddings of so many words alone; none: of all."""
         weights = 4 * sum(value.numel() for value in backbone.parameters())
         others = 0 if words is None else 4 * (len(backbone.word_embeddings()) - words) * backbone.dimension
         trained = weights - others if spec.tune == "all" else 0
-        clean, copies = (device.type != "cpu") * weights, (spec.precision == "bf16") * weights // 2
-        return cls(weights, clean, trained, 2 * trained, states(spec) * trained, copies)
+        return cls(weights, trained, 2 * trained, states(spec) * trained, (spec.precision == "bf16") * weights // 2)
 
     @property
     def total(self) -> int:
-        return self.weights + self.clean + self.in_training
-
-    @property
-    def in_training(self) -> int:
-        """What comes beside the weights."""
-        return self.gradients + self.moments + self.kept + self.copies
+        return self.weights + self.gradients + self.moments + self.kept + self.copies
 
     @property
     def words(self) -> str:
         """The sum, part by part."""
         parts = {
             "weights": self.weights,
-            "clean weights to copy": self.clean,
             "gradients": self.gradients,
             "AdamW's moments": self.moments,
             "states kept by the selection policy": self.kept,
@@ -93,7 +84,7 @@ def refuse_what_cannot_fit(backbone: Backbone, spec: RunSpec, device: torch.devi
 
     `words`: how many words' embeddings train at least; none: all.
     """
-    need, free = Footprint.of(backbone, spec, device, words), memory.free_bytes(device)
+    need, free = Footprint.of(backbone, spec, words), memory.free_bytes(device)
     if need.total <= free:
         return
     ways = ["--tune lora or frozen"] * (spec.tune == "all") + ["--selection last (keeps no state)"] * (need.kept > 0)
@@ -118,13 +109,13 @@ def note_if_close(
     """
     longest = max((int(one.lengths.max()) for one in inputs if len(one)), default=0)
     rows = sum(min(at_once, len(one)) for one in inputs)
-    need, free = Footprint.of(backbone, spec, device, words), memory.free_bytes(device)
+    need, free = Footprint.of(backbone, spec, words), memory.free_bytes(device)
     step = activations(backbone, rows, longest, spec.precision)
-    more = need.in_training + step
+    more = need.total - need.weights + step
     if more <= USABLE * free:
         return ""
     return (
         f"memory is close: a step of {rows} rows of up to {longest} tokens needs about {gib(step)} beside "
-        f"{gib(need.in_training)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
+        f"{gib(need.total - need.weights)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
         "if it does not fit, use --with training.accumulate=2 or more, a shorter --max-length, or --precision bf16"
     )

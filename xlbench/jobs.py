@@ -83,7 +83,7 @@ def device_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
 
 def _largest(cells: Sequence[Prepared]) -> int:
     """Bytes of the largest cell, without activations."""
-    return max(Footprint.of(cell.backbone, cell.spec, cell.device).total for cell in cells)
+    return max(Footprint.of(cell.backbone, cell.spec).total for cell in cells)
 
 
 def _devices(asked: str, device: torch.device) -> tuple[str, ...]:

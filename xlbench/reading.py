@@ -142,7 +142,11 @@ def csv_of(table: pd.DataFrame) -> str:
 
 def _csv_column(column: "pd.Series[Any]") -> pa.Array:
     """The cells of a column as they stand in a CSV file; each value that it has is put into words once."""
-    codes, values = pd.factorize(column, use_na_sentinel=False)
+    if column.dtype == np.float64:  # by their bits, for 0.0 is not -0.0
+        codes, bits = pd.factorize(column.to_numpy().view(np.int64))
+        values = bits.view(np.float64)
+    else:
+        codes, values = pd.factorize(column, use_na_sentinel=False)
     texts = ["" if pd.isna(value) else _csv_text(csv_cell(value)) for value in values.tolist()]
     return pa.array(texts, pa.large_string()).take(pa.array(codes))
 

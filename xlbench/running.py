@@ -211,7 +211,7 @@ def _ready(
     assert spec.languages is not None
     with watch.stage("setup"):
         torch.manual_seed(spec.seed)
-        backbone = prepared.backbone.fresh(spec.tune, spec.lora, prepared.device)
+        backbone = prepared.backbone.fresh(spec.tune, spec.lora)
         method = prepared.method_class(config, backbone, task, spec.languages, spec.max_length)
         module = method.build(backbone, task)
         module.to(prepared.device)

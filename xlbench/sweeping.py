@@ -45,12 +45,17 @@ def sweep(root: Path) -> list[Path]:
         for entry in os.scandir(root):
             found = _WRITING.fullmatch(entry.name) if entry.name.startswith(".") else None
             with contextlib.suppress(OSError):
-                if found and (_dead(found["pid"], found["place"]) or time.time() - entry.stat().st_mtime > DAY):
+                if found and (_dead(found["pid"], found["place"]) or _age(entry.stat()) > DAY):
                     if found["pid"] is None and _went_back(entry.path, root / found["id"]):
                         continue
                     shutil.rmtree(entry.path, ignore_errors=True)
                     gone.append(Path(entry.path))
     return gone
+
+
+def _age(folder: os.stat_result) -> float:
+    """Seconds since anything in a folder changed, or it was given its name."""
+    return time.time() - max(folder.st_mtime, folder.st_ctime)
 
 
 def _went_back(moved: str, place: Path) -> bool:
