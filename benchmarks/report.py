@@ -35,9 +35,9 @@ GROWING = [
     "40 premises, 1 method, 1 draw.",
 ]
 CLOSING = """
-The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws. A draw of xlbench's and one
-of B0's follow each other; xlbench starts its workers anew for each, reads its data, counts FLOPs and writes records, B0
-is in one process that has everything imported and gets its test rows for nothing.
+The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws. A draw of xlbench's and
+one of B0's follow each other; xlbench starts its workers anew for each, reads its data, counts FLOPs and writes
+records, B0 is in one process that has everything imported and gets its test rows for nothing.
 
 The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
 weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
