@@ -22,7 +22,7 @@ SMALLEST: dict[str, Any] = {"languages": 5, "premises": 40, "methods": 1, "draws
 AXES: dict[str, tuple[int, ...]] = {
     "languages": (5, 10, 15), "premises": (40, 80, 160), "methods": (1, 2, 4), "draws": (1, 2, 4),
 }  # fmt: skip
-STAGES = {"encoding_seconds": "tokenisation", "training_seconds": "training", "test_seconds": "test"}
+STAGES = {"encoding_seconds": "encoding", "training_seconds": "training", "test_seconds": "test"}
 
 
 def growth(say: Callable[[str, float, str], None]) -> None:

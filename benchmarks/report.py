@@ -32,7 +32,8 @@ are shared and noisy: ratios are the medians of those of each round; compare the
 GROWING = [
     "## How the cost grows",
     "Seconds of a comparison on the embedded model and task, one process; what is not named is at 5 languages, "
-    "40 premises, 1 method, 1 draw.",
+    "40 premises, 1 method, 1 draw. Encoding: the test is tokenised once a template and then looked up; shots are "
+    "tokenised for each draw, and MPT's pairs once.",
 ]
 CLOSING = """
 The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws. A draw of xlbench's and
