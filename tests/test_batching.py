@@ -1,5 +1,7 @@
 """Length-sorted batches under a token budget, and padding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +79,14 @@ def test_streams_ride_along_and_leave_the_batch_as_it_was(encoded):
     assert batch.streams == {}
     assert with_other.streams["other"].language.tolist() == [0]
     assert torch.equal(with_other.ids, batch.ids)
+
+
+def test_what_the_host_knows_of_a_batch_is_of_the_tensors_that_it_has(tiny):
+    rows = Encoded([np.arange(5, 9), np.arange(5, 9)], *[np.zeros(2, dtype=np.int64)] * 3)
+    batch = collate(rows, range(2), 1, "cpu")
+    assert (batch.languages, batch.padding) == ({0}, 0)
+    other = replace(batch, language=torch.tensor([3, 4]), attention=torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]))
+    assert (other.languages, other.padding) == ({3, 4}, 3)
+    assert other.with_streams({"more": batch}).known is other.known
+    hidden, unmasked = (tiny.hidden(one)[:, 0] for one in (replace(batch, attention=other.attention), batch))
+    assert not torch.allclose(hidden, unmasked, atol=1e-4)
