@@ -90,8 +90,10 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     pinned = torch.device(device).type == "cuda"
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
+    ids_, attention_, mask_at, segments_, language, labels_ = moved
     languages, padding = frozenset(encoded.language[chosen].tolist()), int((1 - attention).sum())
-    return Batch(*moved, known=Known(moved[4], moved[1], languages, padding))  # type: ignore[arg-type]  # six tensors
+    known = Known(language, attention_, languages, padding)
+    return Batch(ids_, attention_, mask_at, segments_, language, labels_, known=known)
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -144,10 +144,11 @@ def _csv_column(column: "pd.Series[Any]") -> pa.Array:
     """The cells of a column as they stand in a CSV file; each value that it has is put into words once."""
     if column.dtype == np.float64:  # by their bits, for 0.0 is not -0.0
         codes, bits = pd.factorize(column.to_numpy().view(np.int64))
-        values = bits.view(np.float64)
+        values = bits.view(np.float64).tolist()
     else:
-        codes, values = pd.factorize(column, use_na_sentinel=False)
-    texts = ["" if pd.isna(value) else _csv_text(csv_cell(value)) for value in values.tolist()]
+        codes, found = pd.factorize(column, use_na_sentinel=False)
+        values = found.tolist()
+    texts = ["" if pd.isna(value) else _csv_text(csv_cell(value)) for value in values]
     return pa.array(texts, pa.large_string()).take(pa.array(codes))
 
 
