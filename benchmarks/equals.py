@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from rivals import B0, B0_CPU, B1, B2, AtMask, Classifier, Kind, Translated, evaluate, load
+from rivals import B1, B2, HONEST, AtMask, Classifier, Kind, Translated, evaluate, load
 
 import xlbench
 from xlbench.inference import default_token_budget, predict
 from xlbench.method import Method
+from xlbench.nli import NLI_LANGUAGES
 from xlbench.preparing import Prepared, prepare
 from xlbench.prompts import Encoded
 
 AGREE = 1e-3  # fp32 log-probabilities of two programs
 PRECISION: Any = "bf16" if torch.cuda.is_available() else "fp32"
-LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 Scores = dict[str, np.ndarray]
 
 
@@ -65,13 +65,12 @@ def contenders(
     """Who scores the test in 15 languages: xlbench, B0, B1 and (prompts) B2, all with the same weights."""
     spec = xlbench.RunSpec(
         task="xnli" if root else "logic", method=kind, shots=4, model=model, test_premises=premises,
-        languages=LANGUAGES, precision=PRECISION,
+        languages=NLI_LANGUAGES, precision=PRECISION,
     )  # fmt: skip
     ours = Ours(kind, prepare(spec, xlbench.Runtime(data_root=root)), model)
-    honest = B0 if ours.device.type == "cuda" else B0_CPU
     by: dict[str, Callable[[], Scores]] = {
         "xlbench": ours.score,
-        "B0": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, honest),
+        "B0": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, HONEST),
         "B1": lambda: evaluate(kind, ours.rival(), ours.tokenizer, ours.tests, B1),
     }
     if kind != "finetune":
@@ -82,7 +81,7 @@ def contenders(
 def check_equal(ours: Ours, scores: dict[str, Scores]) -> None:
     """Ends the benchmark where two of the contenders say other things of the same rows."""
     for name, theirs in scores.items():
-        apart = max(float(np.abs(theirs[code] - scores["xlbench"][code]).max()) for code in LANGUAGES)
+        apart = max(float(np.abs(theirs[code] - scores["xlbench"][code]).max()) for code in NLI_LANGUAGES)
         if apart > (AGREE if ours.device.type == "cpu" else 0.2):
             raise SystemExit(
                 f"{ours.kind}: {name}'s log-probabilities differ from xlbench's by {apart:.4f}: not comparable"

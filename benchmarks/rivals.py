@@ -52,6 +52,7 @@ class Style:
 
 B0 = Style(64)
 B0_CPU = Style(16)  # on two cores smaller batches are faster: they stay in the cache
+HONEST = B0 if torch.cuda.is_available() else B0_CPU
 B1 = Style(8, padded=True, sorted=False)
 B2 = Style(8, padded=True, everywhere=True, sorted=False)
 

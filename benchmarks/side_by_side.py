@@ -24,7 +24,7 @@ from equals import PRECISION, check_equal, contenders
 from growth import growth
 from paper_grid import random_model
 from report import write_report
-from rivals import B0, B0_CPU, B1, Kind, Style, load, train
+from rivals import B1, HONEST, Kind, Style, load, train
 from suite import BATCH, RATE, suite
 from timing import Measured, ceiling, interleaved, ratios
 
@@ -64,7 +64,6 @@ def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int,
     task_name = "xnli" if root else "logic"
     source, task = xlbench.sources.DataSource(root), get("task", task_name)()
     shots = task.draw(64, 0, source)
-    honest = B0 if torch.cuda.is_available() else B0_CPU
 
     def ours() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +78,7 @@ def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int,
     def theirs(style: Style) -> float:
         return train(kind, *load(kind, model), shots.train, None, {}, steps, BATCH, RATE, 1, style, 0).seconds
 
-    seconds = interleaved({"xlbench": ours, "B0": lambda: theirs(honest), "B1": lambda: theirs(B1)}, rounds)
+    seconds = interleaved({"xlbench": ours, "B0": lambda: theirs(HONEST), "B1": lambda: theirs(B1)}, rounds)
     for name, taken in seconds.items():
         found.say(f"training, {kind}: {name}", steps * BATCH / statistics.median(taken), "pairs/s")
     for name, ratio in ratios(seconds, "xlbench").items():

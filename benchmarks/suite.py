@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import torch
-from equals import LANGUAGES, PRECISION, check_equal, contenders
+from equals import PRECISION, check_equal, contenders
 from growth import untouched
-from rivals import B0, B0_CPU, Kind
+from rivals import HONEST, Kind
 from rivals import run as run_rival
 from timing import Measured
 
 import xlbench
+from xlbench.nli import NLI_LANGUAGES
 from xlbench.registry import get
 from xlbench.task import Row, Task
 
@@ -36,8 +36,7 @@ def suite(
     }  # fmt: skip
     task: Task = get("task", task_name)()
     source = xlbench.sources.DataSource(root)
-    tests: dict[str, Sequence[Row]] = {code: task.test(code, source, premises) for code in LANGUAGES}
-    honest = B0 if torch.cuda.is_available() else B0_CPU
+    tests: dict[str, Sequence[Row]] = {code: task.test(code, source, premises) for code in NLI_LANGUAGES}
     runs = len(KINDS) * len(shots) * draws
     for kind in KINDS:
         ours_with, by = contenders(kind, model, root, premises)
@@ -54,7 +53,7 @@ def suite(
         for count in shots:
             drawn = task.draw(count, draw, source)
             for kind in KINDS:
-                run_rival(kind, model, drawn.train, drawn.dev, tests, pairs, steps, BATCH, RATE, 2, honest, 0)
+                run_rival(kind, model, drawn.train, drawn.dev, tests, pairs, steps, BATCH, RATE, 2, HONEST, 0)
 
     seconds = {"xlbench, --jobs auto": 0.0, "B0": 0.0}
     with untouched() as folder:

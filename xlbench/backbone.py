@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
         self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
         self._row_of: Tensor | None = None  # an id's row among those
-        self._known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
+        self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         self.weights_a_token = sum(matrices) - encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
 
     @property
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
     def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool) -> Tensor:
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
         mask: Tensor | None = attention
-        if self._known_family:  # it would ask the device whether anything is padding
+        if self.known_family:  # it would ask the device whether anything is padding
             mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
         output = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind)
         hidden: Tensor = output.last_hidden_state
@@ -150,7 +150,7 @@ class Backbone(nn.Module):
         self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool
     ) -> Tensor:
         """As `_encode`, at one position of each row: (n, d)."""
-        if not self._known_family:
+        if not self.known_family:
             every = torch.arange(len(position), device=position.device)
             return self._encode(vectors, attention, segments, padded)[every, position]
         last = next(module for module in self.encoder.modules() if isinstance(module, LastLayer))

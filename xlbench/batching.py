@@ -31,7 +31,8 @@ class Batch:
     known: "Known | None" = None
 
     def __post_init__(self) -> None:
-        if self.known is None or self.known.of != (id(self.language), id(self.attention)):
+        known = self.known
+        if known is None or known.language is not self.language or known.attention is not self.attention:
             object.__setattr__(self, "known", Known.asked(self.language, self.attention))
 
     @property
@@ -61,11 +62,6 @@ class Known:
     attention: Tensor
     languages: frozenset[int]
     padding: int
-
-    @property
-    def of(self) -> tuple[int, int]:
-        """Which tensors it is of; they live as long as it does."""
-        return id(self.language), id(self.attention)
 
     @classmethod
     def asked(cls, language: Tensor, attention: Tensor) -> "Known":

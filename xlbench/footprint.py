@@ -18,7 +18,6 @@ import torch
 from xlbench import memory
 from xlbench.backbone import Backbone
 from xlbench.errors import Refused
-from xlbench.last_layer import LastLayer
 from xlbench.memory import USABLE, gib
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec
@@ -74,8 +73,7 @@ def activations(backbone: Backbone, rows: int, longest: int, precision: str) -> 
     config, width = backbone.config, backbone.dimension
     inner, heads = (getattr(config, name, other) for name, other in (("intermediate_size", 4 * width), (HEADS, 1)))
     layer = WIDTH[precision] * (9 * width + 2 * inner + 2 * heads * longest) + 2 * width + heads * longest
-    one_position = any(isinstance(part, LastLayer) for part in backbone.encoder.modules())
-    last = WIDTH[precision] * 3 * width if one_position else layer
+    last = WIDTH[precision] * 3 * width if backbone.known_family else layer
     return int(rows * longest * ((getattr(config, "num_hidden_layers", 1) - 1) * layer + last))
 
 
