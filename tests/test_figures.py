@@ -13,7 +13,7 @@ from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
 from xlbench.drawing import Point, figure_name, panels, plain
-from xlbench.figures import NoFigures, on_front, write_figures
+from xlbench.figures import NoFigures, on_front, picture, write_figures
 from xlbench.leaderboard import write
 from xlbench.matching import group
 from xlbench.store import Record
@@ -120,6 +120,20 @@ def test_a_name_is_text_in_the_picture_whatever_it_is(tmp_path, name):
     write_figures([one], Store(tmp_path / "none"), tmp_path)
     said = texts((tmp_path / "figures" / figure_name(one, "shots")).read_text(encoding="utf-8"))
     assert " ".join(plain(name).split()) in [" ".join(each.split()) for each in said]
+
+
+# Who draws them
+
+
+@pytest.mark.parametrize("start", ["as it is", "raise SystemExit(1)", "print('no JSON', flush=True)", "print('{}')"])
+def test_figures_are_the_same_whoever_draws_them_and_though_a_process_gives_none(tmp_path, monkeypatch, start):
+    here, told = drawn(tmp_path / "here", *runs("finetune", "mpt")), []
+    monkeypatch.setattr("xlbench.painting.FEW", 1)
+    monkeypatch.setattr("xlbench.figures.picture", lambda *asked: told.append(asked[1]) or picture(*asked))
+    if start != "as it is":
+        monkeypatch.setattr("xlbench.painting.START", start)
+    assert drawn(tmp_path / "there", *runs("finetune", "mpt")) == here
+    assert told == (["shots"] if start == "as it is" else list(here))
 
 
 # The numbers behind them

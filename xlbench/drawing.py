@@ -21,7 +21,9 @@ from xlbench.store import Store
 from xlbench.wording import plain
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito less yellow
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours and one: pairs come round late
@@ -54,12 +56,29 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """What the figures show of a table. `chance` is in percent."""
+    """What the figures show of a table. `chance` is in percent; `accuracy`, by method and language, a share of 1."""
 
     shots: int
     points: tuple[Point, ...]
     chance: float | None
     scope: str
+    accuracy: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """All that the figures of a group show, with nothing to look up: the same here is the same picture.
+
+    `distances` are those of the target languages from the `source`; `left_out` says which have none.
+    """
+
+    title: str
+    oracle: bool
+    source: str
+    languages: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    distances: Mapping[str, float]
+    left_out: tuple[str, ...]
 
 
 KINDS = {  # what a figure shows, by the end of its name
@@ -91,7 +110,7 @@ def panels(one: Group, store: Store) -> list[Panel]:
         if shown is not None:
             name, score = next(iter(shown.scores.items()))
             chance, scope = 100 * (score.estimate - shown.above[name].excess), score.scope
-        found.append(Panel(table.shots, points, chance, scope))
+        found.append(Panel(table.shots, points, chance, scope, table.accuracy))
     return found
 
 
@@ -121,12 +140,35 @@ def svg(draw: Callable[[], "Figure"]) -> bytes:
     return stream.getvalue()
 
 
-def canvas(one: Group, kind: str, width: float, height: float) -> "Figure":
+def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    oracle = " (oracle: a ceiling, not a result)" if one.oracle else ""
-    drawn.suptitle(f"{KINDS[kind]}{oracle}\n{plain(one.title, 80)}", fontsize=11)
+    oracle = " (oracle: a ceiling, not a result)" if shown.oracle else ""
+    drawn.suptitle(f"{KINDS[kind]}{oracle}\n{plain(shown.title, 80)}", fontsize=11)
+    return drawn
+
+
+def numbers(places: Sequence[tuple[float, float]], words: Sequence[str], where: "Transform", colour: str) -> "Artist":
+    """Short words of digits, each in the middle of its place, as one thing to draw: the font is asked once for all."""
+    from matplotlib.artist import Artist, allow_rasterization
+    from matplotlib.text import Text
+
+    class Numbers(Artist):
+        @allow_rasterization
+        def draw(self, renderer: Any) -> None:
+            one = Text(transform=where, ha="center", fontsize=8)
+            font, brush = one.get_fontproperties(), renderer.new_gc()
+            brush.set_foreground(colour)
+            _, height, below = renderer.get_text_width_height_descent("0", font, ismath=False)
+            for (x, y), word in zip(places, words, strict=True):
+                one.set_position((x, y))
+                left, down = where.transform((x, y))
+                renderer.draw_text(brush, left, renderer.height - down + height / 2 - below, word, font, 0, mtext=one)
+            brush.restore()
+
+    drawn = Numbers()
+    drawn.set_in_layout(False)
     return drawn
 
 

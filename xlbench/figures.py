@@ -7,14 +7,15 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from xlbench.drawing import GREY, KINDS, Panel, Point, canvas, figure_name, panels, styles_of, svg
+from xlbench.drawing import GREY, KINDS, Panel, Point, Shown, canvas, figure_name, numbers, panels, styles_of, svg
 from xlbench.errors import XlbenchError
-from xlbench.gaps import draw_gaps, placed
+from xlbench.gaps import draw_gaps, left_out, placed
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
-from xlbench.matching import Group, mean_of
+from xlbench.matching import Group
+from xlbench.painting import Painters
 from xlbench.redrawing import Drawn, shown_by
 from xlbench.spec import in_words
 from xlbench.store import Store
@@ -37,30 +38,85 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
     Returns the files in the order of the groups. Raises NoFigures where matplotlib is missing, and XlbenchError
     where nothing can be written.
     """
-    left = {
-        file for file in (out / "figures").glob("*.svg")
-        if re.search(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$", file.name)
-    }  # fmt: skip
-    written: list[Path] = []
+    with Figures(groups, store, out) as figures:
+        return figures.written()
+
+
+class Figures:
+    """The figures of a board, drawn in processes of their own where there are many, while who asked for them goes on.
+
+    It begins when it is made, and ends as `write_figures` does, with `written`.
+    """
+
+    def __init__(self, groups: Sequence[Group], store: Store, out: Path) -> None:
+        self.drawn, self.folder, self.painters = Drawn(store), out / "figures", Painters()
+        ours = re.compile(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$")
+        self.left = {file for file in self.folder.glob("*.svg") if ours.search(file.name)}
+        self.asked: list[tuple[Path, str, Callable[[], bytes] | None]] = []
+        if there():
+            for one in groups:
+                found = shown(one, store)
+                for kind in kinds(found):
+                    file, digest = self.folder / figure_name(one, kind), shown_by(found, kind)
+                    made = None if self.drawn.stands(file, digest) else self.painters.draw(found, kind)
+                    self.asked.append((file, digest, made))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.painters.close()
+
+    def written(self) -> list[Path]:
+        """The files, each drawn and in its place. Raises NoFigures, and XlbenchError where nothing can be written."""
+        try:
+            if not there():
+                raise NoFigures(
+                    "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: "
+                    "xlbench[plots]"
+                )
+            for file, digest, made in self.asked:
+                self.drawn.keep(file, digest, made)
+            self.drawn.save()
+        finally:
+            for file in self.left - {file for file, *_ in self.asked}:
+                file.unlink(missing_ok=True)
+        return [file for file, *_ in self.asked]
+
+
+def there() -> bool:
+    """Whether matplotlib is."""
     try:
         import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
-        drawn, code = Drawn(store), Path(__file__).read_text(encoding="utf-8")
-        for one in groups:
-            shown = panels(one, store)
-            digest = shown_by(one, shown, code)
-            for kind, draw in _drawings(one, shown).items():
-                file = out / "figures" / figure_name(one, kind)
-                written.append(drawn.write(file, digest, lambda draw=draw: svg(draw)))  # type: ignore[misc]
-        drawn.save()
-    except ImportError as fault:
-        raise NoFigures(
-            "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: xlbench[plots]"
-        ) from fault
-    finally:
-        for file in left - set(written):
-            file.unlink(missing_ok=True)
-    return written
+
+def shown(one: Group, store: Store) -> Shown:
+    """What the figures of a group show; `store` has the records' predictions."""
+    tables = [table for table in one.tables if table.cells]
+    names = {name for table in tables for line in table.lines for name in line.languages}
+    source = tables[0].first.source_language if tables else ""
+    distances, notes = ({}, []) if one.oracle or not tables else (placed(one), left_out(one))
+    return Shown(
+        one.title, one.oracle, source, tuple(by_family(names)), tuple(panels(one, store)), distances, tuple(notes)
+    )
+
+
+def kinds(found: Shown) -> list[str]:
+    """What can be drawn of a group. The oracle is in no picture that ranks."""
+    if not found.panels:
+        return []
+    timed = any(point.seconds is not None for panel in found.panels for point in panel.points)
+    ranked = {"distance": bool(found.distances), "cost": timed and not found.oracle}
+    return [kind for kind in KINDS if ranked.get(kind, True)]
+
+
+def picture(found: Shown, kind: str) -> bytes:
+    """One figure, as SVG."""
+    draw = {"shots": _draw_shots, "languages": _draw_languages, "distance": draw_gaps, "cost": _draw_costs}[kind]
+    return svg(lambda: draw(found))
 
 
 def on_front(points: Sequence[Point]) -> list[Point]:
@@ -76,38 +132,23 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _drawings(one: Group, shown: Sequence[Panel]) -> dict[str, Callable[[], "Figure"]]:
-    """What can be drawn of a group, by kind. The oracle is in no picture that ranks."""
-    if not shown:
-        return {}
-    found: dict[str, Callable[[], Figure]] = {
-        "shots": lambda: _draw_shots(one, shown),
-        "languages": lambda: _draw_languages(one),
-    }
-    if not one.oracle and placed(one):
-        found["distance"] = lambda: draw_gaps(one, shown)
-    if not one.oracle and any(point.seconds is not None for panel in shown for point in panel.points):
-        found["cost"] = lambda: _draw_costs(one, shown)
-    return found
-
-
-def _draw_shots(one: Group, shown: Sequence[Panel]) -> "Figure":
+def _draw_shots(found: Shown) -> "Figure":
     """Lines with bands over the shots; with one number of shots, dots with bars beside each other."""
-    styles = styles_of(shown)
-    figure = canvas(one, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
+    shown, styles = found.panels, styles_of(found.panels)
+    figure = canvas(found, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
     axes = figure.subplots()
     shots = [panel.shots for panel in shown]
     along = {number: math.log2(number) for number in shots if number}
     along |= {number: max(along.values(), default=0.0) + 1 for number in shots if not number}  # all rows
     for at, (name, (colour, marker)) in enumerate(styles.items()):
-        found = [(panel.shots, point) for panel in shown for point in panel.points if point.method == name]
-        places = [along[number] for number, _ in found]
+        points = [(panel.shots, point) for panel in shown for point in panel.points if point.method == name]
+        places = [along[number] for number, _ in points]
         if len(shown) == 1:
             places = [along[shots[0]] + (at + 1) / (len(styles) + 1) - 0.5]
-        means = [point.mean for _, point in found]
+        means = [point.mean for _, point in points]
         axes.plot(places, means, color=colour, marker=marker, label=plain(name))
         bands = [
-            (x, point.low, point.high) for x, (_, point) in zip(places, found, strict=True) if point.low is not None
+            (x, point.low, point.high) for x, (_, point) in zip(places, points, strict=True) if point.low is not None
         ]
         if bands:
             x, low, high = (list(column) for column in zip(*bands, strict=True))
@@ -134,26 +175,19 @@ def _draw_chance(axes: "Axes", shown: Sequence[Panel], places: Sequence[float]) 
         axes.plot(*zip(*found, strict=True), color=GREY, linestyle=":", label="chance")
 
 
-def _draw_languages(one: Group) -> "Figure":
+def _draw_languages(found: Shown) -> "Figure":
     """A cell a language and method, row by row of every table; the darker, the less accurate."""
     import matplotlib as mpl
     import numpy as np
 
-    tables = [table for table in one.tables if table.cells]
-    names = {
-        name for table in tables for line in table.lines for record in line.records.values() for name in record.accuracy
-    }
-    columns = by_family(names)
+    columns = found.languages
     rows, labels = [], []
-    for table in tables:
-        for line in sorted(table.lines, key=lambda line: line.method):
-            accuracies = [
-                mean_of(line.records[cell].accuracy.get(name) for cell in table.cells) for name in columns
-            ]  # fmt: skip
-            rows.append([math.nan if value is None else 100 * value for value in accuracies])
-            labels.append(f"{plain(line.method, 40)}, {in_words(table.shots)}")
+    for panel in found.panels:
+        for method, means in sorted(panel.accuracy.items()):
+            rows.append([100 * means.get(name, math.nan) for name in columns])
+            labels.append(f"{plain(method, 40)}, {in_words(panel.shots)}")
     values = np.array(rows)
-    figure = canvas(one, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
+    figure = canvas(found, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
     axes = figure.subplots()
     axes.grid(False)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if not np.isnan(values).all() else (0.0, 100.0)
@@ -161,13 +195,10 @@ def _draw_languages(one: Group) -> "Figure":
     scale = mpl.colors.Normalize(low, high if high > low else low + 1)
     axes.pcolormesh(np.ma.masked_invalid(values), cmap=map_, norm=scale, edgecolors="white", linewidth=1)
     axes.invert_yaxis()
-    for row, column in np.ndindex(*values.shape):
-        value = float(values[row, column])
-        dark = not math.isnan(value) and scale(value) < DARK
-        text = percent(None if math.isnan(value) else value / 100)
-        colour = "white" if dark else "black"
-        place = column + 0.5, row + 0.5
-        axes.text(*place, text, ha="center", va="center", fontsize=8, color=colour, in_layout=False)  # it is inside
+    for dark, colour in ((True, "white"), (False, "black")):
+        there = np.argwhere((scale(values) < DARK) == dark)  # what is not known is no dark cell
+        words = [percent(None if math.isnan(value) else value / 100) for value in values[tuple(there.T)].tolist()]
+        axes.add_artist(numbers([(x + 0.5, y + 0.5) for y, x in there], words, axes.transData, colour))
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)
@@ -191,12 +222,12 @@ def _families(columns: Sequence[str]) -> str:
     return textwrap.fill(words, max(40, 9 * len(columns)), break_on_hyphens=False)
 
 
-def _draw_costs(one: Group, shown: Sequence[Panel]) -> "Figure":
+def _draw_costs(found: Shown) -> "Figure":
     """A panel a number of shots: methods on the front filled and joined, those off it hollow."""
-    styles = styles_of(shown)
+    shown, styles = found.panels, styles_of(found.panels)
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = canvas(one, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
+    figure = canvas(found, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_visible(False)

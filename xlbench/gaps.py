@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlbench.drawing import GREY, Panel, canvas, styles_of
+from xlbench.drawing import GREY, Shown, canvas, styles_of
 from xlbench.languages import by_family, distance
-from xlbench.matching import Group, Table, mean_of
+from xlbench.matching import Group
 from xlbench.spec import in_words
 from xlbench.wording import plain
 
@@ -23,20 +23,12 @@ WIDEST = 0.04  # how far apart, at most, languages at one distance are drawn
 BAND = "#f0f0f0"
 
 
-def gaps(table: Table) -> dict[str, dict[str, float]]:
-    """Per method and target language the source's accuracy minus the language's, in points: the mean over the cells
-    that all methods have. A language that one of a method's runs was not tested in is left out of that method.
-    """
-    source = table.first.source_language
+def gaps(accuracy: Mapping[str, Mapping[str, float]], source: str) -> dict[str, dict[str, float]]:
+    """Per method and target language the source's accuracy minus the language's, in points, from `Table.accuracy`."""
     found: dict[str, dict[str, float]] = {}
-    for line in table.lines:
-        runs = [line.records[cell].accuracy for cell in table.cells]
-        names = dict.fromkeys(name for run in runs for name in run)
-        means = {name: mean_of(run.get(name) for run in runs) for name in names}
-        own = means.pop(source, None)
-        found[line.method] = {
-            name: 100 * (own - mean) for name, mean in means.items() if own is not None and mean is not None
-        }
+    for method, means in accuracy.items():
+        own = means.get(source)
+        found[method] = {name: 100 * (own - mean) for name, mean in means.items() if own is not None and name != source}
     return found
 
 
@@ -50,7 +42,7 @@ def rank_correlation(distances: Sequence[float], values: Sequence[float]) -> flo
 def placed(one: Group) -> dict[str, float]:
     """The distance from the source of each target language of a group that has one."""
     source = one.tables[0].first.source_language
-    found = {name: distance(source, name) for name in targets(one)}
+    found = {name: distance(source, name) for name in sorted(targets(one))}
     return {name: far for name, far in found.items() if far is not None}
 
 
@@ -58,12 +50,14 @@ def targets(one: Group) -> set[str]:
     """The languages other than the source that the runs of a group which count were tested in."""
     tables = [table for table in one.tables if table.cells]
     runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
-    return {name for run in runs for name in run.accuracy if name != run.source_language}
+    alike = {(run.source_language, tuple(run.accuracy)) for run in runs}
+    return {name for source, names in alike for name in names if name != source}
 
 
 def left_out(one: Group) -> list[str]:
     """What of a group's languages the figure does not show, in sentences without their full stops."""
-    distances, tables = placed(one), [gaps(table) for table in one.tables if table.cells]
+    distances = placed(one)
+    tables = [gaps(table.accuracy, table.first.source_language) for table in one.tables if table.cells]
     unknown = targets(one) - set(distances)
     untested = {name for name in distances for table in tables for found in table.values() if name not in found}
     notes = {"no distance is known": unknown, "not every run was tested in them": untested}
@@ -87,18 +81,17 @@ def spread(distances: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def draw_gaps(one: Group, shown: Sequence[Panel]) -> "Figure":
+def draw_gaps(shown: Shown) -> "Figure":
     """A panel a number of shots: a column a language, named above it, and a marker a method."""
-    styles, distances = styles_of(shown), placed(one)
-    tables = [table for table in one.tables if table.cells]
-    figure = canvas(one, "distance", 7.6, 1.7 + len(tables) * max(2.3, 0.7 + 0.2 * len(styles)))
-    grid = figure.subplots(len(tables), 1, squeeze=False, sharex=True)
-    for table, axes in zip(tables, grid.flat, strict=True):
-        _draw_panel(axes, gaps(table), distances, styles)
-        axes.set_title(in_words(table.shots, " per class"), fontsize=9)
-    source = plain(tables[0].first.source_language, 20)
+    styles, rows = styles_of(shown.panels), len(shown.panels)
+    figure = canvas(shown, "distance", 7.6, 1.7 + rows * max(2.3, 0.7 + 0.2 * len(styles)))
+    grid = figure.subplots(rows, 1, squeeze=False, sharex=True)
+    for panel, axes in zip(shown.panels, grid.flat, strict=True):
+        _draw_panel(axes, gaps(panel.accuracy, shown.source), shown.distances, styles)
+        axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
+    source = plain(shown.source, 20)
     label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
-    figure.supxlabel("\n".join([label, *left_out(one)]), fontsize=9)
+    figure.supxlabel("\n".join([label, *shown.left_out]), fontsize=9)
     figure.supylabel(f"transfer gap: accuracy in {source} less that in the language, points", fontsize=9)
     return figure
 

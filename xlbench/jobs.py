@@ -1,6 +1,5 @@
 """How many workers a machine holds at once, with how many threads each, and on which device."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import psutil
 import torch
 
 from xlbench.footprint import Footprint
+from xlbench.machine import cores
 from xlbench.memory import GIB, USABLE, free_bytes
 from xlbench.preparing import Prepared
 from xlbench.spec import Runtime
@@ -30,13 +30,6 @@ class Jobs:
     def sentence(self) -> str:
         workers = "1 worker" if self.number == 1 else f"{self.number} workers"
         return f"{workers}, {self.threads} torch {'thread' if self.threads == 1 else 'threads'} each ({self.why})"
-
-
-def cores() -> int:
-    """Cores that this process may use: its affinity (a batch system's share), and no more than OMP_NUM_THREADS."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(usable, int(asked)) if asked.isdigit() and int(asked) else usable
 
 
 def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime) -> Jobs:

@@ -278,12 +278,10 @@ def p_value(p: float) -> str:
 
 
 def _languages(table: Table) -> Grid:
-    languages = sorted({name for line in table.lines for record in line.records.values() for name in record.accuracy})
+    languages = sorted({name for line in table.lines for name in line.languages})
     rows = [
-        [line.method, *(percent(mean_of(line.records[cell].accuracy.get(name) for cell in table.cells))
-                        for name in languages)]
-        for line in table.by_mean
-    ]  # fmt: skip
+        [line.method, *(percent(table.accuracy[line.method].get(name)) for name in languages)] for line in table.by_mean
+    ]
     return Grid("Accuracy by language", ["accuracy", *languages], rows)
 
 

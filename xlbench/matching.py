@@ -30,6 +30,11 @@ class Line:
     method: str
     records: Mapping[Cell, Record]
 
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those that any of its records was tested in."""
+        return frozenset(name for names in {tuple(one.accuracy) for one in self.records.values()} for name in names)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -49,6 +54,17 @@ class Table:
     def made(self) -> dict[str, Any]:
         """What was made of the table, for who shows it again."""
         return {}
+
+    @cached_property
+    def accuracy(self) -> Mapping[str, Mapping[str, float]]:
+        """Per method and language its mean over the cells that all methods have, as shares of 1. A language that one of
+        a method's runs was not tested in is left out of that method."""
+        found = {}
+        for line in self.lines:
+            runs = [line.records[cell].accuracy for cell in self.cells]
+            everywhere = [name for name in (runs[0] if runs else ()) if all(name in run for run in runs)]
+            found[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
+        return found
 
     @cached_property
     def by_mean(self) -> tuple[Line, ...]:

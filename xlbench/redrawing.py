@@ -15,12 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xlbench import drawing, gaps, languages, leaderboard, matching, wording
+from xlbench.drawing import Shown
 from xlbench.limits import RECORD_BYTES, TooMuch, from_json, read_text
-from xlbench.matching import Group
 from xlbench.store import Store, replace_file
-
-Made = Callable[[], bytes]
 
 
 class Drawn:
@@ -31,13 +28,16 @@ class Drawn:
         self.before: dict[str, list[str]] = _read(self.folder / "figures.json")
         self.now: dict[str, list[str]] = {}
 
-    def write(self, file: Path, shown: str, made: Made) -> Path:
-        """Write a figure of what is `shown`, a digest, unless it lies there. Raises XlbenchError."""
+    def stands(self, file: Path, digest: str) -> bool:
+        """Whether a figure of what has this digest lies there."""
         known = self.before.get(str(file))
-        if known is None or known[0] != shown or known[1:] != _digest_of(file):
+        return known is not None and known[0] == digest and known[1:] == _digest_of(file)
+
+    def keep(self, file: Path, digest: str, made: Callable[[], bytes] | None) -> None:
+        """Write a figure of what has this digest, unless it stands there (`made` is None). Raises XlbenchError."""
+        if made is not None:
             replace_file(file, made())
-        self.now[str(file)] = [shown, *_digest_of(file)]
-        return file
+        self.now[str(file)] = [digest, *_digest_of(file)]
 
     def save(self) -> None:
         """Keep what was drawn; where it cannot be kept, it is drawn again the next time, and that is all."""
@@ -51,15 +51,9 @@ class Drawn:
             beside.unlink(missing_ok=True)
 
 
-def shown_by(one: Group, panels: object, code: str) -> str:
-    """A digest of all that the figures of a group are drawn from: its records, the panels, and the code."""
-    records = [
-        (table.shots, table.cells, line.method, record.id, sorted(record.accuracy.items()), record.source_language)
-        for table in one.tables
-        for line in table.lines
-        for record in line.records.values()
-    ]
-    return hashlib.sha256(repr((one.key, panels, records, code, _code())).encode("utf-8", "surrogatepass")).hexdigest()
+def shown_by(found: Shown, kind: str) -> str:
+    """A digest of all that a figure is drawn from: what it shows, and the code."""
+    return hashlib.sha256(repr((found, kind, _code())).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @cache
@@ -67,8 +61,18 @@ def _code() -> str:
     import matplotlib as mpl
 
     found = hashlib.sha256(mpl.__version__.encode())
-    sources = [Path(str(module.__file__)) for module in (drawing, gaps, languages, leaderboard, matching, wording)]
-    for file in (*sources, Path(str(languages.__file__)).with_suffix(".json")):
+    here = Path(__file__)
+    names = (
+        "drawing.py",
+        "figures.py",
+        "gaps.py",
+        "languages.json",
+        "languages.py",
+        "leaderboard.py",
+        "spec.py",
+        "wording.py",
+    )
+    for file in (here.with_name(name) for name in names):
         found.update(file.read_bytes())
     return found.hexdigest()
 
