@@ -36,13 +36,14 @@ GROWING = [
     "tokenised for each draw, and MPT's pairs once.",
 ]
 CLOSING = """
-The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws. A draw of xlbench's and
-one of B0's follow each other; xlbench starts its workers anew for each, reads its data, counts FLOPs and writes
-records, B0 is in one process that has everything imported and gets its test rows for nothing.
+The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws: a draw of B0's, all of
+xlbench's, and the other draw of B0's. xlbench starts its workers, reads its data, counts FLOPs and writes records; B0
+is in one process that has everything imported and gets its test rows for nothing.
 
 The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
 weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
-against the rate at which this machine multiplies matrices of those shapes and does nothing else, in the same run.
+against the rate at which this machine multiplies matrices of those shapes and does nothing else, by the faster of
+its kernels, in the same run.
 `make bench-quick` measures the first ratios again, in under two minutes, and prints them beside these.
 """
 

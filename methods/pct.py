@@ -65,14 +65,15 @@ class PCT(PromptMethod):
 
     def _views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Label-word logits of the originals and the augmented, then what the KL terms compare of each."""
-        views = []
-        for side in (batch, batch.streams["augmented"]):
-            features = self.backbone.mask_features(side)
-            words = self.label_logits(features, side)
-            whole = self.backbone.vocabulary_logits(features) if self.config.support == "vocabulary" else words
-            views.append((words, whole))
-        (ours, ours_whole), (theirs, theirs_whole) = views
-        return ours, theirs, ours_whole, theirs_whole
+        sides = batch, batch.streams["augmented"]
+        features = [self.backbone.mask_features(side) for side in sides]
+        if self.config.support == "label-words":
+            ours, theirs = (self.label_logits(read, side) for read, side in zip(features, sides, strict=True))
+            return ours, theirs, ours, theirs
+        # One product for both, and label words out of it: each product more has a gradient of the decoder's size.
+        wholes = self.backbone.vocabulary_logits(torch.cat(features)).split([len(side) for side in sides])
+        ours, theirs = (self.label_logits_among(whole, side) for whole, side in zip(wholes, sides, strict=True))
+        return ours, theirs, *wholes
 
     def score(self, batch: Batch) -> Tensor:
         if self.config.score_over == "label-words":

@@ -221,6 +221,7 @@ def scripted(rows: list[int], labels: list[int], language: int = 4) -> Batch:
 def test_pct_minimises_both_views_and_their_divergence(tiny, logic, support, divergence):
     method = made("pct", tiny, logic, support=support, consistency=0.5)
     method.backbone = Scripted(tiny, U, V)
+    method.verbalizer = lambda language: Verbalizer(("a", "b", "c"), ((0,), (1,), (2,)))
     batch = scripted([0], [0]).with_streams({"augmented": scripted([1], [0], language=6)})
     cross_entropies = LOG(7 / 4) + LOG(4)
     assert method.loss(batch).item() == pytest.approx(cross_entropies + 0.5 * divergence, rel=1e-5)

@@ -5,8 +5,9 @@ the shots, runs the loop, selects a state, scores every test row and writes the 
 shots and the resources that it declares in `needs`. It is never handed target labels or test rows.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -216,15 +217,23 @@ class PromptMethod(Method):
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
         """Logits of the label words, (n, labels), each row with the words of its language."""
+        return self._of_language(batch, partial(self.backbone.label_logits, features))
+
+    def label_logits_among(self, whole: Tensor, batch: Batch) -> Tensor:
+        """As `label_logits`, from the logits of the whole vocabulary, (n, vocabulary), where those are there."""
+        return self._of_language(batch, lambda words: words.picked(whole))
+
+    def _of_language(self, batch: Batch, scored: Callable[[Verbalizer], Tensor]) -> Tensor:
+        """What is `scored` of words, (n, words), for those of each row's language: (n, labels)."""
         config = self.config
         assert isinstance(config, PromptConfig)
         if config.label_words == "source":
-            return self.backbone.label_logits(features, self.verbalizer(self.task.source))
+            return scored(self.verbalizer(self.task.source))
         spoken = tuple(sorted(batch.languages))  # every row is scored in all of them: to pick rows is to wait for them
         words = Verbalizer.all_of([self.verbalizer(self.task.languages[index]) for index in spoken])
-        logits = self.backbone.label_logits(features, words).unflatten(1, (len(spoken), -1))
-        chosen = torch.searchsorted(on_device(features.device, spoken), batch.language)
-        return logits[torch.arange(len(batch), device=features.device), chosen]
+        logits = scored(words).unflatten(1, (len(spoken), -1))
+        chosen = torch.searchsorted(on_device(logits.device, spoken), batch.language)
+        return logits[torch.arange(len(batch), device=logits.device), chosen]
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the label words at `<mask>`, (n, labels), under the batch's prompt."""

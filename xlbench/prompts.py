@@ -339,7 +339,14 @@ class Verbalizer:
         """
         flat = self.ids(features.device)
         rows = flat if row_of is None else row_of[flat]
-        logits = nn.functional.linear(features, weight[rows], None if bias is None else bias[flat])
+        return self._joined(nn.functional.linear(features, weight[rows], None if bias is None else bias[flat]))
+
+    def picked(self, whole: Tensor) -> Tensor:
+        """Logits of the label words, (n, labels), out of those of the vocabulary, (n, vocabulary)."""
+        return self._joined(whole[:, self.ids(whole.device)])
+
+    def _joined(self, logits: Tensor) -> Tensor:
+        """A logit a word, (n, labels), from one a piece, (n, pieces)."""
         if all(len(pieces) == 1 for pieces in self.pieces):
             return logits
         parts = logits.split([len(pieces) for pieces in self.pieces], dim=1)
