@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
 from typer.testing import CliRunner
 
-from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, jobs
+from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, executors, jobs
 from xlbench.cli import app
 from xlbench.comparing import run_suite, shard
 from xlbench.interrupts import Stop
@@ -265,6 +267,74 @@ def test_auto_takes_what_cores_memory_and_cells_allow(monkeypatch, cores, gib, c
     assert (found.number, found.threads) == (number, threads)
 
 
+@pytest.mark.parametrize(
+    ("pays_until", "most", "devices", "found"),
+    [(1, 8, 1, 1), (3, 8, 1, 3), (20, 8, 1, 8), (20, 1, 1, 1), (4, 16, 2, 4), (20, 7, 2, 7)],
+)
+def test_on_a_gpu_workers_are_added_as_long_as_they_make_the_whole_faster(pays_until, most, devices, found):
+    """A suite of two kinds of cell, whose FLOPs take as long as they are slow, on a GPU that so many workers fill."""
+    jobs_ = jobs.Jobs(most, 1, ("cuda",) * devices, "auto", devices, 2)
+    now, kinds = 0.0, cycle([(1e12, 3.0), (2e12, 1.0)])  # FLOPs, seconds a TFLOP
+    growth = jobs.Growth(jobs_, lambda: now)
+    for _ in range(400):
+        work, slow = next(kinds)
+        before = growth.number
+        now += work / 1e12 * slow / min(growth.number, pays_until)
+        growth.ended(work)
+        if growth.number > before:
+            now += 5.0  # a start
+            growth.ready()
+    assert growth.number == found
+
+
+def test_a_gpu_begins_with_a_worker_and_a_cpu_with_all(monkeypatch):
+    monkeypatch.setattr(jobs, "cores", lambda: 4)
+    for name in ("host_need", "device_need"):
+        monkeypatch.setattr(jobs, name, lambda *_: float(jobs.GIB))
+    monkeypatch.setattr(jobs, "free_bytes", lambda _: 100 * jobs.GIB)
+    spec = [RunSpec(method=method, shots=1, draw=draw) for draw in range(5) for method in ("mpt", "pct")]
+    for device, first, rounds in (("cuda:0", 1, 2), ("cpu", 4, 1)):
+        cells = [SimpleNamespace(device=torch.device(device), spec=one) for one in spec]
+        found = jobs.jobs_for(cells, [], Runtime(jobs="auto", device=device))
+        assert (found.number, found.first, found.round) == (4, first, rounds)
+        assert ("1 to 4 workers, as many as make the whole faster" in found.sentence) == (first == 1)
+
+
+@pytest.mark.parametrize(("pays", "hired", "stay"), [(True, 4, 4), (False, 2, 1)])
+def test_a_crew_grows_to_what_pays_and_every_cell_is_computed_once(tmp_path, pays, hired, stay):
+    asked: list[str] = []
+    now = [0.0]
+
+    class Quick:
+        def __init__(self, cell, runtime, threads, heard):
+            self.heard, self.dead, self.seconds = heard, False, 0.0
+            self.cell = cell
+            heard.put((self, {"ready": True}))
+
+        def begin(self, cell):
+            self.cell = cell
+            asked.append(cell.id)
+            now[0] += 1 / (crew.growth.number if pays else 1)
+            self.heard.put((self, {"error": "", "skipped": False}))
+
+        def close(self): ...
+
+        def end(self, patience=0.0): ...
+
+    crew = executors.Crew(
+        iter([SimpleNamespace(id=str(number)) for number in range(60)]), Runtime(runs=tmp_path),
+        jobs.Jobs(4, 1, ("cpu",), "auto", 1), Quick,
+    )  # fmt: skip
+    crew.store = SimpleNamespace(finished=lambda _: SimpleNamespace(costs={"test_flops": 1.0}))
+    crew.growth.clock = lambda: now[0]
+    ended, at_work = [], []
+    for outcome in crew.outcomes():
+        ended.append(outcome.prepared.id)
+        at_work.append(len(crew.busy))
+    assert sorted(ended, key=int) == sorted(asked, key=int) == [str(number) for number in range(60)]
+    assert (len(crew.hired), at_work[-stay - 1]) == (hired, stay)
+
+
 def test_where_several_run_at_once_what_takes_longest_comes_first_within_a_draw():
     """a takes 10 s and b 30 s: known after the first cells, and by method until those of its shots are known."""
     cells = [
@@ -297,7 +367,9 @@ def test_the_time_left_goes_by_what_such_cells_took(monkeypatch):
     monkeypatch.setattr("xlbench.watching.time.monotonic", lambda: 50.0)
     watch.since["b1"] = 40.0
     assert watch.seconds_left() == pytest.approx(35)
-    watch.at_once = 100
+    watch.at_once = 100  # of which two have begun: more are hired only as they pay
+    assert watch.seconds_left() == pytest.approx(35)
+    watch.since |= {"a1": 50.0, "a2": 50.0, "b2": 50.0}
     assert watch.seconds_left() == pytest.approx(30)
     assert [duration(value) for value in (None, 35, 600, 9000)] == [
         "an unknown time", "about 35 s", "about 10 min", "about 2 h",

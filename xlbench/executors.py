@@ -4,13 +4,14 @@ import queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from xlbench.errors import XlbenchError, one_line
-from xlbench.jobs import Jobs
+from xlbench.jobs import Growth, Jobs
 from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome, attempt
 from xlbench.preparing import Prepared
 from xlbench.progress import Progress
 from xlbench.running import execute, record_failure
 from xlbench.spec import Runtime
+from xlbench.store import Record
 from xlbench.workers import Heard, Hired, Said, Worker
 
 TICK = 0.2  # seconds between two looks at the clock
@@ -52,11 +53,11 @@ class Crew:
         self.hired: list[Hired] = []  # every worker ever, to see it gone
         self.busy: set[Hired] = set()
         self.died: set[str] = set()  # cells that had a worker die
+        self.growth, self.wanted = Growth(jobs), 0
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each cell, in the order of their ends."""
-        for _ in range(self.jobs.number):
-            self._next()
+        self._grow()
         while self.busy:
             try:
                 worker, said = self.heard.get(timeout=TICK)
@@ -76,10 +77,18 @@ class Crew:
 
     def _heard(self, worker: Hired, said: Said) -> Iterator[Outcome]:
         if "ready" in said:
+            self.growth.ready()
             worker.begin(worker.cell)
         else:
-            yield self._done(worker.cell, said["error"], said["skipped"])
-            self._next(worker)
+            outcome = self._done(worker.cell, said["error"], said["skipped"])
+            yield outcome
+            if outcome.record is not None:
+                self.growth.ended(_flops(outcome.record))
+            if len(self.busy) > self.growth.number:
+                self._let_go(worker)
+            else:
+                self._next(worker)
+            self._grow()
 
     def _next(self, worker: Hired | None = None) -> None:
         """The next cell, if there is one, for a worker that is free; for a new one, if none is."""
@@ -89,8 +98,17 @@ class Crew:
         elif cell is not None:
             self._hire(cell)
         elif worker is not None:
-            self.busy.discard(worker)
-            worker.close()
+            self._let_go(worker)
+
+    def _let_go(self, worker: Hired) -> None:
+        self.busy.discard(worker)
+        worker.close()
+
+    def _grow(self) -> None:
+        """Hire as many as are wanted by now, for what cells there are."""
+        for _ in range(self.growth.number - self.wanted):
+            self._next()
+        self.wanted = self.growth.number
 
     def _hire(self, cell: Prepared) -> None:
         device = self.jobs.devices[len(self.hired) % len(self.jobs.devices)]
@@ -133,3 +151,8 @@ class Crew:
         record = None if skipped else self.store.finished(cell.id)
         lost = "its record is not in the store: somebody removed it"
         return Outcome(cell, record, "" if record else error or lost, skipped)
+
+
+def _flops(record: Record) -> float:
+    """Of a whole cell; 1 where none were counted, so that cells count."""
+    return sum(value for name, value in record.costs.items() if name.endswith("_flops")) or 1.0

@@ -85,7 +85,7 @@ class Watch:
 
     def seconds_left(self) -> float | None:
         """How long the rest takes, by what cells of each kind took, or all where a kind is new; None before the
-        first end. No less than the longest of what is left, however many run at once."""
+        first end. No less than the longest of what is left, however many run at once; as many do as now, one ended."""
         known = [seconds for took in self.took.values() for seconds in took]
         if not self.to_go:
             return 0.0
@@ -95,7 +95,7 @@ class Watch:
         for cell, kind in self.to_go.items():
             whole = fmean(self.took.get(kind) or known)
             rest.append(max(0.0, whole - (now - self.since[cell])) if cell in self.since else whole)
-        return max(sum(rest) / self.at_once, max(rest))
+        return max(sum(rest) / min(self.at_once, len(self.since) + 1), max(rest))
 
     def _expected(self, spec: RunSpec) -> float:
         """Seconds that a cell takes, by those of its kind, or of its method; without end where there are none."""
