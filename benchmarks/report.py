@@ -40,6 +40,9 @@ The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of sh
 xlbench's, and the other draw of B0's. xlbench starts its workers, reads its data, counts FLOPs and writes records; B0
 is in one process that has everything imported and gets its test rows for nothing.
 
+Compiled layers are torch.compile's, of fine-tuning. They are off in xlbench: `make bench` says what they would be
+worth, and after how many steps of a process their warm-up has paid.
+
 The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
 weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
 against the rate at which this machine multiplies matrices of those shapes and does nothing else, by the faster of

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from compiling import compiling
 from equals import PRECISION, check_equal, contenders
 from growth import growth
 from paper_grid import random_model
@@ -211,6 +212,7 @@ PARTS: dict[str, Part] = {  # each with all its contenders in turn
     "evaluation": _of_each(evaluation, 4, 3),
     "training": _of_each(training, 4, 3),
     "memory": _of_each(memory, 2),
+    "compile": lambda model, root, found: compiling("finetune", model, root, 20, found),
     "suite": lambda model, root, found: suite(model, root, 8, 4, (4, 16, 64), 2, found),
     "growth": lambda _model, _root, found: growth(found.say),
 }

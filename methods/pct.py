@@ -78,9 +78,8 @@ class PCT(PromptMethod):
     def score(self, batch: Batch) -> Tensor:
         if self.config.score_over == "label-words":
             return super().score(batch)
-        features = self.backbone.mask_features(batch)
-        words = self.label_logits(features, batch).float()
-        whole = self.backbone.vocabulary_logits(features).float()
+        whole = self.backbone.vocabulary_logits(self.backbone.mask_features(batch)).float()
+        words = self.label_logits_among(whole, batch)
         best = whole.argmax(dim=-1)
         chosen = torch.zeros_like(best, dtype=torch.bool)
         for index in batch.languages:

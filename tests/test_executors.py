@@ -283,7 +283,7 @@ def test_on_a_gpu_workers_are_added_as_long_as_they_make_the_whole_faster(pays_u
         growth.ended(work)
         if growth.number > before:
             now += 5.0  # a start
-            growth.ready()
+            growth.begin()
     assert growth.number == found
 
 
@@ -300,8 +300,10 @@ def test_a_gpu_begins_with_a_worker_and_a_cpu_with_all(monkeypatch):
         assert ("1 to 4 workers, as many as make the whole faster" in found.sentence) == (first == 1)
 
 
+@pytest.mark.parametrize("devices", [1, 3])
 @pytest.mark.parametrize(("pays", "hired", "stay"), [(True, 4, 4), (False, 2, 1)])
-def test_a_crew_grows_to_what_pays_and_every_cell_is_computed_once(tmp_path, pays, hired, stay):
+def test_a_crew_grows_to_what_pays_and_every_cell_is_computed_once(tmp_path, pays, hired, stay, devices):
+    """Of workers that answer at once, so many are hired for each device, and so many stay there."""
     asked: list[str] = []
     now = [0.0]
 
@@ -321,18 +323,17 @@ def test_a_crew_grows_to_what_pays_and_every_cell_is_computed_once(tmp_path, pay
 
         def end(self, patience=0.0): ...
 
-    crew = executors.Crew(
-        iter([SimpleNamespace(id=str(number)) for number in range(60)]), Runtime(runs=tmp_path),
-        jobs.Jobs(4, 1, ("cpu",), "auto", 1), Quick,
-    )  # fmt: skip
+    cells = iter([SimpleNamespace(id=str(number)) for number in range(60 * devices)])
+    places = tuple(f"cuda:{number}" for number in range(devices))
+    crew = executors.Crew(cells, Runtime(runs=tmp_path), jobs.Jobs(4 * devices, 1, places, "auto", devices), Quick)
     crew.store = SimpleNamespace(finished=lambda _: SimpleNamespace(costs={"test_flops": 1.0}))
     crew.growth.clock = lambda: now[0]
     ended, at_work = [], []
     for outcome in crew.outcomes():
         ended.append(outcome.prepared.id)
-        at_work.append(len(crew.busy))
-    assert sorted(ended, key=int) == sorted(asked, key=int) == [str(number) for number in range(60)]
-    assert (len(crew.hired), at_work[-stay - 1]) == (hired, stay)
+        at_work.append([crew._at(place) for place in places])
+    assert sorted(ended, key=int) == sorted(asked, key=int) == [str(number) for number in range(60 * devices)]
+    assert (len(crew.hired), at_work[-stay * devices - 1]) == (hired * devices, [stay] * devices)
 
 
 def test_where_several_run_at_once_what_takes_longest_comes_first_within_a_draw():

@@ -401,6 +401,7 @@ def test_target_label_words_score_each_row_with_its_languages_words(tiny, logic)
     french = tiny.tokenizer.convert_tokens_to_ids(["oui", "peut-être", "non"])
     assert torch.allclose(found[:2], vocabulary[:2, english], atol=1e-5)
     assert torch.allclose(found[2:], vocabulary[2:, french], atol=1e-5)
+    assert torch.allclose(found, method.label_logits_among(vocabulary, batch), atol=1e-5)
 
 
 def test_target_words_of_several_tokens_are_refused_before_training_or_averaged(tiny, logic, runtime, monkeypatch):
@@ -416,7 +417,9 @@ def test_target_words_of_several_tokens_are_refused_before_training_or_averaged(
     with torch.no_grad():
         vocabulary = tiny.vocabulary_logits(tiny.mask_features(batch))
         yes, no = (vocabulary[:, tiny.tokenizer.convert_tokens_to_ids(word)] for word in ("oui", "non"))
-        assert torch.allclose(method.logits(batch), torch.stack([yes, (yes + no) / 2, no], dim=1), atol=1e-4)
+        expected = torch.stack([yes, (yes + no) / 2, no], dim=1)
+        assert torch.allclose(method.logits(batch), expected, atol=1e-4)
+        assert torch.allclose(method.label_logits_among(vocabulary, batch), expected, atol=1e-4)
 
 
 # What trains

@@ -135,8 +135,9 @@ def svg(draw: Callable[[], "Figure"]) -> bytes:
         warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        stream = io.BytesIO()
-        FigureCanvasSVG(draw()).print_svg(stream, metadata={"Date": None, "Creator": "xlbench"})
+        stream, figure = io.BytesIO(), draw()
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "xlbench"})
+        figure.clear()  # its artists know each other, and who draws many may have the search for cycles off
     return stream.getvalue()
 
 
@@ -169,6 +170,7 @@ def numbers(places: Sequence[tuple[float, float]], words: Sequence[str], where: 
 
     drawn = Numbers()
     drawn.set_in_layout(False)
+    drawn.set_zorder(3)  # as text has: above the cells
     return drawn
 
 

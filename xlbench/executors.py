@@ -54,6 +54,8 @@ class Crew:
         self.busy: set[Hired] = set()
         self.died: set[str] = set()  # cells that had a worker die
         self.growth, self.wanted = Growth(jobs), 0
+        self.fresh: set[Hired] = set()  # workers that have not ended a cell: it took them their start as well
+        self.place: dict[Hired, str] = {}  # the device of each
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each cell, in the order of their ends."""
@@ -77,18 +79,29 @@ class Crew:
 
     def _heard(self, worker: Hired, said: Said) -> Iterator[Outcome]:
         if "ready" in said:
-            self.growth.ready()
             worker.begin(worker.cell)
+            return
+        outcome = self._done(worker.cell, said["error"], said["skipped"])
+        yield outcome
+        self._measured(worker, outcome)
+        if len(self.busy) > self.growth.number and self._at(self.place[worker]) == max(map(self._at, self.jobs.devices)):
+            self._let_go(worker)
         else:
-            outcome = self._done(worker.cell, said["error"], said["skipped"])
-            yield outcome
-            if outcome.record is not None:
-                self.growth.ended(_flops(outcome.record))
-            if len(self.busy) > self.growth.number:
-                self._let_go(worker)
-            else:
-                self._next(worker)
-            self._grow()
+            self._next(worker)
+        self._grow()
+
+    def _measured(self, worker: Hired, outcome: Outcome) -> None:
+        """What a cell's end says of the throughput: nothing while any worker is at its first."""
+        fresh = self.fresh & self.busy
+        self.fresh.discard(worker)
+        if not fresh and outcome.record is not None:
+            self.growth.ended(_flops(outcome.record))
+        elif fresh == {worker}:
+            self.growth.begin()
+
+    def _at(self, device: str) -> int:
+        """How many work on a device."""
+        return sum(self.place[worker] == device for worker in self.busy)
 
     def _next(self, worker: Hired | None = None) -> None:
         """The next cell, if there is one, for a worker that is free; for a new one, if none is."""
@@ -111,10 +124,12 @@ class Crew:
         self.wanted = self.growth.number
 
     def _hire(self, cell: Prepared) -> None:
-        device = self.jobs.devices[len(self.hired) % len(self.jobs.devices)]
+        device = min(self.jobs.devices, key=self._at)
         worker = self.employ(cell, self.runtime.model_copy(update={"device": device}), self.jobs.threads, self.heard)
         self.hired.append(worker)
         self.busy.add(worker)
+        self.fresh.add(worker)
+        self.place[worker] = device
 
     def _lost(self) -> Iterator[Outcome]:
         """Look after workers that died: the cell of each gets one more, unless its record was written just before."""

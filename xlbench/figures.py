@@ -45,23 +45,27 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
 class Figures:
     """The figures of a board, drawn in processes of their own where there are many, while who asked for them goes on.
 
-    It begins when it is made, and ends as `write_figures` does, with `written`.
+    They are begun by `with`, and it ends as `write_figures` does, with `written`.
     """
 
     def __init__(self, groups: Sequence[Group], store: Store, out: Path) -> None:
-        self.drawn, self.folder, self.painters = Drawn(store), out / "figures", Painters()
+        self.groups, self.store, self.folder = groups, store, out / "figures"
+        self.drawn, self.painters = Drawn(store), Painters()
         ours = re.compile(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$")
         self.left = {file for file in self.folder.glob("*.svg") if ours.search(file.name)}
         self.asked: list[tuple[Path, str, Callable[[], bytes] | None]] = []
-        if there():
-            for one in groups:
-                found = shown(one, store)
+
+    def __enter__(self) -> Self:
+        try:
+            for one in self.groups if there() else ():
+                found = shown(one, self.store)
                 for kind in kinds(found):
                     file, digest = self.folder / figure_name(one, kind), shown_by(found, kind)
                     made = None if self.drawn.stands(file, digest) else self.painters.draw(found, kind)
                     self.asked.append((file, digest, made))
-
-    def __enter__(self) -> Self:
+        except BaseException:
+            self.painters.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,6 +73,7 @@ class Figures:
 
     def written(self) -> list[Path]:
         """The files, each drawn and in its place. Raises NoFigures, and XlbenchError where nothing can be written."""
+        written: list[Path] = []
         try:
             if not there():
                 raise NoFigures(
@@ -77,17 +82,18 @@ class Figures:
                 )
             for file, digest, made in self.asked:
                 self.drawn.keep(file, digest, made)
+                written.append(file)
             self.drawn.save()
         finally:
-            for file in self.left - {file for file, *_ in self.asked}:
+            for file in self.left - set(written):
                 file.unlink(missing_ok=True)
-        return [file for file, *_ in self.asked]
+        return written
 
 
 def there() -> bool:
-    """Whether matplotlib is."""
+    """Whether matplotlib is, with what it draws by."""
     try:
-        import matplotlib  # noqa: F401
+        from matplotlib.backends import backend_svg  # noqa: F401
     except ImportError:
         return False
     return True
@@ -196,9 +202,9 @@ def _draw_languages(found: Shown) -> "Figure":
     axes.pcolormesh(np.ma.masked_invalid(values), cmap=map_, norm=scale, edgecolors="white", linewidth=1)
     axes.invert_yaxis()
     for dark, colour in ((True, "white"), (False, "black")):
-        there = np.argwhere((scale(values) < DARK) == dark)  # what is not known is no dark cell
-        words = [percent(None if math.isnan(value) else value / 100) for value in values[tuple(there.T)].tolist()]
-        axes.add_artist(numbers([(x + 0.5, y + 0.5) for y, x in there], words, axes.transData, colour))
+        cells = np.argwhere((scale(values) < DARK) == dark)  # what is not known is no dark cell
+        words = [percent(None if math.isnan(value) else value / 100) for value in values[tuple(cells.T)].tolist()]
+        axes.add_artist(numbers([(x + 0.5, y + 0.5) for y, x in cells], words, axes.transData, colour))
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)

@@ -16,7 +16,7 @@ from xlbench.store import Record
 
 CPU = torch.device("cpu")
 BESIDE_ON_DEVICE = 2 * GIB  # what CUDA itself takes, and a batch's activations
-ENOUGH = 2  # cells a worker, by which the throughput of so many workers is measured
+ENOUGH = 3  # cells a worker, by which the throughput of so many workers is measured
 WORTH = 1.1  # times the throughput before, for which one more worker a GPU is kept on
 
 
@@ -44,17 +44,18 @@ class Growth:
     """How many workers to have, found out while a suite runs: one more a device, up to the most, as long as what is
     done in a second grows by WORTH, and the last one back where it did not; `number` says how many now.
 
-    What is done is counted in FLOPs, over whole rounds of cells, as methods differ in how long a FLOP takes them.
+    What is done is counted in FLOPs, over as many cells as there are methods or a multiple of that, as methods differ
+    in how long a FLOP takes them.
     """
 
     def __init__(self, jobs: Jobs, clock: Callable[[], float] = time.monotonic) -> None:
         self.jobs, self.clock = jobs, clock
         self.number = jobs.number if jobs.first is None else min(jobs.first, jobs.number)
         self.best, self.before, self.settled = 0.0, self.number, self.number == jobs.number
-        self.ready()
+        self.begin()
 
-    def ready(self) -> None:
-        """A worker is: from now on counts what so many do."""
+    def begin(self) -> None:
+        """So many are at work, each past its first cell: from now on counts what they do."""
         self.since, self.work, self.cells = self.clock(), 0.0, 0
 
     def ended(self, work: float) -> None:
@@ -69,7 +70,7 @@ class Growth:
         self.best, self.before = rate, self.number
         self.number = min(self.jobs.number, self.number + len(self.jobs.devices))
         self.settled = self.number == self.before
-        self.ready()
+        self.begin()
 
 
 def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime) -> Jobs:

@@ -7,7 +7,7 @@ the weight out once, as its kernel reads it, and is then the faster of the two o
 
 import platform
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,15 +21,17 @@ MEASURED = {"x86_64", "AMD64"}  # processors
 def packed(module: nn.Module, device: torch.device, precision: str) -> Iterator[None]:
     """Within it the linear layers of a module multiply by packed weights, where that is known to be faster.
 
-    Nobody may change their weights meanwhile. It takes as much memory as those weights.
+    Nobody may change their weights meanwhile. It takes as much memory as those weights; where there is not so much,
+    what was not packed stays as it is.
     """
     with ExitStack() as restored:
         if device.type == "cpu" and precision == "fp32" and there():
-            for layer in module.modules():
-                if type(layer) is nn.Linear and "forward" not in vars(layer) and layer.weight.dtype == torch.float32:
-                    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-                    vars(layer)["forward"] = partial(_linear, weight, layer.bias)
-                    restored.callback(vars(layer).pop, "forward")
+            with suppress(RuntimeError, MemoryError):
+                for layer in module.modules():
+                    if type(layer) is nn.Linear and "forward" not in vars(layer) and layer.weight.dtype == torch.float32:
+                        weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
+                        vars(layer)["forward"] = partial(_linear, weight, layer.bias)
+                        restored.callback(vars(layer).pop, "forward")
         yield
 
 

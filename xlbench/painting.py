@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -32,6 +33,7 @@ class Painters:
         self.threads: ThreadPoolExecutor | None = None
         self.idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
         self.every: list[subprocess.Popen[str]] = []
+        self.hiring, self.closed = threading.Lock(), False
 
     def draw(self, found: Shown, kind: str) -> Callable[[], bytes]:
         """Have a figure drawn; what comes back returns it when it is asked for."""
@@ -49,10 +51,12 @@ class Painters:
         """End them; what is still to be drawn is left."""
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
+        with self.hiring:
+            self.closed = True
         for process in self.every:
             process.kill()
         for process in self.every:
-            process.communicate()
+            process.wait()
         if self.threads is not None:
             self.threads.shutdown()
 
@@ -72,16 +76,19 @@ class Painters:
         try:
             return self.idle.get_nowait()
         except queue.Empty:
-            process = subprocess.Popen(
-                [sys.executable, "-c", START, json.dumps(sys.path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                encoding="utf-8",
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                start_new_session=True,
-            )
-            self.every.append(process)
+            with self.hiring:
+                if self.closed:
+                    raise OSError("no more is drawn") from None
+                process = subprocess.Popen(
+                    [sys.executable, "-c", START, json.dumps(sys.path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    encoding="utf-8",
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                    start_new_session=True,
+                )
+                self.every.append(process)
             return process
 
 

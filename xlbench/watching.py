@@ -85,7 +85,8 @@ class Watch:
 
     def seconds_left(self) -> float | None:
         """How long the rest takes, by what cells of each kind took, or all where a kind is new; None before the
-        first end. No less than the longest of what is left, however many run at once; as many do as now, one ended."""
+        first end. No less than the longest of what is left, however many run at once. As many as run now, and one
+        for what ended, are taken to go on."""
         known = [seconds for took in self.took.values() for seconds in took]
         if not self.to_go:
             return 0.0
