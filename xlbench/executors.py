@@ -84,7 +84,9 @@ class Crew:
         outcome = self._done(worker.cell, said["error"], said["skipped"])
         yield outcome
         self._measured(worker, outcome)
-        if len(self.busy) > self.growth.number and self._at(self.place[worker]) == max(map(self._at, self.jobs.devices)):
+        if len(self.busy) > self.growth.number and self._at(self.place[worker]) == max(
+            map(self._at, self.jobs.devices)
+        ):
             self._let_go(worker)
         else:
             self._next(worker)

@@ -28,7 +28,11 @@ def packed(module: nn.Module, device: torch.device, precision: str) -> Iterator[
         if device.type == "cpu" and precision == "fp32" and there():
             with suppress(RuntimeError, MemoryError):
                 for layer in module.modules():
-                    if type(layer) is nn.Linear and "forward" not in vars(layer) and layer.weight.dtype == torch.float32:
+                    if (
+                        type(layer) is nn.Linear
+                        and "forward" not in vars(layer)
+                        and layer.weight.dtype == torch.float32
+                    ):
                         weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
                         vars(layer)["forward"] = partial(_linear, weight, layer.bias)
                         restored.callback(vars(layer).pop, "forward")
