@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
+from torch import nn
 
 from xlbench import RunSpec, Runtime, Store, Suite, memory, registry, run
 from xlbench.budget import FIRST, TokenBudget
@@ -84,7 +85,7 @@ class Meter:
 
     def __init__(self, fits: int) -> None:
         self.fits, self.held, self.name = fits, [], "meter"
-        self.backbone = SimpleNamespace(name="some", tokenizer=SimpleNamespace(pad_token_id=0))
+        self.backbone = SimpleNamespace(name="some", tokenizer=SimpleNamespace(pad_token_id=0), encoder=nn.Module())
         self.task = SimpleNamespace(labels=("a", "b"))
 
     def score(self, batch):

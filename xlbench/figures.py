@@ -50,7 +50,7 @@ class Figures:
 
     def __init__(self, groups: Sequence[Group], store: Store, out: Path) -> None:
         self.groups, self.store, self.folder = groups, store, out / "figures"
-        self.drawn, self.painters = Drawn(store), Painters()
+        self.drawn, self.painters = Drawn(store), Painters(picture)
         ours = re.compile(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$")
         self.left = {file for file in self.folder.glob("*.svg") if ours.search(file.name)}
         self.asked: list[tuple[Path, str, Callable[[], bytes] | None]] = []
@@ -93,7 +93,8 @@ class Figures:
 def there() -> bool:
     """Whether matplotlib is, with what it draws by."""
     try:
-        from matplotlib.backends import backend_svg  # noqa: F401
+        import matplotlib
+        import matplotlib.backends.backend_svg  # noqa: F401
     except ImportError:
         return False
     return True

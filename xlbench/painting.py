@@ -22,13 +22,20 @@ from xlbench.drawing import Shown
 from xlbench.machine import cores
 
 FEW = 8  # figures that are drawn here: a process takes as long to start as they do
-START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.painting import paint; paint()"
+START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.figures import picture; "
+    "from xlbench.painting import paint; paint(picture)"
+)
+
+Picture = Callable[[Shown, str], bytes]  # what draws one of the kinds of figure
 
 
 class Painters:
-    """As many processes as there are cores, from the ninth figure on; `close` sees them gone."""
+    """As many processes as there are cores, from the ninth figure on; `close` sees them gone. `picture` is
+    `xlbench.figures.picture`, by which they draw, and this process where they do not."""
 
-    def __init__(self) -> None:
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
         self.asked, self.broken = 0, False
         self.threads: ThreadPoolExecutor | None = None
         self.idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
@@ -37,15 +44,13 @@ class Painters:
 
     def draw(self, found: Shown, kind: str) -> Callable[[], bytes]:
         """Have a figure drawn; what comes back returns it when it is asked for."""
-        from xlbench.figures import picture
-
         self.asked += 1
         if self.asked <= FEW:
-            return lambda: picture(found, kind)
+            return lambda: self.picture(found, kind)
         if self.threads is None:
             self.threads = ThreadPoolExecutor(cores())
         painted: Future[bytes | None] = self.threads.submit(self._painted, found, kind)
-        return lambda: painted.result() or picture(found, kind)
+        return lambda: painted.result() or self.picture(found, kind)
 
     def close(self) -> None:
         """End them; what is still to be drawn is left."""
@@ -101,10 +106,8 @@ def _asked(process: "subprocess.Popen[str]", order: dict[str, Any]) -> str:
     return str(json.loads(process.stdout.readline())["svg"])
 
 
-def paint() -> None:
+def paint(picture: Picture) -> None:
     """Draw what standard input asks for until it closes."""
-    from xlbench.figures import picture
-
     answers: IO[str] = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not stand among the answers
     shown = TypeAdapter(Shown)
