@@ -162,7 +162,7 @@ def mutated(draw) -> bytes:
     return bytes(content)
 
 
-@settings(fuzz, max_examples=max(25, settings.default.max_examples // 5))  # boards take longer than sentences
+@settings(fuzz, max_examples=max(40, settings.default.max_examples // 5))  # boards take longer than sentences
 @given(mutated())
 def test_a_record_of_anything(content):
     with tempfile.TemporaryDirectory() as folder:

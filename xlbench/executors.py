@@ -53,7 +53,7 @@ class Crew:
         self.hired: list[Hired] = []  # every worker ever, to see it gone
         self.busy: set[Hired] = set()
         self.died: set[str] = set()  # cells that had a worker die
-        self.growth, self.wanted = Growth(jobs), 0
+        self.growth = Growth(jobs)
         self.fresh: set[Hired] = set()  # workers that have not ended a cell: it took them their start as well
         self.place: dict[Hired, str] = {}  # the device of each
 
@@ -121,9 +121,8 @@ class Crew:
 
     def _grow(self) -> None:
         """Hire as many as are wanted by now, for what cells there are."""
-        for _ in range(self.growth.number - self.wanted):
+        for _ in range(self.growth.number - len(self.busy)):
             self._next()
-        self.wanted = self.growth.number
 
     def _hire(self, cell: Prepared) -> None:
         device = min(self.jobs.devices, key=self._at)

@@ -1,8 +1,8 @@
 """Weights laid out for a CPU's matrix kernels while nothing trains.
 
 PyTorch multiplies fp32 matrices on a CPU by MKL, which reads a weight as it lies. oneDNN, which PyTorch also has, lays
-the weight out once, as its kernel reads it, and is then the faster of the two on the processors that were measured
-(`make bench`: by a tenth to a sixth in evaluation). Scores differ as sums in another order do.
+the weight out once, as its kernel reads it, and was then the faster of the two where both were tried. Scores differ
+as sums in another order do.
 """
 
 import platform

@@ -41,8 +41,7 @@ def publish(runs: Path | str, out: Path, together: bool = False) -> Published:
 
 @contextlib.contextmanager
 def _kept() -> Iterator[None]:
-    """While millions of objects are made and none of them let go, no search for cycles among them: a quarter of the
-    time of a large board."""
+    """While millions of objects are made and none of them let go, no search for cycles among them."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -61,19 +61,9 @@ def _code() -> str:
     import matplotlib as mpl
 
     found = hashlib.sha256(mpl.__version__.encode())
-    here = Path(__file__)
-    names = (
-        "drawing.py",
-        "figures.py",
-        "gaps.py",
-        "languages.json",
-        "languages.py",
-        "leaderboard.py",
-        "spec.py",
-        "wording.py",
-    )
-    for file in (here.with_name(name) for name in names):
-        found.update(file.read_bytes())
+    for name in ("drawing", "figures", "gaps", "languages", "leaderboard", "spec", "wording"):
+        found.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    found.update(Path(__file__).with_name("languages.json").read_bytes())
     return found.hexdigest()
 
 
