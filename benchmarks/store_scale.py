@@ -35,11 +35,10 @@ A_GROUP = len(METHODS) * len(SHOTS) * DRAWS * SEEDS
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 PREMISES, ROWS = 100, 3
 FILES = 64  # of predictions
-LIST = "from xlbench import Store; from pathlib import Path; runs = Store(Path({runs!r})); "
 COMMAND = "from xlbench.cli import main; main()"
 WORK = {
-    "list": (LIST + "print(sum(1 for _ in runs.records()))",),
-    "filter": (LIST + "print(sum(1 for one in runs.records() if one.spec.method == 'mpt' and one.mean > 0.5))",),
+    "list": (COMMAND, "list", "records", "--runs", "{runs}"),
+    "filter": (COMMAND, "list", "records", "--where", "method=mpt", "--where", "accuracy>0.5", "--runs", "{runs}"),
     "indexed": ("import store_scale; store_scale.indexed({runs!r})",),
     "board-first": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}"),
     "board": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}"),
@@ -140,13 +139,13 @@ def indexed(runs: str) -> None:
     from xlbench.store import read_record
 
     index, known = Index(Path(runs)), dict[int, Summary]()
-    for file in Store(Path(runs)).files():
-        folder, seal = file.parent, seal_of(file.parent)
-        index.find(folder.name, seal)
+    for folder in Store(Path(runs)).folders():
+        seal = seal_of(folder)
+        index.begin()
         number = (folder / "predictions.parquet").stat().st_ino
         if number not in known:
             known[number] = premise_scores(folder).summary
-        index.add(folder.name, seal, read_record(file), known[number])
+        index.add(folder.name, seal, read_record(folder / "record.json"), known[number])
     index.save()
 
 
@@ -188,7 +187,7 @@ def measure(name: str, places: dict[str, str]) -> tuple[str, int]:
         process = subprocess.Popen(
             [sys.executable, "-c", code, *arguments],
             env=os.environ | {"PYTHONPATH": path},
-            stdout=None if name in {"list", "filter", "resume"} else nowhere,
+            stdout=None if name == "resume" else nowhere,
         )
         _, status, usage = os.wait4(process.pid, 0)
     seconds, process.returncode = time.perf_counter() - start, os.waitstatus_to_exitcode(status)

@@ -94,7 +94,7 @@ def test_what_is_written_is_read_again_from_here_and_elsewhere(store, tmp_path):
         assert found.model_copy(update={"predictions_sha256": ""}) == kept
         assert len(found.predictions_sha256) == 64
         assert one.predictions(kept.id) == PREDICTIONS
-        assert [file.parent.name for file in one.files()] == [kept.id]
+        assert [folder.name for folder in one.folders()] == [kept.id]
 
 
 def test_a_copy_of_it_is_a_folder_of_records(store, tmp_path):
@@ -190,7 +190,7 @@ def test_a_writer_that_is_killed_at_any_put_leaves_nothing_that_is_read(cut):
         store.write(kept, PREDICTIONS)
     except Killed:
         assert store.find(kept.id) is None
-        assert store.files() == []
+        assert store.folders() == []
     else:
         assert cut >= 2
     finally:
@@ -204,7 +204,7 @@ def test_a_damaged_record_is_put_aside_and_computed_again(store):
     store.write(kept, PREDICTIONS)
     store.put_aside(kept.id)
     assert store.find(kept.id) is None
-    assert store.files() == []
+    assert store.folders() == []
     assert all(name.startswith(f".{kept.id}-damaged-") for name in there(store))
     store.write(kept, OTHERS)
     assert store.predictions(kept.id) == OTHERS
@@ -224,7 +224,7 @@ def test_a_store_that_cannot_be_reached_is_no_empty_store(store, monkeypatch):
 
     for name in ("find", "pipe_file"):
         monkeypatch.setattr(type(store.system), name, refuse)
-    for ask in (lambda: store.find("x"), store.files, store.ready):
+    for ask in (lambda: store.find("x"), store.folders, store.ready):
         with pytest.raises(XlbenchError, match=rf"cannot .* {store.url}: PermissionError: access denied"):
             ask()
 
@@ -241,7 +241,7 @@ def test_an_object_whose_name_is_no_record_s_is_none(store, tmp_path, name):
     kept = record()
     store.write(kept, PREDICTIONS)
     store.system.store[f"{store.place}/{name}/record.json"] = store.system.store[f"{store.place}/{kept.id}/record.json"]
-    assert [file.parent.name for file in store.files()] == [kept.id]
+    assert [folder.name for folder in store.folders()] == [kept.id]
     assert {path.name for path in store.root.iterdir()} == {kept.id}
 
 
@@ -272,7 +272,7 @@ def test_a_comparison_at_a_url_goes_on_and_gives_the_folder_s_board(tmp_path, mo
         boards.append({file.name: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()})
         shutil.rmtree(tmp_path / "out")
     assert boards[0] == boards[1]
-    one, other = [file.parent.name for file in store_at(url).files()]
+    one, other = [folder.name for folder in store_at(url).folders()]
     for words in (
         ["show", one],
         ["diff", one, other],

@@ -219,19 +219,34 @@ def leaderboard_command(
 
 @command("list")
 def list_command(
-    what: Annotated[str, typer.Argument(help="methods, tasks or suites")] = "methods",
+    what: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="of records, only those so: method=mpt,pct, shots!=4, accuracy>0.5; several must all hold"),
+    ] = None,
+    runs: Runs = "runs",
     plugin: Plugin = None,
 ) -> None:
-    """List what is registered: names, what they are, and where they come from."""
+    """List what is registered: names, what they are, and where they come from; or the records of a store."""
     for name in plugin or []:
         registry.load_plugin(name)
+    if what == "records":
+        from xlbench.listing import lines_of
+        from xlbench.object_store import store_at
+
+        lines, unreadable = lines_of(store_at(runs), where or ())
+        _say_left_out(unreadable)
+        echo("\n".join(lines))
+        return
+    if where:
+        raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {what}")
     kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
     if what == "suites":
         for name, file in shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
         return
     if what not in kinds:
-        raise XlbenchError(f"cannot list {what!r}; list methods, tasks or suites")
+        raise XlbenchError(f"cannot list {what!r}; list methods, tasks, suites or records")
     for entry in registry.entries(kinds[what]):
         echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
 

@@ -5,7 +5,6 @@ Okabe & Ito (2008), which people who are colour-blind can tell apart, and each m
 that a print in grey says the same. The same records give the same bytes, and text stays text.
 """
 
-import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.transforms import Transform
 
@@ -38,6 +38,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.titley": 1.0,  # where it would be put: matplotlib would look for it among the labels of all ticks, thrice
     "grid.color": "#dddddd",
     "legend.frameon": False,
 }
@@ -129,16 +130,14 @@ def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
 def svg(draw: Callable[[], "Figure"]) -> bytes:
     """A figure as bytes, whatever the reader's own settings of matplotlib are."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    from xlbench.vector import written
 
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        stream, figure = io.BytesIO(), draw()
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "xlbench"})
-        figure.clear()  # its artists know each other, and who draws many may have the search for cycles off
-    return stream.getvalue()
+        return written(draw(), metadata={"Date": None, "Creator": "xlbench"})
 
 
 def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
@@ -150,22 +149,28 @@ def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
     return drawn
 
 
+def unlabelled(*axis: "Axis") -> None:
+    """Let nobody look for the place of a label that is not there, among the labels of all ticks."""
+    for one in axis:
+        one.set_label_coords(0, 0)
+
+
 def numbers(places: Sequence[tuple[float, float]], words: Sequence[str], where: "Transform", colour: str) -> "Artist":
     """Short words of digits, each in the middle of its place, as one thing to draw: the font is asked once for all."""
     from matplotlib.artist import Artist, allow_rasterization
     from matplotlib.text import Text
+    from matplotlib.transforms import IdentityTransform
 
     class Numbers(Artist):
         @allow_rasterization
         def draw(self, renderer: Any) -> None:
-            one = Text(transform=where, ha="center", fontsize=8)
+            one = Text(transform=IdentityTransform(), ha="center", fontsize=8)
             font, brush = one.get_fontproperties(), renderer.new_gc()
             brush.set_foreground(colour)
             _, height, below = renderer.get_text_width_height_descent("0", font, ismath=False)
-            for (x, y), word in zip(places, words, strict=True):
+            for (x, y), word in zip(where.transform(places).tolist() if places else [], words, strict=True):
                 one.set_position((x, y))
-                left, down = where.transform((x, y))
-                renderer.draw_text(brush, left, renderer.height - down + height / 2 - below, word, font, 0, mtext=one)
+                renderer.draw_text(brush, x, renderer.height - y + height / 2 - below, word, font, 0, mtext=one)
             brush.restore()
 
     drawn = Numbers()

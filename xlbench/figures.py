@@ -9,7 +9,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from xlbench.drawing import GREY, KINDS, Panel, Point, Shown, canvas, figure_name, numbers, panels, styles_of, svg
+from xlbench.drawing import (
+    GREY,
+    KINDS,
+    Panel,
+    Point,
+    Shown,
+    canvas,
+    figure_name,
+    numbers,
+    panels,
+    styles_of,
+    svg,
+    unlabelled,
+)
 from xlbench.errors import XlbenchError
 from xlbench.gaps import draw_gaps, left_out, placed
 from xlbench.languages import by_family, languages
@@ -209,6 +222,7 @@ def _draw_languages(found: Shown) -> "Figure":
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)
+    unlabelled(axes.yaxis)
     axes.set_xlabel(_families(columns), fontsize=9)
     axes.set_title("accuracy, %; the lighter, the higher", fontsize=9, color=GREY)
     axes.spines[:].set_visible(False)
@@ -249,6 +263,7 @@ def _draw_costs(found: Shown) -> "Figure":
         axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
         axes.set_xlim(0, 1.15 * max(point.seconds or 0.0 for point in panel.points) or 1.0)
         axes.margins(y=0.15)
+        unlabelled(axes.yaxis)
         axes.set_xlabel("training time of a run, s", fontsize=9)
     figure.supylabel("mean accuracy over languages, %", fontsize=10)
     _cost_legend(figure, styles)

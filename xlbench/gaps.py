@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlbench.drawing import GREY, Shown, canvas, styles_of
+from xlbench.drawing import GREY, Shown, canvas, styles_of, unlabelled
 from xlbench.languages import by_family, distance
 from xlbench.matching import Group
 from xlbench.spec import in_words
@@ -118,9 +118,10 @@ def _draw_panel(
         if highest is not None:
             axes.annotate(
                 plain(name, 12), (place, highest), (0, 5), textcoords="offset points", ha="center", fontsize=8
-            )
+            ).set_in_layout(False)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.grid(False, axis="x")
+    unlabelled(axes.xaxis, axes.yaxis)
     axes.margins(y=0.18)
     axes.set_xticks(sorted(set(distances.values())), [f"{far:.2f}" for far in sorted(set(distances.values()))])
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ")

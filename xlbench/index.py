@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from xlbench import parquet, premises, spec, store
 from xlbench.parquet import ODD
-from xlbench.premises import Summary
+from xlbench.premises import Summary, seen
 from xlbench.store import Record
 
 PARTS = 64
@@ -32,7 +32,6 @@ WORTH_KEEPING = 200  # records read, where there is no index yet: fewer are read
 SETTLED = 2.0  # seconds; file systems keep time in steps of up to so many
 ABANDONED = 86_400.0  # seconds after which what a dead writer left is swept away
 DIGEST = 32  # bytes
-LARGEST = 2**63 - 1
 
 Seal = tuple[int, ...]  # inode, size and times of a record's two files
 
@@ -66,7 +65,7 @@ class Index:
         self.root, self.folder = root, root / ".index"
         self.parts: dict[int, _Part] = {}
         self.added: dict[str, Entry] = {}
-        self._began: int | None = None  # when the first record was read that is not here
+        self._began: int | None = None  # when the first record was read that may be added
 
     def find(self, run_id: str, seal: Seal | None) -> Entry | None:
         """What is known of a record whose files are as `seal` says; None where nothing is."""
@@ -75,11 +74,14 @@ class Index:
         part = self._part(_number(run_id))
         row = part.rows.get(run_id)
         if row is None or part.seals[row] != seal:
-            self._began = self._began or self._clock()
             return None
         record, test = Record.model_validate_json(part.records[row]), part.tests[row]
         accuracy = dict(zip(sorted(record.accuracy), part.accuracies[row], strict=True))
         return Entry(seal, record, Summary(accuracy, part.values[row], part.chance[test], test))
+
+    def begin(self) -> None:
+        """From here on records are read that may be added: what changes while they are read is told by this time."""
+        self._began = self._began or self._clock()
 
     def add(self, run_id: str, seal: Seal | None, record: Record, summary: Summary) -> None:
         """Remember a sound record, read after its files were as `seal` says, if they still are and may be relied on."""
@@ -147,11 +149,13 @@ class Index:
 
 def seal_of(folder: Path) -> Seal | None:
     """What tells a record's files from others that stood, or will stand, under the same names; None: not both there."""
-    try:
-        found = [os.stat(f"{folder}/{name}") for name in ("record.json", "predictions.parquet")]
-    except (OSError, ValueError):
-        return None
-    return tuple(n for one in found for n in (one.st_ino & LARGEST, one.st_size, one.st_mtime_ns, one.st_ctime_ns))
+    record, predictions = seen(folder, "record.json"), seen(folder)
+    return record + predictions if record and predictions else None
+
+
+def predictions_of(seal: Seal) -> Seal:
+    """What tells the predictions among a record's two files."""
+    return seal[len(seal) // 2 :]
 
 
 def _number(run_id: str) -> int:

@@ -85,12 +85,12 @@ class ObjectStore(Store):
         self._copy(run_id, listed)
         return super().find(run_id)
 
-    def files(self) -> list[Path]:
-        """The copies of all records, in the order of their ids, made where they are not here yet."""
+    def folders(self) -> list[Path]:
+        """The folders of the copies of all records, in the order of their ids, made where they are not here yet."""
         listed = self._listed()
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(self._copy, listed, listed.values()))
-        return [self.root / run_id / RECORD for run_id in sorted(listed)]
+        return [self.root / run_id for run_id in sorted(listed)]
 
     def predictions(self, run_id: str) -> pa.Table:
         self.find(run_id)

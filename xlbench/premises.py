@@ -23,6 +23,8 @@ IntArray = NDArray[np.int64]
 Cell = tuple[int, int]  # draw, seed
 Unit = Literal["premise", "row"]
 
+LARGEST = 2**63 - 1
+
 
 @dataclass(frozen=True, eq=False)
 class PremiseScores:
@@ -130,21 +132,24 @@ def summary(folder: Path, unit: Unit = "premise") -> Summary:
     return known[1]
 
 
-def remember(folder: Path, unit: Unit, found: Summary) -> None:
-    """Take a summary for that of a record's predictions as they are now, in place of reading them."""
-    _known[folder, unit] = seen(folder), found
+def remember(folder: Path, unit: Unit, found: Summary, file: tuple[int, ...]) -> None:
+    """Take a summary for that of a record's predictions, in place of reading them, while they are `seen` as `file`."""
+    _known[folder, unit] = file, found
 
 
 _known: dict[tuple[Path, Unit], tuple[tuple[int, ...], Summary]] = {}  # 13 KB for a run on the whole of XNLI's test
 
 
-def seen(folder: Path) -> tuple[int, ...]:
-    """What tells a record's predictions from others that stand, or stood, under the same name."""
+def seen(folder: Path, name: str = "predictions.parquet") -> tuple[int, ...]:
+    """What tells a record's file from others that stand, or stood, under the same name; empty where there is none.
+
+    Inode, size, and the times of the last changes of what is in it and of what is said of it, in nanoseconds.
+    """
     try:
-        file = os.stat(f"{folder}/predictions.parquet")
-    except OSError:
+        file = os.stat(f"{folder}/{name}")
+    except (OSError, ValueError):
         return ()
-    return file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size
+    return file.st_ino & LARGEST, file.st_size, file.st_mtime_ns, file.st_ctime_ns
 
 
 def stack(runs: Mapping[str, Mapping[Cell, PremiseScores | Summary]]) -> dict[str, FloatArray]:

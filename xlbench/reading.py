@@ -26,7 +26,7 @@ CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equa
 
 def matching_ids(name: str, runs: Path | str) -> list[str]:
     """The ids that begin with a name, sorted."""
-    return [file.parent.name for file in store_at(runs).files() if name and file.parent.name.startswith(name)]
+    return [folder.name for folder in store_at(runs).folders() if name and folder.name.startswith(name)]
 
 
 def find_record(name: str, runs: Path | str) -> Record:
@@ -41,7 +41,7 @@ def find_record(name: str, runs: Path | str) -> Record:
         raise XlbenchError(
             f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
         )
-    held = len(store_at(runs).files())
+    held = len(store_at(runs).folders())
     raise XlbenchError(
         f"there is no record {plain(name, 200)!r} in {runs}, which has {held}; give its id, its folder, or --runs"
     )

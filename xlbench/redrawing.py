@@ -61,7 +61,7 @@ def _code() -> str:
     import matplotlib as mpl
 
     found = hashlib.sha256(mpl.__version__.encode())
-    for name in ("drawing", "figures", "gaps", "languages", "leaderboard", "spec", "wording"):
+    for name in ("drawing", "figures", "gaps", "languages", "leaderboard", "spec", "vector", "wording"):
         found.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     found.update(Path(__file__).with_name("languages.json").read_bytes())
     return found.hexdigest()

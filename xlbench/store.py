@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 
 from xlbench.errors import XlbenchError
 from xlbench.limits import RECORD_BYTES, from_json, read_text
+from xlbench.machine import side_by_side
 from xlbench.parquet import read_parquet
 from xlbench.spec import RunSpec
 from xlbench.sweeping import hidden_name
@@ -218,20 +219,21 @@ class Store:
         with contextlib.suppress(FileNotFoundError):  # another process put it aside first
             self.path(run_id).rename(self.root / f".{run_id}-damaged-{uuid.uuid4().hex[:8]}")
 
-    def files(self) -> list[Path]:
-        """The files of all records, in the order of their ids; none where there is no folder."""
+    def folders(self) -> list[Path]:
+        """The folders of all records, in the order of their ids; none where there is no folder of them."""
         try:
             names = sorted(name for name in os.listdir(self.root) if not name.startswith("."))
         except OSError:
             return []
-        return [self.root / name / "record.json" for name in names if os.path.exists(f"{self.root}/{name}/record.json")]
+        held = side_by_side(lambda name: os.path.exists(f"{self.root}/{name}/record.json"), names)
+        return [self.root / name for name, there in zip(names, held, strict=True) if there]
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
         if not self.there():
             raise XlbenchError(f"there is no folder of records {self.name}; name one with --runs DIR")
-        for file in self.files():
-            yield read_record(file)
+        for folder in self.folders():
+            yield read_record(folder / "record.json")
 
     def predictions(self, run_id: str) -> pa.Table:
         """Predictions of a finished run: row_id, premise_id, language, gold, log_prob_0 … log_prob_{k-1}."""

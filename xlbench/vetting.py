@@ -1,13 +1,12 @@
 """Which records can be trusted: a board leaves the others out by name, and a comparison computes them again."""
 
-import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.errors import XlbenchError
-from xlbench.index import Entry, Index, seal_of
+from xlbench.index import Entry, Index, predictions_of, seal_of
 from xlbench.premises import remember, summary
 from xlbench.spec import in_words
 from xlbench.store import Record, Store, read_record
@@ -35,16 +34,16 @@ def vet(store: Store) -> Vetted:
     if not store.there():
         raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
     sound, left_out, index = [], [], Index(store.root)
-    for file in store.files():
+    for folder in store.folders():
         try:
-            record, fault = _looked_at(file.parent, index)
+            record, fault = _looked_at(folder, index)
         except XlbenchError as unreadable:
             left_out.append(str(unreadable).replace(f"{store.root}/", ""))
             continue
         if fault is None:
             sound.append(record)
         else:
-            left_out.append(f"record {file.parent.name} ({_cell(record)}) {fault}")
+            left_out.append(f"record {folder.name} ({_cell(record)}) {fault}")
     index.save()
     if left_out and not sound:
         raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
@@ -60,6 +59,7 @@ def _looked_at(folder: Path, index: Index) -> tuple[Record, str | None]:
     known = index.find(folder.name, seal)
     if known is not None:  # and was sound, or the index would not know it
         return _known(folder, known), None
+    index.begin()
     record = read_record(folder / "record.json")
     fault = _fault(record, folder)
     if fault is None:
@@ -69,17 +69,24 @@ def _looked_at(folder: Path, index: Index) -> tuple[Record, str | None]:
 
 def _known(folder: Path, known: Entry) -> Record:
     """The record of an entry, its predictions' summary taken for read."""
-    remember(folder, known.record.unit, known.summary)
+    remember(folder, known.record.unit, known.summary, predictions_of(known.seal))
     return known.record
 
 
 def readable(store: Store) -> list[Record]:
     """The finished records that can be read, their predictions unseen; none where there is no folder."""
-    found = []
-    for file in store.files():
-        with contextlib.suppress(XlbenchError):
-            found.append(read_record(file))
-    return [record for record in found if record.status == "finished"]
+    return [one for one in stored(store) if isinstance(one, Record) and one.status == "finished"]
+
+
+def stored(store: Store) -> Iterator[Record | XlbenchError]:
+    """Every record in the order of their ids, its predictions unseen; in place of one that cannot be read, why."""
+    index = Index(store.root)
+    for folder in store.folders():
+        known = index.find(folder.name, seal_of(folder))
+        try:
+            yield read_record(folder / "record.json") if known is None else known.record
+        except XlbenchError as unreadable:
+            yield unreadable
 
 
 def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Record | None:
@@ -95,7 +102,9 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
         return None
     known = None if index is None else index.find(run_id, seal)
     if known is not None and known.record == record:
-        remember(folder, record.unit, known.summary)
+        remember(folder, record.unit, known.summary, predictions_of(known.seal))
+    elif index is not None:
+        index.begin()
     fault = _fault(record, folder)
     if fault is None:
         if index is not None and known is None:

@@ -1,0 +1,146 @@
+"""Records as lines of text: which ones, in what order, and what is said of those that cannot be read."""
+
+import os
+import shutil
+from operator import ge, gt, le, lt
+
+import pytest
+from hand_made import record, sound
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from xlbench import Store, XlbenchError, index
+from xlbench.cli import app
+from xlbench.listing import FIELDS, condition, fields_of, lines_of
+from xlbench.vetting import stored, vet
+
+RECORDS = [
+    record("mpt", {"en": 0.5, "fr": 0.3}, {"shots": 4, "draw": 1}),
+    record("pct", {"en": 0.7, "fr": 0.5}, {"shots": 16, "config": {"alpha": 0.3}}),
+    record("mpt", {"en": 0.9, "fr": 0.7}, {"shots": "all"}),
+    record("mpt", {"en": 0.6, "fr": 0.4}, {"shots": 4, "draw": 2}, status="failed"),
+]
+FAILED = RECORDS[3].model_copy(update={"accuracy": {}, "error": "it broke"})
+
+
+@pytest.fixture
+def store(tmp_path):
+    kept = Store(tmp_path / "runs")
+    for one in RECORDS[:3]:
+        kept.write(one, sound(one))
+    kept.write(FAILED)
+    return kept
+
+
+def ids(store: Store, *where: str) -> set[str]:
+    (head, *lines), unreadable = lines_of(store, where)
+    assert head.split()[:3] == ["record", "status", "task"]
+    assert unreadable == ()
+    return {line.split()[0] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ((), {0, 1, 2, 3}),
+        (("method=mpt",), {0, 2, 3}),
+        (("method=pct, mpt",), {0, 1, 2, 3}),
+        (("method!=mpt",), {1}),
+        (("method!=mpt,pct",), set()),
+        (("shots=4,16",), {0, 1, 3}),
+        (("shots=all",), {2}),
+        (("shots=4.0",), {0, 3}),
+        (("shots>4",), {1}),  # all is no number
+        (("accuracy>0.5",), {1, 2}),
+        (("accuracy>=0.6", "accuracy<0.7"), {1}),
+        (("accuracy<=0.4",), {0}),  # a run that failed has none
+        (("accuracy=",), {3}),
+        (("status=failed",), {3}),
+        (("config=alpha=0.3",), {1}),
+        (("config=",), {0, 2, 3}),
+        ((" draw = 1 ", "method=mpt"), {0}),
+        (("started<2027",), set()),  # text is not ordered
+    ],
+    ids=str,
+)
+def test_the_records_that_meet_all_conditions_are_listed(store, where, expected):
+    assert ids(store, *where) == {RECORDS[at].id for at in expected}
+
+
+def test_lines_stand_in_the_order_of_ids_with_their_columns_below_each_other(store):
+    (head, *lines), _ = lines_of(store)
+    assert [line.split()[0] for line in lines] == sorted(one.id for one in RECORDS)
+    end = head.index("accuracy") + len("accuracy")
+    cells = {line.split()[0]: line[end - 6 : end].strip() for line in lines}
+    assert [cells[one.id] for one in RECORDS] == ["0.4000", "0.6000", "0.8000", "–"]
+
+
+def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):
+    monkeypatch.setattr(index, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(index, "SETTLED", -10.0)
+    before = lines_of(store)
+    vet(store)
+    read = []
+    look = index.store.read_record
+    monkeypatch.setattr("xlbench.vetting.read_record", lambda file: read.append(file.parent.name) or look(file))
+    assert lines_of(store) == before
+    assert read == [FAILED.id]  # the index holds what a board takes
+    assert list(stored(store)) == list(store.records())
+    shutil.rmtree(store.root / ".index")
+    assert lines_of(store) == before
+
+
+def test_listing_writes_nothing(store):
+    before = sorted(os.listdir(store.root)), os.stat(store.root).st_mtime_ns
+    lines_of(store)
+    assert (sorted(os.listdir(store.root)), os.stat(store.root).st_mtime_ns) == before
+
+
+def test_a_record_that_cannot_be_read_is_said_and_the_others_are_listed(store):
+    (store.path(RECORDS[0].id) / "record.json").write_text("{")
+    done = CliRunner().invoke(app, ["list", "records", "--runs", str(store.root)])
+    assert done.exit_code == 0
+    assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {one.id for one in RECORDS[1:]}
+    assert f"left out: the record {RECORDS[0].id}/record.json cannot be read" in done.stderr
+
+
+def test_what_a_record_says_stands_on_its_own_line_as_plain_text(tmp_path):
+    store = Store(tmp_path)
+    kept = record("mpt\n\x1b[31m‮", {"en": 0.5})
+    store.write(kept, sound(kept))
+    (_, line), _ = lines_of(store)
+    assert "mpt \\x1b[31m\\u202e" in line
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("nothing", "--where takes a field and what it is, as method=mpt,pct or accuracy>0.5, not 'nothing'"),
+        ("metod=mpt", "--where metod=mpt: a record has no field 'metod'; it has record, status, task,"),
+        ("accuracy>high", "--where accuracy>high: > takes a number, not 'high'"),
+        ("seconds<=nan", "--where seconds<=nan: <= takes a number, not 'nan'"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_is_none_is_refused(store, where, said):
+    with pytest.raises(XlbenchError) as fault:
+        lines_of(store, [where])
+    assert str(fault.value).startswith(said)
+
+
+@given(st.text(max_size=30) | st.from_regex(rf"({'|'.join(FIELDS)})(=|!=|<|>=).{{0,9}}", fullmatch=True))
+def test_any_text_is_a_condition_or_is_refused(text):
+    try:
+        meets = condition(text)
+    except XlbenchError:
+        return
+    assert {meets(fields_of(one)) for one in (*RECORDS, FAILED)} <= {True, False}
+
+
+@given(st.sampled_from([(">", gt), ("<", lt), (">=", ge), ("<=", le)]), st.floats(-1, 2))
+def test_numbers_are_ordered_as_numbers(sign, limit):
+    said, compare = sign
+    assert [condition(f"accuracy{said}{limit!r}")(fields_of(one)) for one in RECORDS] == [
+        compare(one.mean, limit) for one in RECORDS
+    ]

@@ -1,0 +1,106 @@
+"""The records of a store as lines of text, those that are asked for."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from xlbench.asking import listed
+from xlbench.errors import XlbenchError
+from xlbench.spec import ALL
+from xlbench.store import Record, Store
+from xlbench.vetting import stored
+from xlbench.wording import plain
+
+Wanted = Callable[[Mapping[str, Any]], bool]
+
+COLUMNS = ("record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds")
+FIELDS = (*COLUMNS, "selection", "trials", "tune", "split", "commit", "started")
+RIGHT = {"shots", "draw", "seed", "accuracy", "seconds"}  # numbers, one below the other
+DIGITS = {"accuracy": ".4f", "seconds": ".1f"}
+LONGEST = 40  # letters of a column
+ORDERED = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
+CONDITION = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+
+
+def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[str, ...]]:
+    """A line a record that meets all conditions, below their head, and which records cannot be read and why.
+
+    The predictions are not looked at: a board may leave out what is listed here. Raises XlbenchError where there is
+    no folder, and for a condition that is none.
+    """
+    wanted = [condition(text) for text in where]
+    if not store.there():
+        raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
+    rows, unreadable = [tuple[str, ...](COLUMNS)], []
+    for one in stored(store):
+        if isinstance(one, XlbenchError):
+            unreadable.append(str(one).replace(f"{store.root}/", ""))
+            continue
+        fields = fields_of(one)
+        if all(meets(fields) for meets in wanted):
+            rows.append(tuple(_shown(fields[name], DIGITS.get(name, "")) for name in COLUMNS))
+    return _aligned(rows), tuple(unreadable)
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """The values of FIELDS; `accuracy` is the mean over the test languages, a share of 1, and None in a failed run."""
+    spec = record.spec
+    return {
+        "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
+        "config": spec.settings, "shots": "all" if spec.shots == ALL else spec.shots, "draw": spec.draw,
+        "seed": spec.seed, "accuracy": record.mean if record.accuracy else None, "seconds": record.seconds,
+        "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
+        "commit": record.commit, "started": record.started,
+    }  # fmt: skip
+
+
+def condition(text: str) -> Wanted:
+    """`method=mpt,pct`, `shots!=4`, `accuracy>0.5` → whether a record's fields are so. Raises XlbenchError."""
+    found = CONDITION.fullmatch(text)
+    if found is None:
+        raise XlbenchError(f"--where takes a field and what it is, as method=mpt,pct or accuracy>0.5, not {text!r}")
+    name, sign, value = found.group(1), found.group(2), found.group(3).strip()
+    if name not in FIELDS:
+        raise XlbenchError(f"--where {text}: a record has no field {name!r}; it has {', '.join(FIELDS)}")
+    if sign in ORDERED:
+        compare, limit = ORDERED[sign], _number(value)
+        if limit is None:
+            raise XlbenchError(f"--where {text}: {sign} takes a number, not {value!r}")
+        return lambda fields: (there := _number(fields[name])) is not None and compare(there, limit)
+    values = listed(value) or [""]
+    return lambda fields: any(_same(fields[name], one) for one in values) == (sign == "=")
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no number, NaN among it."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(found) else found
+
+
+def _same(there: Any, asked: str) -> bool:
+    """Whether a field is what was asked for: a number by its value, nothing by an empty text."""
+    if isinstance(there, int | float):
+        return there == _number(asked)
+    return ("" if there is None else str(there)) == asked
+
+
+def _shown(value: Any, digits: str) -> str:
+    return "–" if value is None or value == "" else plain(format(value, digits), LONGEST)
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows as lines, their columns below each other."""
+    kept = list(rows)
+    widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
+    right = [name in RIGHT for name in COLUMNS]
+    return [
+        "  ".join(
+            cell.rjust(width) if far else cell.ljust(width) for cell, width, far in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in kept
+    ]
