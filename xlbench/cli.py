@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 a run, a cell of a comparison or a check failed; 2 a m
 by Ctrl-C.
 """
 
+import gc
 import os
 import tomllib
 from collections.abc import Iterable
@@ -205,6 +206,7 @@ def leaderboard_command(
     from xlbench.matching import NotMatched
     from xlbench.publishing import publish
 
+    _short_lived()
     try:
         board = publish(runs, out, together)
     except NotMatched as fault:
@@ -234,6 +236,7 @@ def list_command(
         from xlbench.listing import lines_of
         from xlbench.object_store import store_at
 
+        _short_lived()
         lines, unreadable = lines_of(store_at(runs), where or ())
         _say_left_out(unreadable)
         echo("\n".join(lines))
@@ -324,6 +327,7 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
 ) -> None:
     """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
+    _short_lived()
     if table is None:
         from xlbench.reading import export
 
@@ -349,6 +353,11 @@ def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     _say_left_out(found.left_out)
     for line in citations(found.records):
         echo(line)
+
+
+def _short_lived() -> None:
+    """Search for no cycles among the objects of a large store: nothing is let go of before the process ends."""
+    gc.disable()
 
 
 def _say_left_out(sentences: Iterable[str]) -> None:

@@ -47,7 +47,11 @@ def placed(one: Group) -> dict[str, float]:
 
 
 def targets(one: Group) -> set[str]:
-    """The languages other than the source that the runs of a group which count were tested in."""
+    """The languages other than the source that the runs of a group which count were tested in; looked up once."""
+    return one.once("targets", lambda: _targets(one))
+
+
+def _targets(one: Group) -> set[str]:
     tables = [table for table in one.tables if table.cells]
     runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
     alike = {(run.source_language, tuple(run.accuracy)) for run in runs}

@@ -72,10 +72,7 @@ def _block(block: Block) -> str:
 
 def blocks(table: Table, store: Store) -> list[Block]:
     """What the board says of a table, in its order, made once; `store` has the records' predictions."""
-    if store.name not in table.made:
-        table.made[store.name] = _blocks(table, store)
-    found: list[Block] = table.made[store.name]
-    return found
+    return table.once(("blocks", store.name), lambda: _blocks(table, store))
 
 
 def _blocks(table: Table, store: Store) -> list[Block]:
@@ -134,18 +131,16 @@ def provenance(one: Group) -> Grid:
         "started": {days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"} if days else set(),
         "commit": {record.commit for record in records},
     }
-    for name in sorted({name for record in records for name in record.versions}):
-        facts[name] = {record.versions.get(name, "?") for record in records}
+    versions = [dict(one) for one in {tuple(record.versions.items()) for record in records}]
+    for name in sorted({name for one in versions for name in one}):
+        facts[name] = {one.get(name, "?") for one in versions}
     rows = [[name, ", ".join(sorted(filter(None, values))) or "–"] for name, values in facts.items()]
     return Grid("Provenance", ["provenance", "of the records"], rows)
 
 
 def origin(one: Group) -> list[Block]:
     """Of what a group's records were made, and the command that makes them again; put together once."""
-    if "origin" not in one.made:
-        one.made["origin"] = _origin(one)
-    found: list[Block] = one.made["origin"]
-    return found
+    return one.once("origin", lambda: _origin(one))
 
 
 def _origin(one: Group) -> list[Block]:
@@ -210,7 +205,12 @@ def published(table: Table) -> list[Block]:
 
 
 def evidence(table: Table, store: Store) -> Evidence:
-    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
+    """What the predictions behind a table show, looked up once. Raises XlbenchError where they cannot be read or
+    compared."""
+    return table.once(("evidence", store.name), lambda: _evidence_of(table, store))
+
+
+def _evidence_of(table: Table, store: Store) -> Evidence:
     runs = [
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
         for line in table.by_mean

@@ -8,18 +8,20 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from xlbench.errors import XlbenchError
 from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 from xlbench.vetting import IDENTITY
 
+Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
 AXES = ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size")  # along which records may differ
-SHARED = tuple(name for name in RunSpec.model_fields if name not in AXES)
+_shared = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
@@ -36,8 +38,23 @@ class Line:
         return frozenset(name for names in {tuple(one.accuracy) for one in self.records.values()} for name in names)
 
 
+class _Shown:
+    """What is made of it once, for all who show it."""
+
+    @cached_property
+    def _made(self) -> dict[Hashable, Any]:
+        return {}
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, by its key; what it raises is not kept."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: Made = self._made[key]
+        return found
+
+
 @dataclass(frozen=True)
-class Table:
+class Table(_Shown):
     """The records that one table may compare: all equal but for method, draw and seed."""
 
     shots: int
@@ -49,11 +66,6 @@ class Table:
     def first(self) -> Record:
         """A record of the table, to ask what all of them share."""
         return next(iter(self.lines[0].records.values()))
-
-    @cached_property
-    def made(self) -> dict[str, Any]:
-        """What was made of the table, for who shows it again."""
-        return {}
 
     @cached_property
     def accuracy(self) -> Mapping[str, Mapping[str, float]]:
@@ -76,7 +88,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(_Shown):
     """Tables that differ in the number of shots alone, and what all their records share."""
 
     key: dict[str, Any]
@@ -86,11 +98,6 @@ class Group:
     def title(self) -> str:
         """Task and model."""
         return f"{self.key['task']} on {self.key['model']}"
-
-    @cached_property
-    def made(self) -> dict[str, Any]:
-        """What was made of the group, for who shows it again."""
-        return {}
 
     @cached_property
     def records(self) -> tuple[Record, ...]:
@@ -115,7 +122,7 @@ def matched_key(record: Record) -> dict[str, Any]:
 
 def _matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
-    return *(getattr(record.spec, name) for name in SHARED), *(record.identity[name] for name in IDENTITY)
+    return *_shared(record.spec), *(record.identity[name] for name in IDENTITY)
 
 
 def method_label(record: Record, with_corpus: bool = False) -> str:
@@ -137,8 +144,10 @@ def group(records: Iterable[Record]) -> list[Group]:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     groups = []
     for members in by_key.values():
-        shots = sorted({record.spec.shots for record in members}, key=by_shots)
-        tables = tuple(_table(number, [r for r in members if r.spec.shots == number]) for number in shots)
+        with_shots: dict[int, list[Record]] = defaultdict(list)
+        for record in members:
+            with_shots[record.spec.shots].append(record)
+        tables = tuple(_table(number, with_shots[number]) for number in sorted(with_shots, key=by_shots))
         groups.append(Group(matched_key(members[0]), tables))
     return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
 

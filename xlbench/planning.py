@@ -4,16 +4,18 @@ The model of a design (`xlbench.statistics`): mean + draw + seed within draw + p
 each with a variance of its own. All are shares of 1, not points.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from xlbench.errors import XlbenchError
-from xlbench.statistics import LEVEL, as_design
+from xlbench.statistics import LEVEL, FloatArray, as_design
 
 POWER = 0.8
 POINTS = (0.01, 0.02, 0.03)
@@ -154,7 +156,7 @@ def power(
         raise XlbenchError(f"a design needs a draw, a seed and two premises, not {draws} x {seeds} x {premises}")
     if not (0 < level < 1 and 1 - level < wanted < 1):
         raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
-    smallest = None if draws == 1 else _smallest(parts, draws, seeds, premises, wanted, level)
+    smallest = None if draws == 1 else _Test(parts, draws, seeds, premises, level).smallest(wanted)
     needed = {one: _draws_for(one, parts, seeds, premises, wanted, level) for one in differences}
     return Power(draws, seeds, premises, smallest, needed, parts.notes)
 
@@ -173,7 +175,7 @@ def steadiest(
         if errors[at][1] <= least * CLEARLY:
             front.append(at)
             least = min(least, errors[at][1])
-    smallest = {at: _smallest(parts[at], draws, seeds, premises, wanted, level) for at in sorted(front)}
+    smallest = {at: _Test(parts[at], draws, seeds, premises, level).smallest(wanted) for at in sorted(front)}
     return parts[min(smallest, key=smallest.__getitem__)] if smallest else None
 
 
@@ -183,44 +185,53 @@ def _errors(parts: VarianceParts, draws: int, seeds: int, premises: int) -> tupl
     return adds["draw"] + adds["seed"] + adds["rest"], adds["premise"]
 
 
-def _smallest(parts: VarianceParts, draws: int, seeds: int, premises: int, wanted: float, level: float) -> float:
-    """The smallest difference that the test finds with the probability wanted.
+class _Test:
+    """The test over draws of a design with a deviation.
 
     The error of the mean and its estimate are independent, so the power is a mean over the estimate's
     distribution, chi-square with draws - 1 degrees of freedom.
     """
-    runs, of_premises = _errors(parts, draws, seeds, premises)
-    spread = math.sqrt(runs + of_premises)
-    if spread == 0:
-        return 0.0
-    tail, degrees = (1 - level) / 2, draws - 1
-    estimates = special.chdtri(degrees, QUANTILES) / degrees
-    t_runs, t_premises = special.stdtrit(degrees, tail), special.stdtrit(premises - 1, tail)
-    half_widths = np.sqrt(t_runs**2 * runs * estimates + t_premises**2 * of_premises)
 
-    def short(difference: float) -> float:
-        """The power at a difference, less what is wanted."""
-        above = special.ndtr((difference - half_widths) / spread)
-        below = special.ndtr((-difference - half_widths) / spread)
-        return float((above + below).mean()) - wanted
+    def __init__(self, parts: VarianceParts, draws: int, seeds: int, premises: int, level: float) -> None:
+        runs, of_premises = _errors(parts, draws, seeds, premises)
+        tail, degrees = (1 - level) / 2, draws - 1
+        t_runs, t_premises = special.stdtrit(degrees, tail), special.stdtrit(premises - 1, tail)
+        self.spread = math.sqrt(runs + of_premises)
+        self.half_widths = np.sqrt(t_runs**2 * runs * _estimates(degrees) + t_premises**2 * of_premises)
 
-    return float(optimize.brentq(short, 0.0, half_widths.max() + 10 * spread))
+    def power(self, difference: float) -> float:
+        """The probability that it finds a difference."""
+        if self.spread == 0:
+            return 1.0
+        above = special.ndtr((difference - self.half_widths) / self.spread)
+        below = special.ndtr((-difference - self.half_widths) / self.spread)
+        return float((above + below).mean())
+
+    def smallest(self, wanted: float) -> float:
+        """The difference that it finds with the probability wanted."""
+        if self.spread == 0:
+            return 0.0
+        largest = self.half_widths.max() + 10 * self.spread
+        return float(optimize.brentq(lambda difference: self.power(difference) - wanted, 0.0, largest))
+
+
+@lru_cache(maxsize=MOST_DRAWS)
+def _estimates(degrees: int) -> FloatArray:
+    """How an estimate of a variance is spread around it: its quantiles, as shares of it."""
+    return np.asarray(special.chdtri(degrees, QUANTILES) / degrees)
 
 
 def _draws_for(
     difference: float, parts: VarianceParts, seeds: int, premises: int, wanted: float, level: float
 ) -> int | None:
-    """The fewest draws whose smallest difference is at most this one; more draws never show less."""
-    low, high = 2, MOST_DRAWS
-    if _smallest(parts, high, seeds, premises, wanted, level) > difference:
+    """The fewest draws that find it with the probability wanted; more draws never show less."""
+
+    def enough(draws: int) -> bool:
+        return _Test(parts, draws, seeds, premises, level).power(difference) >= wanted
+
+    if not enough(MOST_DRAWS):
         return None
-    while low < high:
-        middle = (low + high) // 2
-        if _smallest(parts, middle, seeds, premises, wanted, level) <= difference:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return bisect.bisect_left(range(2, MOST_DRAWS), True, key=enough) + 2
 
 
 def _square(deviations: np.ndarray, degrees: int) -> float:

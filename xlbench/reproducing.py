@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, listed, method_choices
@@ -12,7 +13,7 @@ from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 
 AXES = ("method", "config", "shots", "draw", "seed")
-SHARED = tuple(name for name in RunSpec.model_fields if name not in AXES)
+_shared_by = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def commands(records: Sequence[Record]) -> list[Again]:
             spec = spec.with_(revision=commit)
         if spec.parallel is None and corpora:  # a method that reads none is asked for along with one that does
             spec = spec.with_(parallel=corpora[0][0], parallel_size=corpora[0][1])
-        found.setdefault(tuple(getattr(spec, name) for name in SHARED), []).append(spec)
+        found.setdefault(_shared_by(spec), []).append(spec)
     return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _corpus(specs[0]))]
 
 
