@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard import evidence
+from xlbench.leaderboard import evidence_once
 from xlbench.matching import Group, Line, Table, mean_of
 from xlbench.spec import digest
 from xlbench.store import Store
@@ -103,7 +103,7 @@ def panels(one: Group, store: Store) -> list[Panel]:
         if not table.cells:
             continue
         try:
-            shown = None if one.oracle else evidence(table, store)
+            shown = None if one.oracle else evidence_once(table, store)
         except XlbenchError:
             shown = None
         points = tuple(_point(line, table, shown.scores if shown else {}) for line in table.by_mean)

@@ -205,18 +205,18 @@ def published(table: Table) -> list[Block]:
 
 
 def evidence(table: Table, store: Store) -> Evidence:
-    """What the predictions behind a table show, looked up once. Raises XlbenchError where they cannot be read or
-    compared."""
-    return table.once(("evidence", store.name), lambda: _evidence_of(table, store))
-
-
-def _evidence_of(table: Table, store: Store) -> Evidence:
+    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
     runs = [
         (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
         for line in table.by_mean
     ]
     files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
     return _weighed(tuple(runs), table.first.unit, files)
+
+
+def evidence_once(table: Table, store: Store) -> Evidence:
+    """`evidence`, for which the files are looked at once: a board is made of one reading of them."""
+    return table.once(("evidence", store.name), lambda: evidence(table, store))
 
 
 @lru_cache(maxsize=4096)
@@ -230,7 +230,7 @@ def findings(table: Table, store: Store) -> list[str]:
     if table.first.spec.selection == ORACLE:
         return []
     try:
-        return evidence(table, store).words()
+        return evidence_once(table, store).words()
     except XlbenchError as fault:
         return [f"No intervals: {fault}"]
 
@@ -240,7 +240,7 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     if table.first.spec.selection == ORACLE:
         return []
     try:
-        found = evidence(table, store)
+        found = evidence_once(table, store)
     except XlbenchError as fault:
         return [(f"No intervals: {str(fault).replace(f'{store.root}/', '')}",)]
     scores = [

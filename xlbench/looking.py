@@ -1,0 +1,187 @@
+"""The commands that look at what is there, and compute nothing: boards, lists, single records, exports.
+
+As in `xlbench.cli`: parse, call, print; nothing heavy is imported before a command needs it.
+"""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xlbench import registry
+from xlbench.app import DataRoot, Languages, Plugin, Runs, echo, short_lived
+from xlbench.asking import listed, shipped_suites
+from xlbench.errors import XlbenchError
+
+
+def leaderboard_command(
+    runs: Runs = "runs",
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
+    together: Annotated[
+        bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
+    ] = False,
+) -> None:
+    """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
+    from xlbench.matching import NotMatched
+    from xlbench.publishing import publish
+
+    short_lived()
+    try:
+        board = publish(runs, out, together)
+    except NotMatched as fault:
+        from xlbench.display import show_mismatches
+
+        show_mismatches(fault.groups)
+        raise
+    echo("\n".join(f"wrote {file}" for file in board.files))
+    for note in board.notes:
+        echo(f"note: {note}")
+
+
+def list_command(
+    what: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="of records, only those so: method=mpt,pct, shots!=4, accuracy>0.5; several must all hold"),
+    ] = None,
+    runs: Runs = "runs",
+    plugin: Plugin = None,
+) -> None:
+    """List what is registered: names, what they are, and where they come from; or the records of a store."""
+    for name in plugin or []:
+        registry.load_plugin(name)
+    if what == "records":
+        from xlbench.listing import lines_of
+        from xlbench.object_store import store_at
+
+        short_lived()
+        lines, unreadable = lines_of(store_at(runs), where or ())
+        _say_left_out(unreadable)
+        echo("\n".join(lines))
+        return
+    if where:
+        raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {what}")
+    kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
+    if what == "suites":
+        for name, file in shipped_suites().items():
+            echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
+        return
+    if what not in kinds:
+        raise XlbenchError(f"cannot list {what!r}; list methods, tasks, suites or records")
+    for entry in registry.entries(kinds[what]):
+        echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
+
+
+def show_command(
+    name: Annotated[str, typer.Argument(help="a method, a task, or a record's id or folder")],
+    runs: Runs = "runs",
+    task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
+    languages: Languages = "en",
+    model: Annotated[str, typer.Option(help="backbone whose tokens are shown")] = "tiny",
+    data_root: DataRoot = None,
+    plugin: Plugin = None,
+) -> None:
+    """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
+    for one in plugin or []:
+        registry.load_plugin(one)
+    if name not in {*registry.names("method"), *registry.names("task")}:
+        from xlbench.reading import find_record, matching_ids
+
+        if os.path.isdir(name) or matching_ids(name, runs):
+            from xlbench.display import show_record
+
+            show_record(find_record(name, runs), runs)
+            return
+    from xlbench.checking import describe
+
+    echo(describe(name, task, listed(languages or "en"), model, data_root))
+
+
+def check_command(
+    name: Annotated[str, typer.Argument(help="a method or a task")],
+    task: Annotated[str, typer.Option(help="the task a method is checked on")] = "logic",
+    data_root: DataRoot = None,
+    plugin: Plugin = None,
+) -> None:
+    """Whether a plug-in keeps the contract, on the tiny model and the CPU, in seconds."""
+    for one in plugin or []:
+        registry.load_plugin(one)
+    from xlbench.checking import check
+
+    findings = check(name, task, data_root)
+    for finding in findings:
+        echo(f"{'ok   ' if finding.ok else 'FAILS'} {finding.what}{': ' + finding.why if finding.why else ''}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def diff_command(
+    one: Annotated[str, typer.Argument(help="a record's id or folder")],
+    other: Annotated[str, typer.Argument(help="another's")],
+    runs: Runs = "runs",
+) -> None:
+    """What two records differ in: spec, data, versions, results."""
+    from xlbench.display import out, table_of
+    from xlbench.reading import differences, find_record
+
+    first, second = find_record(one, runs), find_record(other, runs)
+    rows = [list(row) for row in differences(first, second)]
+    if not rows:
+        echo(f"{first.id} and {second.id} differ in nothing but time")
+    else:
+        out.print(table_of(f"{len(rows)} differences", ["field", first.id, second.id], rows))
+
+
+def export_command(
+    runs: Runs = "runs",
+    table: Annotated[
+        str | None,
+        typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …"),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
+) -> None:
+    """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
+    short_lived()
+    if table is None:
+        from xlbench.reading import export
+
+        text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
+    else:
+        from xlbench.exporting import export_table
+
+        text, left_out = export_table(runs, table, form)  # type: ignore[arg-type]  # as above
+    _say_left_out(left_out)
+    echo(text, nl=False)
+
+
+def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
+    """Whom to cite for the methods and tasks of the records."""
+    for name in plugin or []:
+        registry.load_plugin(name)
+    from xlbench.object_store import store_at
+    from xlbench.reading import citations
+    from xlbench.vetting import vet
+
+    found = vet(store_at(runs))
+    _say_left_out(found.left_out)
+    for line in citations(found.records):
+        echo(line)
+
+
+def _say_left_out(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        echo(f"left out: {sentence}", err=True)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "leaderboard": leaderboard_command,
+    "list": list_command,
+    "show": show_command,
+    "check": check_command,
+    "diff": diff_command,
+    "export": export_command,
+    "cite": cite_command,
+}
