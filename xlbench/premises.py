@@ -6,10 +6,11 @@ predictions becomes 1,670 numbers a language.
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -71,15 +72,24 @@ class Summary:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Predictions laid out: arrays are (rows, languages), and `rows` and `languages` are sorted."""
+class _Layout:
+    """Where predictions stand that name the same rows, units and languages, in the same order.
+
+    `rows`, `languages` and `ids` (of the units) are sorted; `row` and `language` are those of each prediction;
+    `unit` is that of each row, `unit_of` its place among the ids; `present` is (rows, languages), `counts`
+    (languages, ids); `named` is a digest of rows, units and languages, to be gone on with.
+    """
 
     rows: list[str]
     languages: list[str]
+    ids: tuple[str, ...]
+    row: IntArray
+    language: IntArray
+    unit: list[str]
+    unit_of: IntArray
     present: NDArray[np.bool_]
-    gold: IntArray  # -1 where not present
-    right: NDArray[np.bool_]
-    premise: list[str]  # of each row
+    counts: FloatArray
+    named: Any
 
 
 def premise_scores(
@@ -99,25 +109,28 @@ def premise_scores(
     """
     place = f"the predictions in {source}" if isinstance(source, Path) else "the predictions"
     table = _read(source) if isinstance(source, Path) else source
-    found = _rows(table, unit, place)
+    scores, gold_of = _answers(table, unit, place)
+    found = _layout(table, unit, place)
     for what, wanted, there in (
         ("language", languages, found.languages),
-        ("premise", premises, found.premise),
+        ("premise", premises, found.ids),
     ):
         _same(what, wanted, there, place)
     if unit == "premise":
         _complete(found, place)
-    ids, unit_of = np.unique(np.array(found.premise), return_inverse=True)
-    counts = _sums(found.present, unit_of, len(ids))
-    classes = range(int(found.gold.max()) + 1)
-    best = max(classes, key=lambda label: float(((found.gold == label).sum(axis=0) / counts.sum(axis=1)).mean()))
-    digest = hashlib.sha256("\n".join([*found.rows, "", *found.premise, "", *found.languages]).encode())
-    digest.update(found.gold.tobytes())
+    gold = np.full(found.present.shape, -1)
+    gold[found.row, found.language] = gold_of
+    right = np.zeros(gold.shape, np.bool_)
+    right[found.row, found.language] = (scores.argmax(axis=1) == gold_of) & np.isfinite(scores.max(axis=1))
+    classes, tested = range(int(gold.max()) + 1), found.counts.sum(axis=1)
+    best = max(classes, key=lambda label: float(((gold == label).sum(axis=0) / tested).mean()))
+    digest = found.named.copy()
+    digest.update(gold.tobytes())
     return PremiseScores(
         tuple(found.languages),
-        tuple(ids.tolist()),
-        _linearised(_sums(found.right, unit_of, len(ids)), counts),
-        _linearised(_sums(found.gold == best, unit_of, len(ids)), counts),
+        found.ids,
+        _linearised(_sums(right, found.unit_of, len(found.ids)), found.counts),
+        _linearised(_sums(gold == best, found.unit_of, len(found.ids)), found.counts),
         digest.hexdigest()[:12],
     )
 
@@ -189,14 +202,11 @@ def _read(folder: Path) -> pa.Table:
         raise XlbenchError(f"the predictions in {folder} cannot be read ({reason}); run it again") from fault
 
 
-def _rows(table: pa.Table, unit: Unit, place: str) -> _Rows:
-    """Predictions by row and language. Raises XlbenchError for what cannot be laid out."""
-    unit_column = {"premise": "premise_id", "row": "row_id"}.get(unit)
-    if unit_column is None:
-        raise XlbenchError(f"unknown unit {unit!r}; it is 'premise' or 'row'")
+def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floating[Any]], IntArray]:
+    """The log-probabilities, (predictions, classes), and the gold label of each. Raises XlbenchError for odd ones."""
     labels = [name for name in table.column_names if name.startswith("log_prob_")]
     scored = [f"log_prob_{label}" for label in range(max(2, len(labels)))]
-    needed = list(dict.fromkeys(["row_id", unit_column, "language", "gold", *scored]))
+    needed = list(dict.fromkeys(["row_id", _unit_column(unit), "language", "gold", *scored]))
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise XlbenchError(f"{place} lack the column {', '.join(missing)}; they need {', '.join(needed)}")
@@ -209,29 +219,58 @@ def _rows(table: pa.Table, unit: Unit, place: str) -> _Rows:
     odd = [name for name, fits in scored_as.items() if not fits(table[name].type)]
     if odd:
         raise XlbenchError(f"{place} have a column {odd[0]} of {table[odd[0]].type}, which is no number; run it again")
-    rows, row = _codes(table["row_id"])
-    languages, language = _codes(table["language"])
-    units, of = _codes(table[unit_column])
     scores = np.stack([table[name].to_numpy() for name in scored], axis=1)
     gold = table["gold"].to_numpy().astype(np.int64)
     for wrong, words in (
         (np.isnan(scores).any(axis=1), "has a log-probability that is NaN"),
         ((gold < 0) | (gold >= len(scored)), f"has a gold label outside 0 to {len(scored) - 1}"),
-        (_repeated(row * len(languages) + language), "is there twice"),
     ):
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
-            raise XlbenchError(f"in {place}, row {rows[row[at]]} in {languages[language[at]]} {words}; run it again")
+            row, language = table["row_id"][at].as_py(), table["language"][at].as_py()
+            raise XlbenchError(f"in {place}, row {row} in {language} {words}; run it again")
+    return scores, gold
+
+
+def _unit_column(unit: Unit) -> str:
+    column = {"premise": "premise_id", "row": "row_id"}.get(unit)
+    if column is None:
+        raise XlbenchError(f"unknown unit {unit!r}; it is 'premise' or 'row'")
+    return column
+
+
+def _layout(table: pa.Table, unit: Unit, place: str) -> _Layout:
+    """The layout of predictions; runs on the same test set share it. Raises XlbenchError for what has none."""
+    columns = [table[name] for name in ("row_id", _unit_column(unit), "language")]
+    for others, layout in tuple(_layouts):
+        if all(column.equals(other) for column, other in zip(columns, others, strict=True)):
+            return layout
+    layout = _laid_out(columns, place)
+    _layouts.append((columns, layout))
+    return layout
+
+
+_layouts: deque[tuple[list[pa.ChunkedArray], _Layout]] = deque(maxlen=8)  # the last that were made
+
+
+def _laid_out(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
+    (rows, row), (units, of), (languages, language) = (_codes(column) for column in columns)
+    keys = row * len(languages) + language
+    twice = np.flatnonzero(np.bincount(keys)[keys] > 1)
+    if len(twice):
+        at = int(twice[0])
+        raise XlbenchError(f"in {place}, row {rows[row[at]]} in {languages[language[at]]} is there twice; run it again")
     unit_of = np.zeros(len(rows), np.int64)
     unit_of[row] = of
     if (unit_of[row] != of).any():
         at = int(np.flatnonzero(unit_of[row] != of)[0])
         raise XlbenchError(f"in {place}, row {rows[row[at]]} has more than one premise; its languages must agree")
-    laid_gold = np.full((len(rows), len(languages)), -1)
-    laid_gold[row, language] = gold
-    right = np.zeros(laid_gold.shape, np.bool_)
-    right[row, language] = (scores.argmax(axis=1) == gold) & np.isfinite(scores.max(axis=1))
-    return _Rows(rows, languages, laid_gold >= 0, laid_gold, right, [units[one] for one in unit_of])
+    present = np.zeros((len(rows), len(languages)), np.bool_)
+    present[row, language] = True
+    unit = [units[one] for one in unit_of]
+    named = hashlib.sha256("\n".join([*rows, "", *unit, "", *languages]).encode())
+    counts = _sums(present, unit_of, len(units))
+    return _Layout(rows, languages, tuple(units), row, language, unit, unit_of, present, counts, named)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
@@ -244,11 +283,6 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
     return used[seen].tolist(), place.astype(np.int64)
 
 
-def _repeated(keys: IntArray) -> NDArray[np.bool_]:
-    """Which keys stand there more than once."""
-    return np.asarray(np.bincount(keys)[keys] > 1)
-
-
 def _same(what: str, wanted: Collection[str] | None, there: Collection[str], place: str) -> None:
     """Raise XlbenchError where what is there is not what was wanted."""
     if wanted is None:
@@ -259,13 +293,13 @@ def _same(what: str, wanted: Collection[str] | None, there: Collection[str], pla
             raise XlbenchError(f"{place} {words} the {what} {min(names)}{more}; compare only runs that have the same")
 
 
-def _complete(found: _Rows, place: str) -> None:
+def _complete(found: _Layout, place: str) -> None:
     """Raise XlbenchError where a row, and so a part of its premise, is not in every language."""
     gaps = np.argwhere(~found.present)
     if len(gaps):
         row, language = gaps[0]
         raise XlbenchError(
-            f"{place} lack row {found.rows[row]} of premise {found.premise[row]} in {found.languages[language]} "
+            f"{place} lack row {found.rows[row]} of premise {found.unit[row]} in {found.languages[language]} "
             f"({len(gaps)} such gaps); run it again, or take rows as units if languages have rows of their own"
         )
 
