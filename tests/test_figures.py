@@ -1,5 +1,6 @@
 """The board's pictures: what they hold, that they are the same again, and what is said without matplotlib."""
 
+import io
 import re
 import sys
 import time
@@ -20,6 +21,8 @@ from xlbench.matching import group
 from xlbench.store import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")
+
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 LETTERS = "{http://www.w3.org/2000/svg}text"
 
@@ -121,6 +124,19 @@ def test_a_name_is_text_in_the_picture_whatever_it_is(tmp_path, name):
     write_figures([one], Store(tmp_path / "none"), tmp_path)
     said = texts((tmp_path / "figures" / figure_name(one, "shots")).read_text(encoding="utf-8"))
     assert " ".join(plain(name).split()) in [" ".join(each.split()) for each in said]
+
+
+def test_matplotlib_itself_writes_the_same_bytes(tmp_path, monkeypatch):
+    def as_it_is(figure, metadata):
+        stream = io.BytesIO()
+        FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)
+        return stream.getvalue()
+
+    made = runs("finetune", "mpt (a long name, 0.5)", "$x$")
+    ours = drawn(tmp_path / "ours", *made)
+    monkeypatch.setattr("xlbench.vector.written", as_it_is)
+    assert drawn(tmp_path / "theirs", *made) == ours
+    assert len(ours) == 4
 
 
 def test_the_map_s_numbers_stand_above_its_cells(tmp_path):

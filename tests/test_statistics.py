@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from xlbench import premises
 from xlbench.errors import XlbenchError
 from xlbench.planning import DEFAULT_PARTS, VarianceParts, power, variance_parts
 from xlbench.premises import premise_scores, stack
@@ -92,6 +93,30 @@ def test_the_order_of_rows_does_not_matter():
     one, other = premise_scores(predictions(ROWS)), premise_scores(predictions(ROWS[::-1]))
     assert one.test == other.test
     assert np.array_equal(one.by_language, other.by_language)
+
+
+CELLS = [(f"p{premise}-{row}", f"p{premise}", name) for premise in (1, 2) for row in (0, 1) for name in ("en", "sw")]
+
+
+@given(
+    st.lists(st.tuples(st.permutations(CELLS), st.lists(st.integers(0, 1), min_size=16, max_size=16), st.booleans()),
+             min_size=2, max_size=12)
+)  # fmt: skip
+def test_scores_are_the_same_whatever_was_read_before(runs):
+    """Runs on one test set share its layout; others, and those in another order, have their own."""
+    tables = []
+    for cells, answers, other in runs:
+        rows = [(*cell, answers[at], answers[8 + at]) for at, cell in enumerate(cells)]
+        tables.append(predictions([(row, f"{premise}b" if other else premise, *rest) for row, premise, *rest in rows]))
+    alone = []
+    for table in tables:
+        premises._layouts.clear()
+        alone.append(premise_scores(table))
+    for table, expected in zip(tables, alone, strict=True):
+        found = premise_scores(table)
+        assert (found.languages, found.premises, found.test) == (expected.languages, expected.premises, expected.test)
+        assert np.array_equal(found.by_language, expected.by_language)
+        assert np.array_equal(found.majority, expected.majority)
 
 
 def test_a_row_without_a_finite_score_is_wrong():
