@@ -62,6 +62,15 @@ def test_where_there_is_no_kernel_or_no_cpu_nothing_is_packed(layers, monkeypatc
 
 
 @needs_kernel
+def test_weights_stay_as_they_are_where_there_is_no_room_for_a_second_copy(layers, monkeypatch):
+    copy = 4 * (24 * 40 + 40 * 8)
+    for free, expected in ((copy, 0), (2 * copy, 2)):
+        monkeypatch.setattr(packing, "free_bytes", lambda _, free=free: free)
+        with packed(layers, CPU, "fp32"):
+            assert swapped(layers) == expected
+
+
+@needs_kernel
 def test_layers_of_another_kind_are_left_alone():
     class Own(nn.Linear):
         pass

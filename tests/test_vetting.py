@@ -80,6 +80,18 @@ SPOILT = {
     "a NaN prediction": (lambda s: predict(s, lambda t: cell(t, "log_prob_0", math.nan)), "has a log-probability th"),
     "a row twice": (lambda s: predict(s, lambda t: pa.concat_tables([t, t.slice(3, 1)])), "row 3 in en is there twice"),
     "a row less": (lambda s: predict(s, lambda t: t.slice(0, 119)), "lack row 59 of premise 19 in fr (1 such gaps)"),
+    "row ids that are bytes": (
+        lambda s: predict(s, lambda t: t.set_column(0, "row_id", t["row_id"].cast(pa.binary()))),
+        "have a column row_id of binary, which is no text; run it again",
+    ),
+    "no learning rate": (
+        lambda s: edit(s, spec={**BAD.spec.model_dump(mode="json"), "training": {"steps": 2}}),
+        "record {id} ({cell}) lacks the learning rate; run it again",
+    ),
+    "trials of which none was chosen": (
+        lambda s: edit(s, selection={"trials": [{"dev_accuracy": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
+        "record {id} ({cell}) has trials that cannot be read; run it again",
+    ),
     "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracies in"),
 }  # fmt: skip
 

@@ -9,10 +9,12 @@ import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+from xlbench.memory import USABLE, free_bytes
 
 MEASURED = {"x86_64", "AMD64"}  # processors
 
@@ -21,22 +23,23 @@ MEASURED = {"x86_64", "AMD64"}  # processors
 def packed(module: nn.Module, device: torch.device, precision: str) -> Iterator[None]:
     """Within it the linear layers of a module multiply by packed weights, where that is known to be faster.
 
-    Nobody may change their weights meanwhile. It takes as much memory as those weights; where there is not so much,
-    what was not packed stays as it is.
+    Nobody may change their weights meanwhile. It takes as much memory as those weights; where so much is not free,
+    they stay as they are.
     """
     with ExitStack() as restored:
         if device.type == "cpu" and precision == "fp32" and there():
-            with suppress(RuntimeError, MemoryError):
-                for layer in module.modules():
-                    if (
-                        type(layer) is nn.Linear
-                        and "forward" not in vars(layer)
-                        and layer.weight.dtype == torch.float32
-                    ):
+            layers = [one for one in module.modules() if _fits(one)]
+            if sum(one.weight.nbytes for one in layers) <= USABLE * free_bytes(device):
+                with suppress(RuntimeError, MemoryError):
+                    for layer in layers:
                         weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
                         vars(layer)["forward"] = partial(_linear, weight, layer.bias)
                         restored.callback(vars(layer).pop, "forward")
         yield
+
+
+def _fits(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    return type(layer) is nn.Linear and "forward" not in vars(layer) and layer.weight.dtype == torch.float32
 
 
 def there() -> bool:

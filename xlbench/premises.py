@@ -215,6 +215,9 @@ def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floati
     empty = [name for name in needed if table[name].null_count]
     if empty:
         raise XlbenchError(f"{place} have an empty cell in the column {empty[0]}; run it again")
+    for name in ("row_id", _unit_column(unit), "language"):
+        if not _is_text(table[name].type):
+            raise XlbenchError(f"{place} have a column {name} of {table[name].type}, which is no text; run it again")
     scored_as = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
     odd = [name for name, fits in scored_as.items() if not fits(table[name].type)]
     if odd:
@@ -230,6 +233,11 @@ def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floati
             row, language = table["row_id"][at].as_py(), table["language"][at].as_py()
             raise XlbenchError(f"in {place}, row {row} in {language} {words}; run it again")
     return scores, gold
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
 
 
 def _unit_column(unit: Unit) -> str:

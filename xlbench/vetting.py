@@ -131,6 +131,7 @@ def _fault(record: Record, folder: Path) -> str | None:
         return "failed, and has no result"
     missing = [name for name in IDENTITY if name not in record.identity]
     missing += [f"the number of test {name}" for name in ("rows", "premises") if name not in record.test]
+    missing += ["the learning rate"] if record.spec.training.learning_rate is None else []
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
     return _wrong_accuracy(record) or malformed(record) or _wrong_predictions(record, folder)
@@ -145,7 +146,7 @@ def malformed(record: Record) -> str | None:
     odd = [name for name, value in (*record.costs.items(), ("seconds", record.seconds)) if not 0 <= value < math.inf]
     if odd:
         return f"has a cost {plain(odd[0])} that is no number of 0 or more; run it again"
-    trials, chosen = record.selection.get("trials", []), record.selection.get("chosen", 0)
+    trials, chosen = record.selection.get("trials", []), record.selection.get("chosen", -1)
     whole = isinstance(trials, list) and all(_is_trial(one) for one in trials) and type(chosen) is int
     if not whole or (trials and not 0 <= chosen < len(trials)):
         return "has trials that cannot be read; run it again"
