@@ -195,6 +195,17 @@ def test_a_file_that_was_changed_a_moment_ago_is_not_relied_on(tmp_path, monkeyp
     assert not (tmp_path / ".index").exists()
 
 
+def test_a_record_that_json_does_not_hold_is_left_out_of_the_index_alone(tmp_path):
+    store = filled(tmp_path)
+    odd = record("pct", {"en": 0.5, "fr": 0.4}, {}, environment={"x": "?"})
+    store.write(odd, sound(odd))
+    file = store.path(odd.id) / "record.json"
+    file.write_text(file.read_text().replace('"x": "?"', '"x": "\\ud800"'))
+    assert odd.id in {one_.id for one_ in vet(store).records}
+    assert Index(tmp_path).find(odd.id, seal_of(tmp_path / odd.id)) is None
+    assert Index(tmp_path).find(IDS[0], seal_of(tmp_path / IDS[0])) is not None
+
+
 def test_few_records_get_no_index(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "WORTH_KEEPING", len(IDS) + 1)
     board(filled(tmp_path))

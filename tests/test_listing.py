@@ -17,7 +17,7 @@ from xlbench.vetting import stored, vet
 
 RECORDS = [
     record("mpt", {"en": 0.5, "fr": 0.3}, {"shots": 4, "draw": 1}),
-    record("pct", {"en": 0.7, "fr": 0.5}, {"shots": 16, "config": {"alpha": 0.3}}),
+    record("pct", {"en": 0.7, "fr": 0.5}, {"shots": 16, "config": {"alpha": 0.3, "beta": 2}}),
     record("mpt", {"en": 0.9, "fr": 0.7}, {"shots": "all"}),
     record("mpt", {"en": 0.6, "fr": 0.4}, {"shots": 4, "draw": 2}, status="failed"),
 ]
@@ -51,16 +51,20 @@ def ids(store: Store, *where: str) -> set[str]:
         (("shots=4,16",), {0, 1, 3}),
         (("shots=all",), {2}),
         (("shots=4.0",), {0, 3}),
-        (("shots>4",), {1}),  # all is no number
+        (("shots>4",), {1, 2}),  # all are more than any number
+        (("shots<=16",), {0, 1, 3}),
+        (("method==mpt",), {0, 2, 3}),
+        (("accuracy=0.6000",), {1}),  # as it is shown
+        (("seed=0.0", "draw!=1,2"), {1, 2}),
         (("accuracy>0.5",), {1, 2}),
         (("accuracy>=0.6", "accuracy<0.7"), {1}),
         (("accuracy<=0.4",), {0}),  # a run that failed has none
         (("accuracy=",), {3}),
         (("status=failed",), {3}),
-        (("config=alpha=0.3",), {1}),
+        (("config=alpha=0.3, beta=2",), {1}),  # as it is shown
+        (("config!=alpha=0.3, beta=2",), {0, 2, 3}),
         (("config=",), {0, 2, 3}),
         ((" draw = 1 ", "method=mpt"), {0}),
-        (("started<2027",), set()),  # text is not ordered
     ],
     ids=str,
 )
@@ -86,7 +90,7 @@ def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):
     monkeypatch.setattr("xlbench.vetting.read_record", lambda file: read.append(file.parent.name) or look(file))
     assert lines_of(store) == before
     assert read == [FAILED.id]  # the index holds what a board takes
-    assert list(stored(store)) == list(store.records())
+    assert [one for _, one in stored(store)] == list(store.records())
     shutil.rmtree(store.root / ".index")
     assert lines_of(store) == before
 
@@ -105,6 +109,21 @@ def test_a_record_that_cannot_be_read_is_said_and_the_others_are_listed(store):
     assert f"left out: the record {RECORDS[0].id}/record.json cannot be read" in done.stderr
 
 
+def test_a_copy_in_another_folder_is_said_and_not_listed(store):
+    shutil.copytree(store.path(RECORDS[0].id), store.root / "copy")
+    (_, *lines), (sentence,) = lines_of(store)
+    assert sorted(line.split()[0] for line in lines) == sorted(one.id for one in RECORDS)
+    assert sentence.startswith(f"record copy is a copy of the record {RECORDS[0].id}, whose name its folder should")
+
+
+def test_numbers_of_any_size_are_compared(tmp_path):
+    store, large = Store(tmp_path), 10**400 + 1
+    kept = record("mpt", {"en": 0.5}, {"seed": large})
+    store.write(kept, sound(kept))
+    for where, listed in (("seed>1", 1), (f"seed={large}", 1), (f"seed={large - 1}", 0), ("seed<1e9", 0)):
+        assert len(lines_of(store, [where])[0]) == 1 + listed
+
+
 def test_what_a_record_says_stands_on_its_own_line_as_plain_text(tmp_path):
     store = Store(tmp_path)
     kept = record("mpt\n\x1b[31m‮", {"en": 0.5})
@@ -119,6 +138,9 @@ def test_what_a_record_says_stands_on_its_own_line_as_plain_text(tmp_path):
         ("nothing", "--where takes a field and what it is, as method=mpt,pct or accuracy>0.5, not 'nothing'"),
         ("metod=mpt", "--where metod=mpt: a record has no field 'metod'; it has record, status, task,"),
         ("accuracy>high", "--where accuracy>high: > takes a number, not 'high'"),
+        ("accuracy=>0.5", "--where takes a field and what it is"),
+        ("draw=two", "--where draw=two: draw is a number, not 'two'"),
+        ("started<2027", "--where started<2027: started is no number, and has no order; use = or !="),
         ("seconds<=nan", "--where seconds<=nan: <= takes a number, not 'nan'"),
     ],
     ids=str,

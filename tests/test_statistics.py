@@ -158,6 +158,13 @@ def test_a_missing_column_is_named(column):
         premise_scores(predictions(ROWS).drop_columns([column]))
 
 
+def test_rows_may_be_numbered():
+    table = predictions(ROWS)
+    ids = pa.array([int(name[1] + name[3]) for name in table["row_id"].to_pylist()])
+    found = premise_scores(table.set_column(0, "row_id", ids))
+    assert found.values == pytest.approx(premise_scores(table).values)
+
+
 def test_rows_as_units_need_no_premise():
     found = premise_scores(predictions(ROWS).drop_columns(["premise_id"]), unit="row")
     assert found.values == pytest.approx([0.5, 1, 0.5, 0])

@@ -82,7 +82,7 @@ SPOILT = {
     "a row less": (lambda s: predict(s, lambda t: t.slice(0, 119)), "lack row 59 of premise 19 in fr (1 such gaps)"),
     "row ids that are bytes": (
         lambda s: predict(s, lambda t: t.set_column(0, "row_id", t["row_id"].cast(pa.binary()))),
-        "have a column row_id of binary, which is no text; run it again",
+        "have a column row_id of binary, neither text nor whole numbers; run it again",
     ),
     "no learning rate": (
         lambda s: edit(s, spec={**BAD.spec.model_dump(mode="json"), "training": {"steps": 2}}),

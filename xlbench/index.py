@@ -211,9 +211,14 @@ def _table(entries: Iterable[Entry]) -> pa.Table:
     """Entries as a table; the chance of a test set stands with the first of its records."""
     columns: dict[str, list[Any]] = {field.name: [] for field in SCHEMA}
     for entry in entries:
-        text, found = entry.record.model_dump_json(), entry.summary
-        if Record.model_validate_json(text) != entry.record:
-            continue  # a record that this form of JSON does not hold whole
+        found = entry.summary
+        try:
+            text = entry.record.model_dump_json()
+            whole = Record.model_validate_json(text) == entry.record
+        except ValueError:
+            continue
+        if not whole:
+            continue  # a record that this form of JSON does not hold
         row = {
             "id": entry.record.id, "seal": entry.seal, "record": text, "test": found.test,
             "accuracy": [found.accuracy[language] for language in sorted(found.accuracy)], "values": found.values,

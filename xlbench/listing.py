@@ -1,5 +1,6 @@
 """The records of a store as lines of text, those that are asked for."""
 
+import contextlib
 import math
 import operator
 import re
@@ -10,18 +11,19 @@ from xlbench.asking import listed
 from xlbench.errors import XlbenchError
 from xlbench.spec import ALL
 from xlbench.store import Record, Store
-from xlbench.vetting import stored
+from xlbench.vetting import misplaced, stored
 from xlbench.wording import plain
 
 Wanted = Callable[[Mapping[str, Any]], bool]
 
 COLUMNS = ("record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds")
 FIELDS = (*COLUMNS, "selection", "trials", "tune", "split", "commit", "started")
+NUMBERS = {"shots", "draw", "seed", "accuracy", "seconds", "trials"}
 RIGHT = {"shots", "draw", "seed", "accuracy", "seconds"}  # numbers, one below the other
 DIGITS = {"accuracy": ".4f", "seconds": ".1f"}
 LONGEST = 40  # letters of a column
 ORDERED = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
-CONDITION = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+CONDITION = re.compile(r"\s*(\w+)\s*(!=|>=|<=|==?|>|<)(?![=<>])(.*)", re.DOTALL)
 
 
 def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[str, ...]]:
@@ -34,9 +36,12 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
     if not store.there():
         raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
     rows, unreadable = [tuple[str, ...](COLUMNS)], []
-    for one in stored(store):
+    for name, one in stored(store):
         if isinstance(one, XlbenchError):
             unreadable.append(str(one).replace(f"{store.root}/", ""))
+            continue
+        if name != one.id:
+            unreadable.append(f"record {plain(name)} {misplaced(one)}")
             continue
         fields = fields_of(one)
         if all(meets(fields) for meets in wanted):
@@ -45,7 +50,8 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """The values of FIELDS; `accuracy` is the mean over the test languages, a share of 1, and None in a failed run."""
+    """The values of FIELDS: `shots` is a number or "all"; `accuracy` is the mean over the test languages, a share of 1,
+    and None in a failed run."""
     spec = record.spec
     return {
         "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
@@ -66,27 +72,35 @@ def condition(text: str) -> Wanted:
         raise XlbenchError(f"--where {text}: a record has no field {name!r}; it has {', '.join(FIELDS)}")
     if sign in ORDERED:
         compare, limit = ORDERED[sign], _number(value)
+        if name not in NUMBERS:
+            raise XlbenchError(f"--where {text}: {name} is no number, and has no order; use = or !=")
         if limit is None:
             raise XlbenchError(f"--where {text}: {sign} takes a number, not {value!r}")
         return lambda fields: (there := _number(fields[name])) is not None and compare(there, limit)
-    values = listed(value) or [""]
-    return lambda fields: any(_same(fields[name], one) for one in values) == (sign == "=")
+    values = [value, *listed(value)]  # a text may have commas of its own
+    wrong = [one for one in values[1:] if name in NUMBERS and _number(one) is None]
+    if wrong:
+        raise XlbenchError(f"--where {text}: {name} is a number, not {wrong[0]!r}")
+    return lambda fields: any(_same(name, fields[name], one) for one in values) == (sign != "!=")
 
 
 def _number(value: Any) -> float | None:
-    """None for what is no number, NaN among it."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return None
-    return None if math.isnan(found) else found
+    """None for what is no number, NaN among it; all shots are more than any number."""
+    if value == "all":
+        return math.inf
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return _number(kind(value))
+    return value if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)) else None
 
 
-def _same(there: Any, asked: str) -> bool:
-    """Whether a field is what was asked for: a number by its value, nothing by an empty text."""
-    if isinstance(there, int | float):
-        return there == _number(asked)
-    return ("" if there is None else str(there)) == asked
+def _same(name: str, there: Any, asked: str) -> bool:
+    """Whether a field is what was asked for: a number by its value or as it is shown, nothing by an empty text."""
+    if there is None:
+        return asked == ""
+    shown = format(there, DIGITS.get(name, ""))
+    return asked == shown or (name in NUMBERS and _number(asked) == _number(there))
 
 
 def _shown(value: Any, digits: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands that look at what is there, and compute nothing: boards, lists, single records, exports.
+"""The commands that look at what is there, and keep no record: boards, lists, single records, exports, checks.
 
 As in `xlbench.cli`: parse, call, print; nothing heavy is imported before a command needs it.
 """

@@ -24,7 +24,7 @@ def packed(module: nn.Module, device: torch.device, precision: str) -> Iterator[
     """Within it the linear layers of a module multiply by packed weights, where that is known to be faster.
 
     Nobody may change their weights meanwhile. It takes as much memory as those weights; where so much is not free,
-    they stay as they are.
+    they stay as they are; where it runs out all the same, those that were not packed yet.
     """
     with ExitStack() as restored:
         if device.type == "cpu" and precision == "fp32" and there():

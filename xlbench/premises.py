@@ -105,7 +105,8 @@ def premise_scores(
     every row in every language; `unit="row"`, for tasks without shared premises, takes each row id as a unit and
     lets languages have rows of their own. A row counts as in `xlbench.inference.accuracy`.
 
-    Raises XlbenchError for columns, rows, premises or languages that are missing, for NaN, and for duplicates.
+    Raises XlbenchError for columns, rows, premises or languages that are missing or of another kind, for NaN, and
+    for duplicates.
     """
     place = f"the predictions in {source}" if isinstance(source, Path) else "the predictions"
     table = _read(source) if isinstance(source, Path) else source
@@ -216,8 +217,10 @@ def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floati
     if empty:
         raise XlbenchError(f"{place} have an empty cell in the column {empty[0]}; run it again")
     for name in ("row_id", _unit_column(unit), "language"):
-        if not _is_text(table[name].type):
-            raise XlbenchError(f"{place} have a column {name} of {table[name].type}, which is no text; run it again")
+        if not _names(table[name].type):
+            raise XlbenchError(
+                f"{place} have a column {name} of {table[name].type}, neither text nor whole numbers; run it again"
+            )
     scored_as = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
     odd = [name for name, fits in scored_as.items() if not fits(table[name].type)]
     if odd:
@@ -235,9 +238,11 @@ def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floati
     return scores, gold
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _names(kind: pa.DataType) -> bool:
+    """Whether a column may name rows, premises or languages."""
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
+    return any(fits(values) for fits in texts)
 
 
 def _unit_column(unit: Unit) -> str:

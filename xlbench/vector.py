@@ -42,10 +42,14 @@ class Canvas(FigureCanvasSVG):
 
 
 def written(figure: Figure, metadata: dict[str, Any]) -> bytes:
-    """A figure as SVG. Its artists know each other: it is cleared, for who draws many may never search for cycles."""
+    """A figure as SVG. Its artists know each other: it is cleared and its canvas emptied, for who draws many may
+    never search for cycles."""
     stream = io.StringIO()
     canvas = Canvas(figure, stream, metadata)
-    figure.draw(canvas.renderer)
-    canvas.renderer.finalize()
-    figure.clear()
+    try:
+        figure.draw(canvas.renderer)
+        canvas.renderer.finalize()
+    finally:
+        figure.clear()
+        del canvas.renderer
     return stream.getvalue().encode()

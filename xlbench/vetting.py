@@ -75,18 +75,19 @@ def _known(folder: Path, known: Entry) -> Record:
 
 def readable(store: Store) -> list[Record]:
     """The finished records that can be read, their predictions unseen; none where there is no folder."""
-    return [one for one in stored(store) if isinstance(one, Record) and one.status == "finished"]
+    return [one for _, one in stored(store) if isinstance(one, Record) and one.status == "finished"]
 
 
-def stored(store: Store) -> Iterator[Record | XlbenchError]:
-    """Every record in the order of their ids, its predictions unseen; in place of one that cannot be read, why."""
+def stored(store: Store) -> Iterator[tuple[str, Record | XlbenchError]]:
+    """Every record after its folder's name, in the order of these, its predictions unseen; in place of one that
+    cannot be read, why."""
     index = Index(store.root)
     for folder in store.folders():
         known = index.find(folder.name, seal_of(folder))
         try:
-            yield read_record(folder / "record.json") if known is None else known.record
+            yield folder.name, read_record(folder / "record.json") if known is None else known.record
         except XlbenchError as unreadable:
-            yield unreadable
+            yield folder.name, unreadable
 
 
 def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Record | None:
@@ -97,14 +98,14 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
     cannot be moved.
     """
     folder = store.path(run_id)
+    if index is not None:
+        index.begin()
     seal, record = seal_of(folder), store.finished(run_id)
     if record is None:
         return None
     known = None if index is None else index.find(run_id, seal)
     if known is not None and known.record == record:
         remember(folder, record.unit, known.summary, predictions_of(known.seal))
-    elif index is not None:
-        index.begin()
     fault = _fault(record, folder)
     if fault is None:
         if index is not None and known is None:
@@ -126,7 +127,7 @@ def _cell(record: Record) -> str:
 def _fault(record: Record, folder: Path) -> str | None:
     """What is wrong with a record, to be said after its name; None where nothing is."""
     if folder.name != record.id:
-        return f"is a copy of the record {plain(record.id)}, whose name its folder should have; rename or remove it"
+        return misplaced(record)
     if record.status == "failed":
         return "failed, and has no result"
     missing = [name for name in IDENTITY if name not in record.identity]
@@ -135,6 +136,11 @@ def _fault(record: Record, folder: Path) -> str | None:
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
     return _wrong_accuracy(record) or malformed(record) or _wrong_predictions(record, folder)
+
+
+def misplaced(record: Record) -> str:
+    """What is wrong with a record in a folder of another name, to be said after that."""
+    return f"is a copy of the record {plain(record.id)}, whose name its folder should have; rename or remove it"
 
 
 def malformed(record: Record) -> str | None:
