@@ -102,8 +102,7 @@ def run_command(
     runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
     asked = {"task": task, "method": method, "shots": whole_number(shots), "draw": draw, "seed": seed}
     fields = run_fields(locals()) | asked
-    for name in plugin or []:
-        registry.load_plugin(name)
+    registry.load_plugins(plugin or ())
     registry.find("method", method)
     registry.find("task", task)
     from xlbench.spec import RunSpec, parse
@@ -172,8 +171,7 @@ def plan_command(
     plugin: Plugin = None,
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
-    for name in plugin or []:
-        registry.load_plugin(name)
+    registry.load_plugins(plugin or ())
     from xlbench.display import show_plan
 
     fields = {"model": model, "test_premises": test_premises}

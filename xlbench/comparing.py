@@ -144,8 +144,7 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
     Methods that do not support the task are left out and named in `comparison.skipped`; a cell that the suite
     names twice is one.
     """
-    for plugin in runtime.plugins:
-        registry.load_plugin(plugin)
+    registry.load_plugins(runtime.plugins)
     cells: dict[str, Prepared] = {}
     reasons: dict[str, str] = {}
     for spec in shard(suite.cells(), runtime):

@@ -19,7 +19,6 @@ Wanted = Callable[[Mapping[str, Any]], bool]
 COLUMNS = ("record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds")
 FIELDS = (*COLUMNS, "selection", "trials", "tune", "split", "commit", "started")
 NUMBERS = {"shots", "draw", "seed", "accuracy", "seconds", "trials"}
-RIGHT = {"shots", "draw", "seed", "accuracy", "seconds"}  # numbers, one below the other
 DIGITS = {"accuracy": ".4f", "seconds": ".1f"}
 LONGEST = 40  # letters of a column
 ORDERED = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
@@ -33,8 +32,7 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
     no folder, and for a condition that is none.
     """
     wanted = [condition(text) for text in where]
-    if not store.there():
-        raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
+    store.expect()
     rows, unreadable = [tuple[str, ...](COLUMNS)], []
     for name, one in stored(store):
         if isinstance(one, XlbenchError):
@@ -111,7 +109,7 @@ def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows as lines, their columns below each other."""
     kept = list(rows)
     widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
-    right = [name in RIGHT for name in COLUMNS]
+    right = [name in NUMBERS for name in COLUMNS]
     return [
         "  ".join(
             cell.rjust(width) if far else cell.ljust(width) for cell, width, far in zip(row, widths, right, strict=True)

@@ -51,8 +51,7 @@ def list_command(
     plugin: Plugin = None,
 ) -> None:
     """List what is registered: names, what they are, and where they come from; or the records of a store."""
-    for name in plugin or []:
-        registry.load_plugin(name)
+    registry.load_plugins(plugin or ())
     if what == "records":
         from xlbench.listing import lines_of
         from xlbench.object_store import store_at
@@ -85,8 +84,7 @@ def show_command(
     plugin: Plugin = None,
 ) -> None:
     """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
-    for one in plugin or []:
-        registry.load_plugin(one)
+    registry.load_plugins(plugin or ())
     if name not in {*registry.names("method"), *registry.names("task")}:
         from xlbench.reading import find_record, matching_ids
 
@@ -107,8 +105,7 @@ def check_command(
     plugin: Plugin = None,
 ) -> None:
     """Whether a plug-in keeps the contract, on the tiny model and the CPU, in seconds."""
-    for one in plugin or []:
-        registry.load_plugin(one)
+    registry.load_plugins(plugin or ())
     from xlbench.checking import check
 
     findings = check(name, task, data_root)
@@ -159,8 +156,7 @@ def export_command(
 
 def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     """Whom to cite for the methods and tasks of the records."""
-    for name in plugin or []:
-        registry.load_plugin(name)
+    registry.load_plugins(plugin or ())
     from xlbench.object_store import store_at
     from xlbench.reading import citations
     from xlbench.vetting import vet

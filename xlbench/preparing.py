@@ -50,8 +50,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
 
     Raises XlbenchError for a mistake in what was asked, NotSupported where the method cannot run on the task.
     """
-    for plugin in runtime.plugins:
-        registry.load_plugin(plugin)
+    registry.load_plugins(runtime.plugins)
     task: Task = class_of("task", spec.task, Task)()
     method_class: type[Method] = class_of("method", spec.method, Method)
     config = parse(method_class.Config, spec.config, f"the config of method {spec.method}")

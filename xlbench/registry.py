@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -123,6 +123,12 @@ def get(kind: Kind, name: str) -> type:
         if name not in _classes[kind]:
             raise XlbenchError(f"{found.place} promises the {kind} {name!r} but does not register it")
     return _classes[kind][name]
+
+
+def load_plugins(plugins: Iterable[str]) -> None:
+    """`load_plugin` of each, in their order."""
+    for plugin in plugins:
+        load_plugin(plugin)
 
 
 def load_plugin(plugin: str) -> None:

@@ -125,6 +125,11 @@ class Store:
         """Whether there is such a place, with records or without."""
         return self.root.is_dir()
 
+    def expect(self) -> None:
+        """Raises XlbenchError where there is no such place."""
+        if not self.there():
+            raise XlbenchError(f"there is no folder of records {self.name}; name one with --runs DIR")
+
     def path(self, run_id: str) -> Path:
         """The folder of a record. Raises XlbenchError for an id that is no plain name."""
         if run_id in {"", ".", ".."} or len(run_id) > 200 or {"/", "\\", "\0"} & set(run_id):
@@ -230,8 +235,7 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""
-        if not self.there():
-            raise XlbenchError(f"there is no folder of records {self.name}; name one with --runs DIR")
+        self.expect()
         for folder in self.folders():
             yield read_record(folder / "record.json")
 

@@ -31,8 +31,7 @@ def vet(store: Store) -> Vetted:
 
     Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
     """
-    if not store.there():
-        raise XlbenchError(f"there is no folder of records {store.name}; name one with --runs DIR")
+    store.expect()
     sound, left_out, index = [], [], Index(store.root)
     for folder in store.folders():
         try:
