@@ -1,10 +1,10 @@
 """How long the statistics of a whole paper take: simulated predictions, from files to ranks.
 
-    python benchmarks/analysis_speed.py [--resamples 10000]
+    python benchmarks/analysis_speed.py
 
 Four methods, nine numbers of shots, five draws, two seeds, 75,150 predictions a run (1,670 premises of three rows,
-15 languages). Every run is read from a parquet file as `xlbench.store` writes it; per shots there are scores by t
-and by bootstrap, differences, ranks, the test against chance, variance parts and power. Prints seconds and memory.
+15 languages). Every run is read from a parquet file as `xlbench.store` writes it; per shots there are scores,
+differences, ranks, the test against chance, variance parts and power. Prints seconds and memory.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from xlbench.planning import power, variance_parts
 from xlbench.premises import premise_scores, stack
-from xlbench.statistics import above_chance, bootstrap, pairwise, ranks, score
+from xlbench.statistics import above_chance, pairwise, ranks, score
 
 METHODS, SHOTS, DRAWS, SEEDS = ("a", "b", "c", "d"), 9, 5, 2
 LANGUAGES, PREMISES, ROWS = 15, 1670, 3
@@ -44,8 +44,7 @@ def run(random: np.random.Generator) -> pa.Table:
 def main() -> int:
     """Write the predictions, then time their analysis."""
     parser = argparse.ArgumentParser(description="How long the statistics of a whole paper take")
-    parser.add_argument("--resamples", type=int, default=10_000)
-    resamples = parser.parse_args().resamples
+    parser.parse_args()
     random = np.random.default_rng(0)
     cells = [(draw, seed) for draw in range(DRAWS) for seed in range(SEEDS)]
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +65,6 @@ def main() -> int:
             chance = runs[METHODS[0]][0, 0].chance
             ranked = [name for name, one in designs.items() if score(one).high and above_chance(one, chance).above]
             ranks(ranked, pairwise(designs))
-            bootstrap(np.stack(list(designs.values())), resamples, seed=shots)
             for one in designs.values():
                 variance_parts(one)
             for first, second in combinations(designs.values(), 2):
@@ -75,7 +73,7 @@ def main() -> int:
     runs_read = len(METHODS) * SHOTS * len(cells)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{runs_read} runs of {LANGUAGES * PREMISES * ROWS:,} predictions, {resamples:,} resamples: {seconds:.1f} s "
+        f"{runs_read} runs of {LANGUAGES * PREMISES * ROWS:,} predictions: {seconds:.1f} s "
         f"({reading:.1f} s of it reading), peak {peak:.2f} GiB"
     )
     return 0

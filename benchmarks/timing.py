@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 
-from xlbench.packing import packed
-
 
 class Measured(dict[str, Any]):
     """Figures by name; `say` prints as it keeps."""
@@ -43,23 +41,18 @@ def ratios(seconds: Mapping[str, Sequence[float]], ours: str) -> dict[str, float
 
 
 def ceiling(width: int, inner: int, tokens: int, device: torch.device, seconds: float = 2.0) -> float:
-    """Floating-point operations a second of the matrix products of one layer, and of nothing else; on a CPU by the
-    faster of its kernels, plain and packed."""
+    """Floating-point operations a second of the matrix products of one layer, and of nothing else."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     inputs = {size: torch.randn(tokens, size, device=device, dtype=dtype) for size in (width, inner)}
     shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
     layers = torch.nn.ModuleList(torch.nn.Linear(into, out, bias=False) for into, out in shapes).to(device, dtype)
 
-    def rate(precision: str) -> float:
-        """With weights packed where `precision` lets them be."""
-        done, start = 0, time.perf_counter()
-        with torch.inference_mode(), packed(layers, device, precision):
-            while time.perf_counter() - start < seconds / 2:
-                for (into, _), layer in zip(shapes, layers, strict=True):
-                    layer(inputs[into])
-                done += 1
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-        return done * sum(2 * tokens * into * out for into, out in shapes) / (time.perf_counter() - start)
-
-    return max(rate("bf16"), rate("fp32"))
+    done, start = 0, time.perf_counter()
+    with torch.inference_mode():
+        while time.perf_counter() - start < seconds:
+            for (into, _), layer in zip(shapes, layers, strict=True):
+                layer(inputs[into])
+            done += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return done * sum(2 * tokens * into * out for into, out in shapes) / (time.perf_counter() - start)

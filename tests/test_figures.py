@@ -1,9 +1,7 @@
 """The board's pictures: what they hold, that they are the same again, and what is said without matplotlib."""
 
-import io
 import re
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,14 +13,12 @@ from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
 from xlbench.drawing import Point, figure_name, panels, plain
-from xlbench.figures import Figures, NoFigures, on_front, picture, shown, write_figures
+from xlbench.figures import NoFigures, on_front, write_figures
 from xlbench.leaderboard import write
 from xlbench.matching import group
 from xlbench.store import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")
-
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 LETTERS = "{http://www.w3.org/2000/svg}text"
 
@@ -126,59 +122,9 @@ def test_a_name_is_text_in_the_picture_whatever_it_is(tmp_path, name):
     assert " ".join(plain(name).split()) in [" ".join(each.split()) for each in said]
 
 
-def test_matplotlib_itself_writes_the_same_bytes(tmp_path, monkeypatch):
-    def as_it_is(figure, metadata):
-        stream = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)
-        return stream.getvalue()
-
-    made = runs("finetune", "mpt (a long name, 0.5)", "$x$")
-    ours = drawn(tmp_path / "ours", *made)
-    monkeypatch.setattr("xlbench.vector.written", as_it_is)
-    assert drawn(tmp_path / "theirs", *made) == ours
-    assert len(ours) == 4
-
-
 def test_the_map_s_numbers_stand_above_its_cells(tmp_path):
     svg = drawn(tmp_path, *runs("finetune", "mpt"))["languages"]
     assert svg.index('id="QuadMesh_1"') < svg.index(">40.0<")
-
-
-# Who draws them
-
-
-@pytest.mark.parametrize("start", ["as it is", "raise SystemExit(1)", "print('no JSON', flush=True)", "print('{}')"])
-def test_figures_are_the_same_whoever_draws_them_and_though_a_process_gives_none(tmp_path, monkeypatch, start):
-    here, told = drawn(tmp_path / "here", *runs("finetune", "mpt")), []
-    monkeypatch.setattr("xlbench.painting.FEW", 1)
-    monkeypatch.setattr("xlbench.figures.picture", lambda *asked: told.append(asked[1]) or picture(*asked))
-    if start != "as it is":
-        monkeypatch.setattr("xlbench.painting.START", start)
-    assert drawn(tmp_path / "there", *runs("finetune", "mpt")) == here
-    assert told == (["shots"] if start == "as it is" else list(here))
-
-
-def test_what_is_stopped_while_figures_are_asked_for_leaves_no_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("xlbench.painting.FEW", 0)
-    drawn(tmp_path, *runs("finetune"))
-    store = Store(tmp_path / "runs")
-    (one,) = group(store.records())
-    figures = Figures([one, one], store, tmp_path / "other")
-    asked = iter([shown(one, store)])
-
-    def stopped(*_):
-        try:
-            return next(asked)
-        except StopIteration:
-            while not figures.painters.every:
-                time.sleep(0.01)
-            raise KeyboardInterrupt from None
-
-    monkeypatch.setattr("xlbench.figures.shown", stopped)
-    with pytest.raises(KeyboardInterrupt), figures:
-        pass
-    assert figures.painters.every
-    assert all(process.poll() is not None for process in figures.painters.every)
 
 
 # The numbers behind them

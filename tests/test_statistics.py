@@ -23,7 +23,6 @@ from xlbench.statistics import (
     Interval,
     Pair,
     above_chance,
-    bootstrap,
     difference,
     holm,
     pairwise,
@@ -138,9 +137,6 @@ def test_a_record_s_folder_is_read(tmp_path):
     [
         (ROWS + ROWS[:1], {}, "row p1-0 in en is there twice"),
         (ROWS[:-1], {}, "lack row p2-1 of premise p2 in sw (1 such gaps)"),
-        (ROWS[:4], {"languages": {"en", "sw"}}, "lack the language sw; compare only"),
-        (ROWS, {"languages": {"en"}}, "have, unasked, the language sw"),
-        (ROWS, {"premises": {"p1", "p2", "p3", "p4"}}, "lack the premise p3 and 1 more"),
         ([*ROWS[:-1], ("p2-1", "p2", "sw", 7, 0)], {}, "row p2-1 in sw has a gold label outside 0 to 1"),
         ([*ROWS[:-1], ("p2-1", "p1", "sw", 1, 0)], {}, "row p2-1 has more than one premise"),
         (ROWS, {"unit": "word"}, "unknown unit 'word'"),
@@ -308,35 +304,6 @@ def test_a_constant_difference_is_certain():
 def test_a_tiny_p_is_found(seed):
     found = difference(design((5, 2, 30), seed, 40.0), design((5, 2, 30), seed + 1, 0.0))
     assert 0 < found.p < 1e-6
-
-
-# The bootstrap
-
-
-def test_the_bootstrap_is_repeatable_and_paired():
-    one, other = design((3, 2, 40), 0), design((3, 2, 40), 1)
-    means = bootstrap(np.stack([one, other]), 300, seed=5)
-    assert means.shape == (300, 2)
-    assert np.array_equal(means, bootstrap(np.stack([one, other]), 300, seed=5))
-    assert means[:, 0] - means[:, 1] == pytest.approx(bootstrap(one - other, 300, seed=5))
-    assert not np.array_equal(means, bootstrap(np.stack([one, other]), 300, seed=6))
-
-
-def test_the_bootstrap_s_spread_worked_by_hand():
-    """Four draws that alone differ: the variance of a resampled mean is that of the draws (over n), over n."""
-    draws = np.array([0.1, 0.2, 0.5, 0.6])
-    means = bootstrap(np.tile(draws[:, None, None], (1, 2, 5)), 20_000)
-    assert means.mean() == pytest.approx(draws.mean(), abs=0.005)
-    assert means.var() == pytest.approx(draws.var() / 4, rel=0.05)
-
-
-def test_bootstrap_intervals_agree_with_t_where_draws_are_many():
-    one, other = design((60, 1, 80), 0), design((60, 1, 80), 1, 0.52)
-    by_t, resampled = difference(one, other), difference(one, other, how="bootstrap", resamples=2000)
-    assert resampled.interval.low == pytest.approx(by_t.interval.low, abs=0.003)
-    assert resampled.interval.high == pytest.approx(by_t.interval.high, abs=0.003)
-    assert score(one, how="bootstrap", resamples=2000).high == pytest.approx(score(one).high, abs=0.003)
-    assert 0 < resampled.p < 0.05
 
 
 # Many comparisons
@@ -536,8 +503,6 @@ def test_power_says_what_cannot_be_had():
     ("call", "sentence"),
     [
         (lambda: score(np.zeros(4)), "an array of draws, seeds and premises, not one of 1 axes"),
-        (lambda: bootstrap(np.zeros(4)), "not one of 1 axes"),
-        (lambda: bootstrap(np.zeros((2, 2, 3)), 0), "at least one resample, not 0"),
         (lambda: score(np.zeros((2, 0, 3))), "two premises at least, not 2 x 0 x 3"),
         (lambda: score(np.full((2, 2, 3), np.nan)), "missing or NaN"),
         (lambda: score(np.zeros((2, 2, 3)), level=95), "the level must lie between 0 and 1, not at 95"),

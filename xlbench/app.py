@@ -1,7 +1,6 @@
 """The command line's frame: the app, its options, and how a mistake becomes one sentence."""
 
 import functools
-import gc
 import os
 import sys
 import traceback
@@ -40,21 +39,6 @@ class OneSentence(TyperGroup):
 def echo(text: object, err: bool = False, nl: bool = True) -> None:
     """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files."""
     typer.echo(lines(text), err=err, nl=nl)
-
-
-_alone = False  # whether a command is all that this process is for
-
-
-def for_itself() -> None:
-    """This process ends with its command: `short_lived` may act on it. Others call commands from their own."""
-    global _alone
-    _alone = True
-
-
-def short_lived() -> None:
-    """Search for no cycles among the objects of a large store: nothing is let go of before the process ends."""
-    if _alone:
-        gc.disable()
 
 
 app = typer.Typer(

@@ -239,11 +239,6 @@ class Backbone(nn.Module):
         """
         return _load(model, revision)
 
-    @staticmethod
-    def pinned_revision(model: str, revision: str | None = None) -> str:
-        """What names the weights for good: the commit of a hub model, or a digest of a folder's files."""
-        return _revision(model, revision)
-
 
 def _folder(model: str) -> Path | None:
     """The folder that a model's name stands for; None for a hub id."""

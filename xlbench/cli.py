@@ -51,7 +51,6 @@ from xlbench.app import (
     app,
     command,
     echo,
-    for_itself,
 )
 from xlbench.asking import (
     method_choices,
@@ -234,7 +233,6 @@ def _runtime(
 
 def main() -> None:
     """The console script."""
-    for_itself()
     app()
 
 

@@ -5,6 +5,7 @@ Okabe & Ito (2008), which people who are colour-blind can tell apart, and each m
 that a print in grey says the same. The same records give the same bytes, and text stays text.
 """
 
+import io
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +21,7 @@ from xlbench.store import Store
 from xlbench.wording import plain
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Transform
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito less yellow
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours and one: pairs come round late
@@ -38,7 +36,6 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.titley": 1.0,  # where it would be put: matplotlib would look for it among the labels of all ticks, thrice
     "grid.color": "#dddddd",
     "legend.frameon": False,
 }
@@ -131,13 +128,13 @@ def svg(draw: Callable[[], "Figure"]) -> bytes:
     """A figure as bytes, whatever the reader's own settings of matplotlib are."""
     import matplotlib as mpl
 
-    from xlbench.vector import written
-
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        return written(draw(), metadata={"Date": None, "Creator": "xlbench"})
+        stream = io.BytesIO()
+        draw().savefig(stream, format="svg", metadata={"Date": None, "Creator": "xlbench"})
+        return stream.getvalue()
 
 
 def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
@@ -146,36 +143,6 @@ def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
     drawn = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     oracle = " (oracle: a ceiling, not a result)" if shown.oracle else ""
     drawn.suptitle(f"{KINDS[kind]}{oracle}\n{plain(shown.title, 80)}", fontsize=11)
-    return drawn
-
-
-def unlabelled(*axis: "Axis") -> None:
-    """Let nobody look for the place of a label that is not there, among the labels of all ticks."""
-    for one in axis:
-        one.set_label_coords(0, 0)
-
-
-def numbers(places: Sequence[tuple[float, float]], words: Sequence[str], where: "Transform", colour: str) -> "Artist":
-    """Short words of digits, each in the middle of its place, as one thing to draw: the font is asked once for all."""
-    from matplotlib.artist import Artist, allow_rasterization
-    from matplotlib.text import Text
-    from matplotlib.transforms import IdentityTransform
-
-    class Numbers(Artist):
-        @allow_rasterization
-        def draw(self, renderer: Any) -> None:
-            one = Text(transform=IdentityTransform(), ha="center", fontsize=8)
-            font, brush = one.get_fontproperties(), renderer.new_gc()
-            brush.set_foreground(colour)
-            _, height, below = renderer.get_text_width_height_descent("0", font, ismath=False)
-            for (x, y), word in zip(where.transform(places).tolist() if places else [], words, strict=True):
-                one.set_position((x, y))
-                renderer.draw_text(brush, x, renderer.height - y + height / 2 - below, word, font, 0, mtext=one)
-            brush.restore()
-
-    drawn = Numbers()
-    drawn.set_in_layout(False)
-    drawn.set_zorder(3)  # as text has: above the cells
     return drawn
 
 

@@ -4,14 +4,13 @@ import queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from xlbench.errors import XlbenchError, one_line
-from xlbench.jobs import Growth, Jobs
+from xlbench.jobs import Jobs
 from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome, attempt
 from xlbench.preparing import Prepared
 from xlbench.progress import Progress
 from xlbench.running import execute, record_failure
 from xlbench.spec import Runtime
-from xlbench.store import Record
 from xlbench.workers import Heard, Hired, Said, Worker
 
 TICK = 0.2  # seconds between two looks at the clock
@@ -53,13 +52,12 @@ class Crew:
         self.hired: list[Hired] = []  # every worker ever, to see it gone
         self.busy: set[Hired] = set()
         self.died: set[str] = set()  # cells that had a worker die
-        self.growth = Growth(jobs)
-        self.fresh: set[Hired] = set()  # workers that have not ended a cell: it took them their start as well
         self.place: dict[Hired, str] = {}  # the device of each
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each cell, in the order of their ends."""
-        self._grow()
+        for _ in range(self.jobs.number):
+            self._next()
         while self.busy:
             try:
                 worker, said = self.heard.get(timeout=TICK)
@@ -81,25 +79,8 @@ class Crew:
         if "ready" in said:
             worker.begin(worker.cell)
             return
-        outcome = self._done(worker.cell, said["error"], said["skipped"])
-        yield outcome
-        self._measured(worker, outcome)
-        if len(self.busy) > self.growth.number and self._at(self.place[worker]) == max(
-            map(self._at, self.jobs.devices)
-        ):
-            self._let_go(worker)
-        else:
-            self._next(worker)
-        self._grow()
-
-    def _measured(self, worker: Hired, outcome: Outcome) -> None:
-        """What a cell's end says of the throughput: nothing while any worker is at its first."""
-        fresh = self.fresh & self.busy
-        self.fresh.discard(worker)
-        if not fresh and outcome.record is not None:
-            self.growth.ended(_flops(outcome.record))
-        elif fresh == {worker}:
-            self.growth.begin()
+        yield self._done(worker.cell, said["error"], said["skipped"])
+        self._next(worker)
 
     def _at(self, device: str) -> int:
         """How many work on a device."""
@@ -113,23 +94,14 @@ class Crew:
         elif cell is not None:
             self._hire(cell)
         elif worker is not None:
-            self._let_go(worker)
-
-    def _let_go(self, worker: Hired) -> None:
-        self.busy.discard(worker)
-        worker.close()
-
-    def _grow(self) -> None:
-        """Hire as many as are wanted by now, for what cells there are."""
-        for _ in range(self.growth.number - len(self.busy)):
-            self._next()
+            self.busy.discard(worker)
+            worker.close()
 
     def _hire(self, cell: Prepared) -> None:
         device = min(self.jobs.devices, key=self._at)
         worker = self.employ(cell, self.runtime.model_copy(update={"device": device}), self.jobs.threads, self.heard)
         self.hired.append(worker)
         self.busy.add(worker)
-        self.fresh.add(worker)
         self.place[worker] = device
 
     def _lost(self) -> Iterator[Outcome]:
@@ -167,8 +139,3 @@ class Crew:
         record = None if skipped else self.store.finished(cell.id)
         lost = "its record is not in the store: somebody removed it"
         return Outcome(cell, record, "" if record else error or lost, skipped)
-
-
-def _flops(record: Record) -> float:
-    """Of a whole cell; 1 where none were counted, so that cells count."""
-    return sum(value for name, value in record.costs.items() if name.endswith("_flops")) or 1.0

@@ -4,10 +4,10 @@ accuracy against training time."""
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from xlbench.drawing import (
     GREY,
@@ -17,21 +17,17 @@ from xlbench.drawing import (
     Shown,
     canvas,
     figure_name,
-    numbers,
     panels,
     styles_of,
     svg,
-    unlabelled,
 )
 from xlbench.errors import XlbenchError
 from xlbench.gaps import draw_gaps, left_out, placed
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group
-from xlbench.painting import Painters
-from xlbench.redrawing import Drawn, shown_by
 from xlbench.spec import in_words
-from xlbench.store import Store
+from xlbench.store import Store, replace_file
 from xlbench.wording import plain
 
 if TYPE_CHECKING:
@@ -51,56 +47,25 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
     Returns the files in the order of the groups. Raises NoFigures where matplotlib is missing, and XlbenchError
     where nothing can be written.
     """
-    with Figures(groups, store, out) as figures:
-        return figures.written()
+    if not there():
+        raise NoFigures(
+            "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: xlbench[plots]"
+        )
+    written = []
+    for one in groups:
+        content = shown(one, store)
+        for kind in kinds(content):
+            written.append(replace_file(out / "figures" / figure_name(one, kind), picture(content, kind)))
+    remove_figures(out, kept=written)
+    return written
 
 
-class Figures:
-    """The figures of a board, drawn in processes of their own where there are many, while who asked for them goes on.
-
-    They are begun by `with`, and it ends as `write_figures` does, with `written`.
-    """
-
-    def __init__(self, groups: Sequence[Group], store: Store, out: Path) -> None:
-        self.groups, self.store, self.folder = groups, store, out / "figures"
-        self.drawn, self.painters = Drawn(store), Painters(picture)
-        ours = re.compile(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$")
-        self.left = {file for file in self.folder.glob("*.svg") if ours.search(file.name)}
-        self.asked: list[tuple[Path, str, Callable[[], bytes] | None]] = []
-
-    def __enter__(self) -> Self:
-        try:
-            for one in self.groups if there() else ():
-                found = shown(one, self.store)
-                for kind in kinds(found):
-                    file, digest = self.folder / figure_name(one, kind), shown_by(found, kind)
-                    made = None if self.drawn.stands(file, digest) else self.painters.draw(found, kind)
-                    self.asked.append((file, digest, made))
-        except BaseException:
-            self.painters.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.painters.close()
-
-    def written(self) -> list[Path]:
-        """The files, each drawn and in its place. Raises NoFigures, and XlbenchError where nothing can be written."""
-        written: list[Path] = []
-        try:
-            if not there():
-                raise NoFigures(
-                    "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: "
-                    "xlbench[plots]"
-                )
-            for file, digest, made in self.asked:
-                self.drawn.keep(file, digest, made)
-                written.append(file)
-            self.drawn.save()
-        finally:
-            for file in self.left - set(written):
-                file.unlink(missing_ok=True)
-        return written
+def remove_figures(out: Path, kept: Collection[Path] = ()) -> None:
+    """Remove the figures that an earlier board left in `out`, but for those that are `kept`."""
+    ours = re.compile(rf"-[0-9a-f]{{8}}-({'|'.join(KINDS)})\.svg$")
+    for file in set((out / "figures").glob("*.svg")) - set(kept):
+        if ours.search(file.name):
+            file.unlink(missing_ok=True)
 
 
 def there() -> bool:
@@ -215,14 +180,13 @@ def _draw_languages(found: Shown) -> "Figure":
     scale = mpl.colors.Normalize(low, high if high > low else low + 1)
     axes.pcolormesh(np.ma.masked_invalid(values), cmap=map_, norm=scale, edgecolors="white", linewidth=1)
     axes.invert_yaxis()
-    for dark, colour in ((True, "white"), (False, "black")):
-        cells = np.argwhere((scale(values) < DARK) == dark)  # what is not known is no dark cell
-        words = [percent(None if math.isnan(value) else value / 100) for value in values[tuple(cells.T)].tolist()]
-        axes.add_artist(numbers([(x + 0.5, y + 0.5) for y, x in cells], words, axes.transData, colour))
+    for (y, x), value in np.ndenumerate(values):
+        words = percent(None if math.isnan(value) else value / 100)
+        colour = "white" if scale(value) < DARK else "black"  # what is not known is no dark cell
+        axes.text(x + 0.5, y + 0.5, words, color=colour, ha="center", va="center", fontsize=8)
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)
-    unlabelled(axes.yaxis)
     axes.set_xlabel(_families(columns), fontsize=9)
     axes.set_title("accuracy, %; the lighter, the higher", fontsize=9, color=GREY)
     axes.spines[:].set_visible(False)
@@ -263,7 +227,6 @@ def _draw_costs(found: Shown) -> "Figure":
         axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
         axes.set_xlim(0, 1.15 * max(point.seconds or 0.0 for point in panel.points) or 1.0)
         axes.margins(y=0.15)
-        unlabelled(axes.yaxis)
         axes.set_xlabel("training time of a run, s", fontsize=9)
     figure.supylabel("mean accuracy over languages, %", fontsize=10)
     _cost_legend(figure, styles)

@@ -250,11 +250,6 @@ def _transformer_layer(
     return 2 * rows * length * products + _attention(*[(rows, 1, length, width)] * 3)
 
 
-def _linear(states: Size, weight: Size, *_: Any, **__: Any) -> int:
-    """Each state, (…, in), meets a matrix, (out, in)."""
-    return 2 * prod(states) * weight[0]
-
-
 def _formulas() -> dict[Any, Any]:
     """FLOPs by kernel: torch's own formulas, and those of kernels that it does not know, where this torch has them."""
     named = {
@@ -267,8 +262,6 @@ def _formulas() -> dict[Any, Any]:
         "_transformer_encoder_layer_fwd": _transformer_layer,
     }
     more = {getattr(torch.ops.aten, name): count for name, count in named.items() if hasattr(torch.ops.aten, name)}
-    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # of xlbench.packing
-        more[torch.ops.mkldnn._linear_pointwise] = _linear
     return FlopCounterMode(display=False, custom_mapping=more).flop_registry
 
 

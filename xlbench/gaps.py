@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from xlbench.drawing import GREY, Shown, canvas, styles_of, unlabelled
+from xlbench.drawing import GREY, Shown, canvas, styles_of
 from xlbench.languages import by_family, distance
 from xlbench.matching import Group
 from xlbench.spec import in_words
@@ -125,7 +125,6 @@ def _draw_panel(
             ).set_in_layout(False)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.grid(False, axis="x")
-    unlabelled(axes.xaxis, axes.yaxis)
     axes.margins(y=0.18)
     axes.set_xticks(sorted(set(distances.values())), [f"{far:.2f}" for far in sorted(set(distances.values()))])
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ")

@@ -13,7 +13,6 @@ from xlbench.budget import TokenBudget
 from xlbench.errors import Diverged, OutOfMemory, XlbenchError
 from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.method import Method
-from xlbench.packing import packed
 from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 
@@ -37,7 +36,7 @@ def predict(
     budget = TokenBudget(token_budget, device, method.backbone.name)
     kept: list[tuple[np.ndarray, Tensor]] = []
     waiting, tokens = deque([np.arange(len(encoded))] if len(encoded) else []), 0
-    with autocast(device, precision), packed(method.backbone.encoder, device, precision):
+    with autocast(device, precision):
         while waiting:
             if budget.tokens != tokens:  # at first, and where it turns out how many fit
                 tokens, rest = budget.tokens, np.concatenate(waiting)

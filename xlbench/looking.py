@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from xlbench import registry
-from xlbench.app import DataRoot, Languages, Plugin, Runs, echo, short_lived
+from xlbench.app import DataRoot, Languages, Plugin, Runs, echo
 from xlbench.asking import listed, shipped_suites
 from xlbench.errors import XlbenchError
 
@@ -23,14 +23,14 @@ def leaderboard_command(
     together: Annotated[
         bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
     ] = False,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="draw none, for boards of many records")] = False,
 ) -> None:
     """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
     from xlbench.matching import NotMatched
     from xlbench.publishing import publish
 
-    short_lived()
     try:
-        board = publish(runs, out, together)
+        board = publish(runs, out, together, figures=not no_figures)
     except NotMatched as fault:
         from xlbench.display import show_mismatches
 
@@ -56,7 +56,6 @@ def list_command(
         from xlbench.listing import lines_of
         from xlbench.object_store import store_at
 
-        short_lived()
         lines, unreadable = lines_of(store_at(runs), where or ())
         _say_left_out(unreadable)
         echo("\n".join(lines))
@@ -141,7 +140,6 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
 ) -> None:
     """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
-    short_lived()
     if table is None:
         from xlbench.reading import export
 

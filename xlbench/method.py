@@ -112,10 +112,7 @@ class Method:
         return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
 
     def score(self, batch: Batch) -> Tensor:
-        """Log-probabilities of the labels, (n, labels); the arg max is the prediction.
-
-        It changes no weights of the backbone: on a CPU the layers read a copy of them (xlbench.packing).
-        """
+        """Log-probabilities of the labels, (n, labels); the arg max is the prediction."""
         return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:

@@ -7,7 +7,7 @@ predictions becomes 1,670 numbers a language.
 import hashlib
 import os
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -92,18 +92,11 @@ class _Layout:
     named: Any
 
 
-def premise_scores(
-    source: pa.Table | Path,
-    *,
-    languages: Collection[str] | None = None,
-    premises: Collection[str] | None = None,
-    unit: Unit = "premise",
-) -> PremiseScores:
+def premise_scores(source: pa.Table | Path, *, unit: Unit = "premise") -> PremiseScores:
     """Accuracy by language and premise, from predictions or from a record's folder.
 
-    `languages` and `premises`, where given, are what must be there, no less and no more. `unit="premise"` wants
-    every row in every language; `unit="row"`, for tasks without shared premises, takes each row id as a unit and
-    lets languages have rows of their own. A row counts as in `xlbench.inference.accuracy`.
+    `unit="premise"` wants every row in every language; `unit="row"`, for tasks without shared premises, takes each row
+    id as a unit and lets languages have rows of their own. A row counts as in `xlbench.inference.accuracy`.
 
     Raises XlbenchError for columns, rows, premises or languages that are missing or of another kind, for NaN, and
     for duplicates.
@@ -112,11 +105,6 @@ def premise_scores(
     table = _read(source) if isinstance(source, Path) else source
     scores, gold_of = _answers(table, unit, place)
     found = _layout(table, unit, place)
-    for what, wanted, there in (
-        ("language", languages, found.languages),
-        ("premise", premises, found.ids),
-    ):
-        _same(what, wanted, there, place)
     if unit == "premise":
         _complete(found, place)
     gold = np.full(found.present.shape, -1)
@@ -294,16 +282,6 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
     used, codes = np.unique(values, return_inverse=True)
     seen, place = np.unique(codes[indices], return_inverse=True)
     return used[seen].tolist(), place.astype(np.int64)
-
-
-def _same(what: str, wanted: Collection[str] | None, there: Collection[str], place: str) -> None:
-    """Raise XlbenchError where what is there is not what was wanted."""
-    if wanted is None:
-        return
-    for names, words in ((set(wanted) - set(there), "lack"), (set(there) - set(wanted), "have, unasked,")):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise XlbenchError(f"{place} {words} the {what} {min(names)}{more}; compare only runs that have the same")
 
 
 def _complete(found: _Layout, place: str) -> None:

@@ -1,21 +1,19 @@
 """All that a board is made of: words, one page, figures, and the results as tables for other programs."""
 
-import contextlib
-import gc
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlbench.figures import Figures, NoFigures
+from xlbench.figures import NoFigures, remove_figures, write_figures
 from xlbench.gaps import left_out as without_distance
 from xlbench.gaps import placed, targets
 from xlbench.leaderboard import about, write
-from xlbench.matching import NotMatched, apart, group
+from xlbench.matching import Group, NotMatched, apart, group
 from xlbench.object_store import store_at
 from xlbench.page import write_page
 from xlbench.reading import csv_of, results
-from xlbench.store import Record, Store, replace_file
+from xlbench.store import Record, replace_file
 from xlbench.vetting import vet
 from xlbench.wording import plain
 
@@ -28,30 +26,15 @@ class Published:
     notes: tuple[str, ...]
 
 
-def publish(runs: Path | str, out: Path, together: bool = False) -> Published:
+def publish(runs: Path | str, out: Path, together: bool = False, figures: bool = True) -> Published:
     """Write README.md, index.html, figures/*.svg, results.csv and results.parquet from the records under `runs`.
 
     The same records give the same bytes. A record that cannot be used is left out, and named on the board and in a
-    note; without matplotlib there are no figures, and a note. Raises XlbenchError; with `together`, NotMatched
-    where the records may not all share tables, and then nothing is written.
+    note; without matplotlib there are no figures, and a note. `figures=False` leaves them out, as for a board of
+    100,000 records. Raises XlbenchError; with `together`, NotMatched where the records may not all share tables, and
+    then nothing is written.
     """
-    with _kept():
-        return _published(store_at(runs), out, together)
-
-
-@contextlib.contextmanager
-def _kept() -> Iterator[None]:
-    """While millions of objects are made and none of them let go, no search for cycles among them."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-def _published(store: Store, out: Path, together: bool) -> Published:
+    store = store_at(runs)
     found = vet(store)
     records, left_out = found.records, found.left_out
     groups = group(records)
@@ -60,20 +43,27 @@ def _published(store: Store, out: Path, together: bool) -> Published:
     notes = [f"left out: {sentence}" for sentence in left_out]
     several = apart(groups)
     notes += [several] if several is not None else []
-    with Figures(groups, store, out) as figures:
-        words, tables, drawn = write(groups, store, out, left_out), _tables(records, out), []
+    words, tables = write(groups, store, out, left_out), _tables(records, out)
+    drawn: list[Path] = []
+    if figures:
         try:
-            drawn = figures.written()
-            notes += [
-                f"no figure of the gap against language distance for {plain(one.title)}; "
-                f"{'; '.join(without_distance(one))}"
-                for one in groups
-                if not one.oracle and targets(one) and not placed(one)
-            ]
+            drawn = write_figures(groups, store, out)
+            notes += _without_distances(groups)
         except NoFigures as fault:
             notes.append(str(fault))
+    if not drawn:
+        remove_figures(out)
     page = write_page(groups, store, out, about(out), left_out)
     return Published((words, page, *tables, *drawn), tuple(notes))
+
+
+def _without_distances(groups: Sequence[Group]) -> list[str]:
+    """Which groups have no figure of the gap against language distance, and why."""
+    return [
+        f"no figure of the gap against language distance for {plain(one.title)}; {'; '.join(without_distance(one))}"
+        for one in groups
+        if not one.oracle and targets(one) and not placed(one)
+    ]
 
 
 def _tables(records: Sequence[Record], out: Path) -> list[Path]:

@@ -41,10 +41,6 @@ class DataSource:
 
     root: Path | None = None
 
-    def has(self, dataset: str, config: str, split: str) -> bool:
-        """Whether a folder has this split; on the hub one can only ask by reading, so True."""
-        return self.root is None or self._path(dataset, config, split).is_file()
-
     def table(self, dataset: str, config: str, split: str, columns: tuple[str, ...]) -> Table:
         """One split of one configuration of a dataset.
 

@@ -7,15 +7,14 @@ The interval. The error of a mean is the sum of two parts: what the draws (and t
 with draws - 1 degrees of freedom, and what the premises do, known with a thousand and more. Each has a t interval
 of its own; the half-width of the whole is the root of the sum of their squares (Zou & Donner 2008, "MOVER"). With
 few draws it errs wide. `benchmarks/calibration.py` measures it beside the two usual ways, which are too narrow
-with few draws: the percentiles of a hierarchical bootstrap (`how="bootstrap"`), and one t with the degrees of
-freedom of Satterthwaite (1946).
+with few draws: the percentiles of a hierarchical bootstrap, and one t with the degrees of freedom of Satterthwaite
+(1946).
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,11 +23,8 @@ from scipy import optimize, special
 from xlbench.errors import XlbenchError
 
 FloatArray = NDArray[np.float64]
-How = Literal["t", "bootstrap"]
 
 LEVEL = 0.95
-RESAMPLES = 10_000
-BLOCK = 256  # resamples at a time
 ROUNDING = 1e-12  # accuracies that differ by less are equal
 SMALLEST_P = 1e-15
 OVER_DRAWS = "other draws, seeds and premises"
@@ -138,70 +134,25 @@ class _Error:
         return math.exp(edge)
 
 
-def score(
-    values: ArrayLike, *, level: float = LEVEL, how: How = "t", resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+def score(values: ArrayLike, *, level: float = LEVEL) -> Interval:
     """The mean of a design (draws, seeds, premises), with its interval.
 
     With one draw the interval speaks of other seeds and premises only, with one run of other premises only, and
-    its `scope` says so. `resamples` and `seed` are those of the bootstrap. Raises XlbenchError for an array that
-    is no design.
+    its `scope` says so. Raises XlbenchError for an array that is no design.
     """
     design = as_design(values)
-    if how == "bootstrap":
-        return _percentiles(design, bootstrap(design, resamples, seed), level)
     return _error(design).interval(_level(level), _scope(design))
 
 
-def difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    level: float = LEVEL,
-    how: How = "t",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
+def difference(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL) -> Difference:
     """Mean of `first` minus mean of `second`, paired over the same draws, seeds and premises, with interval and p.
 
     Both are designs of one shape. The p-value is that at which the interval's edge is zero. Raises XlbenchError
     for arrays that are no designs, or not of one shape.
     """
     design = _paired(first, second)
-    if how == "bootstrap":
-        means = bootstrap(design, resamples, seed)
-        beyond = min((means <= 0).sum(), (means >= 0).sum())
-        p = min(1.0, 2 * (int(beyond) + 1) / (resamples + 1))
-        return Difference(_percentiles(design, means, level), p)
     error = _error(design)
     return Difference(error.interval(_level(level), _scope(design)), 2 * error.tail())
-
-
-def bootstrap(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
-    """Means of resampled designs: (…, draws, seeds, premises) → (resamples, …).
-
-    A hierarchical bootstrap: draws, then seeds within each, then premises, the same for every run and for
-    everything along the leading axes. Raises XlbenchError.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim < 3:
-        raise XlbenchError(f"statistics need an array of draws, seeds and premises, not one of {array.ndim} axes")
-    draws, seeds, premises = array.shape[-3:]
-    as_design(array.reshape(-1, seeds, premises))
-    if resamples < 1:
-        raise XlbenchError(f"the bootstrap needs at least one resample, not {resamples}")
-    runs = array.reshape(-1, premises).T
-    random = np.random.default_rng(seed)
-    means = np.empty((resamples, *array.shape[:-3]))
-    for start in range(0, resamples, BLOCK):
-        block = min(BLOCK, resamples - start)
-        drawn = random.integers(draws, size=(block, draws, 1))
-        chosen = drawn * seeds + random.integers(seeds, size=(block, draws, seeds))
-        weight = _counts(chosen.reshape(block, -1), draws * seeds) / (draws * seeds)
-        kept = _counts(random.integers(premises, size=(block, premises)), premises) / premises
-        of_runs = (kept @ runs).reshape(block, *array.shape[:-3], draws * seeds)
-        means[start : start + block] = np.einsum("b...r,br->b...", of_runs, weight)
-    return means
 
 
 def holm(p: ArrayLike) -> FloatArray:
@@ -343,16 +294,3 @@ def _error(design: FloatArray) -> _Error:
 def _t(tail: float, degrees: int) -> float:
     """The t that leaves `tail` above it; 0 where there are no degrees of freedom."""
     return -float(special.stdtrit(degrees, tail)) if degrees else 0.0
-
-
-def _counts(chosen: NDArray[np.int64], number: int) -> FloatArray:
-    """How often each of `number` things was chosen, row by row."""
-    rows = len(chosen)
-    flat = (chosen + number * np.arange(rows)[:, None]).reshape(-1)
-    return np.bincount(flat, minlength=rows * number).reshape(rows, number).astype(np.float64)
-
-
-def _percentiles(design: FloatArray, means: FloatArray, level: float) -> Interval:
-    """The percentile interval of a bootstrap."""
-    low, high = np.quantile(means, [(1 - _level(level)) / 2, (1 + level) / 2])
-    return Interval(float(design.mean()), float(low), float(high), level, _scope(design))
