@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlbench import cache
+from xlbench.host import array_cache as cache
 from xlbench.prompts import WORTH_KEEPING, Encoded, TextEncoder, template_of
 from xlbench.sources import DataSource
 

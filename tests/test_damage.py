@@ -13,15 +13,17 @@ from hand_made import record, sound
 from small_data import plugin, registry_as_it_was, write_xnli
 from typer.testing import CliRunner
 
-from xlbench import Runtime, Store, Suite, XlbenchError, limits
+from xlbench import Runtime, Store, Suite, XlbenchError
 from xlbench.cli import app
 from xlbench.comparing import run_suite
+from xlbench.host import safe_reading as limits
+from xlbench.host.progress import Progress
+from xlbench.host.safe_parquet import read_parquet
+from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import markdown
 from xlbench.matching import drift, group
-from xlbench.parquet import read_parquet
-from xlbench.progress import Progress
 from xlbench.publishing import publish
-from xlbench.store import read_record, replace_file
+from xlbench.store import read_record
 from xlbench.vetting import kept
 
 SHARED = {

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, executors, jobs
 from xlbench.cli import app
 from xlbench.comparing import run_suite, shard
-from xlbench.interrupts import Stop
-from xlbench.progress import Progress
+from xlbench.host.ctrl_c import Stop
+from xlbench.host.progress import Progress
 from xlbench.spec import parse
 from xlbench.watching import Watch, duration
 

@@ -9,7 +9,7 @@ from small_data import plugin, registry_as_it_was
 
 from xlbench import Store, Suite
 from xlbench.comparing import run_suite
-from xlbench.progress import Progress
+from xlbench.host.progress import Progress
 from xlbench.vetting import vet
 
 SHARED = {

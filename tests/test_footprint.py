@@ -8,8 +8,8 @@ from xlbench import RunSpec, footprint, registry
 from xlbench.batching import collate
 from xlbench.errors import Refused
 from xlbench.footprint import Footprint, activations, note_if_close, refuse_what_cannot_fit, states
+from xlbench.host.memory import GIB
 from xlbench.inference import autocast
-from xlbench.memory import GIB
 from xlbench.running import run
 
 CPU = torch.device("cpu")

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, Suite, XlbenchError, sources
-from xlbench.asking import listed, method_choices, run_fields
+from xlbench.asking import method_choices, run_fields
 from xlbench.asking import settings as option_settings
 from xlbench.cli import app
+from xlbench.host.plain_text import listed
 from xlbench.leaderboard import markdown
 from xlbench.listing import lines_of
 from xlbench.matching import group

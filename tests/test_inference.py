@@ -10,10 +10,10 @@ from xlbench import registry
 from xlbench.batching import collate
 from xlbench.costs import Stopwatch
 from xlbench.errors import XlbenchError
+from xlbench.host.progress import Progress
 from xlbench.inference import accuracy, predict
 from xlbench.method import Method, Resources
 from xlbench.preparing import prepare
-from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.running import _train
 from xlbench.spec import RunSpec, Runtime, Training

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlbench import machine
-from xlbench.machine import side_by_side
+from xlbench.host import cores as machine
+from xlbench.host.cores import side_by_side
 
 
 @given(st.lists(st.integers(), max_size=600))

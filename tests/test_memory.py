@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
 from torch import nn
 
-from xlbench import RunSpec, Runtime, Store, Suite, memory, registry, run
+from xlbench import RunSpec, Runtime, Store, Suite, registry, run
 from xlbench.budget import FIRST, TokenBudget
 from xlbench.comparing import run_suite
 from xlbench.errors import OutOfMemory
+from xlbench.host import memory
+from xlbench.host.memory import ran_out
 from xlbench.inference import predict
-from xlbench.memory import ran_out
 from xlbench.prompts import Encoded
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -180,7 +181,7 @@ def test_memory_that_really_runs_out_is_heard(tmp_path):
         "from pathlib import Path\n"
         "from xlbench import RunSpec, Runtime\n"
         "from xlbench.preparing import prepare\n"
-        "from xlbench.progress import Progress\n"
+        "from xlbench.host.progress import Progress\n"
         "from xlbench.running import execute\n"
         "runtime = Runtime(runs=Path(sys.argv[2]), device='cpu', plugins=(sys.argv[3],))\n"
         "prepared = prepare(RunSpec.model_validate_json(sys.argv[1]), runtime)\n"

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
+from xlbench.host.plain_text import csv_cell
 from xlbench.reading import citations, csv_of, differences, export, find_record, results
-from xlbench.wording import csv_cell
 
 ONE = record("finetune", {"en": 0.5, "fr": 0.4}, selection={"step": 2})
 OTHER = record("mpt", {"en": 0.5, "fr": 0.3}, {"draw": 1, "config": {"alpha": 0.3}}, selection={"step": 1})

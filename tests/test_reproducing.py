@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, XlbenchError, cli
-from xlbench.asking import listed, method_choices
+from xlbench.asking import method_choices
+from xlbench.host.plain_text import listed
 from xlbench.leaderboard import write
 from xlbench.matching import group
 from xlbench.page import write_page

@@ -3,7 +3,7 @@
 import pytest
 
 from xlbench import RunSpec, XlbenchError, run, trackers
-from xlbench.progress import Progress
+from xlbench.host.progress import Progress
 
 SPEC = RunSpec(
     method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_premises=4,

@@ -11,8 +11,8 @@ from torch import nn
 from xlbench import costs, registry
 from xlbench.costs import Stopwatch
 from xlbench.errors import XlbenchError
+from xlbench.host.progress import Progress
 from xlbench.method import Method, Resources, Stream
-from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.sources import DataSource
 from xlbench.spec import Training

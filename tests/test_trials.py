@@ -20,11 +20,11 @@ from xlbench.checking import check
 from xlbench.cli import app
 from xlbench.costs import Stopwatch
 from xlbench.errors import Diverged
+from xlbench.host.progress import Progress
 from xlbench.leaderboard import write
 from xlbench.matching import group, matched_key
 from xlbench.plans import outlook
 from xlbench.preparing import prepare
-from xlbench.progress import Progress
 from xlbench.reading import results
 from xlbench.spec import Suite, digest
 from xlbench.training import Fitted

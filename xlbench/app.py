@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from xlbench.errors import XlbenchError, one_line
-from xlbench.wording import lines
+from xlbench.host.plain_text import lines
 
 
 class OneSentence(TyperGroup):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xlbench.errors import XlbenchError
-from xlbench.limits import from_toml
+from xlbench.host.plain_text import listed
+from xlbench.host.safe_reading import from_toml
 
 # The fields of a run, and of its training, that have an option of their own; any other is given by --with.
 OPTIONS = (
@@ -81,22 +82,6 @@ def method_choices(text: str) -> list[dict[str, Any]]:
             raise XlbenchError(f"--methods takes names, as a,b(setting=1), not {part!r}; close its bracket")
         choices.append({"method": name.strip(), "config": settings(listed(inside.removesuffix(")")), "--methods")})
     return choices
-
-
-def listed(text: str) -> list[str]:
-    """The parts of a list with commas; one in brackets or in double quotes separates nothing."""
-    parts, depth, quoted, escaped = [""], 0, False, False
-    for char in text:
-        if char == "," and not depth and not quoted:
-            parts.append("")
-            continue
-        parts[-1] += char
-        if char == '"' and not escaped:
-            quoted = not quoted
-        elif not quoted:
-            depth += (char == "(") - (char == ")")
-        escaped = char == "\\" and quoted and not escaped
-    return [part.strip() for part in parts if part.strip()]
 
 
 def whole_numbers(text: str) -> list[int | str]:

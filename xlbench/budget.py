@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from xlbench import memory
-from xlbench.memory import PEAK, USABLE
+from xlbench.host import memory
+from xlbench.host.memory import PEAK, USABLE
 
 FIRST = 2048  # tokens of the batch that is measured on a GPU, before larger ones
 

@@ -9,15 +9,15 @@ import pandas as pd
 
 from xlbench import executors, ray_executor, registry
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.host.ctrl_c import Stop
+from xlbench.host.progress import Progress
+from xlbench.host.provenance import versions
 from xlbench.index import Index
-from xlbench.interrupts import Stop
 from xlbench.jobs import Jobs, jobs_for
 from xlbench.matching import drift
 from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared, prepare
-from xlbench.progress import Progress
-from xlbench.running import versions
 from xlbench.spec import RunSpec, Runtime, Suite
 from xlbench.store import Record
 from xlbench.sweeping import sweep

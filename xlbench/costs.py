@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from xlbench.memory import PEAK
+from xlbench.host.memory import PEAK
 
 
 class Stopwatch:

@@ -14,11 +14,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import plain
 from xlbench.leaderboard import evidence_once
 from xlbench.matching import Group, Line, Table, mean_of
 from xlbench.spec import digest
 from xlbench.store import Store
-from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,12 +23,13 @@ from xlbench.drawing import (
 )
 from xlbench.errors import XlbenchError
 from xlbench.gaps import draw_gaps, left_out, placed
+from xlbench.host.plain_text import plain
+from xlbench.host.whole_files import replace_file
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group
 from xlbench.spec import in_words
-from xlbench.store import Store, replace_file
-from xlbench.wording import plain
+from xlbench.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import torch
 
-from xlbench import memory
 from xlbench.backbone import Backbone
 from xlbench.errors import Refused
-from xlbench.memory import USABLE, gib
+from xlbench.host import memory
+from xlbench.host.memory import USABLE, gib
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec
 

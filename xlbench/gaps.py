@@ -9,10 +9,10 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from xlbench.drawing import GREY, Shown, canvas, styles_of
+from xlbench.host.plain_text import plain
 from xlbench.languages import by_family, distance
 from xlbench.matching import Group
 from xlbench.spec import in_words
-from xlbench.wording import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench import parquet, premises, spec, store
-from xlbench.parquet import ODD
+from xlbench import premises, spec, store
+from xlbench.host import safe_parquet as parquet
+from xlbench.host.safe_parquet import ODD
 from xlbench.premises import Summary, seen
 from xlbench.store import Record
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlbench import memory
 from xlbench.batching import by_token_budget, collate
 from xlbench.budget import TokenBudget
 from xlbench.errors import Diverged, OutOfMemory, XlbenchError
 from xlbench.flops import NOT_COUNTED, FlopMeter
+from xlbench.host import memory
+from xlbench.host.progress import Progress
 from xlbench.method import Method
-from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 
 

@@ -7,8 +7,8 @@ import psutil
 import torch
 
 from xlbench.footprint import Footprint
-from xlbench.machine import cores
-from xlbench.memory import GIB, USABLE, free_bytes
+from xlbench.host.cores import cores
+from xlbench.host.memory import GIB, USABLE, free_bytes
 from xlbench.preparing import Prepared
 from xlbench.spec import Runtime
 from xlbench.store import Record

@@ -9,6 +9,7 @@ from statistics import fmean
 from xlbench.errors import XlbenchError
 from xlbench.evidence import Evidence, count, points, weigh
 from xlbench.grids import Block, Command, Grid
+from xlbench.host.whole_files import replace_file
 from xlbench.literature import Figure, figures, known_leaks
 from xlbench.matching import ORACLE, Group, Line, Table, mean_of, several_versions
 from xlbench.policies import side_by_side
@@ -16,7 +17,7 @@ from xlbench.premises import Unit, seen
 from xlbench.reproducing import Again, commands
 from xlbench.spec import in_words
 from xlbench.statistics import Interval
-from xlbench.store import Store, replace_file, trial_settings
+from xlbench.store import Store, trial_settings
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"

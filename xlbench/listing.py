@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from xlbench.asking import listed
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import listed, plain
 from xlbench.spec import ALL
 from xlbench.store import Record, Store
 from xlbench.vetting import misplaced, stored
-from xlbench.wording import plain
 
 Wanted = Callable[[Mapping[str, Any]], bool]
 

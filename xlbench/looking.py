@@ -13,8 +13,9 @@ import typer
 
 from xlbench import registry
 from xlbench.app import DataRoot, Languages, Plugin, Runs, echo
-from xlbench.asking import listed, shipped_suites
+from xlbench.asking import shipped_suites
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import listed
 
 
 def leaderboard_command(

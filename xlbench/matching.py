@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import flat
 from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 from xlbench.vetting import IDENTITY
@@ -186,17 +187,6 @@ def mismatches(groups: Sequence[Group]) -> list[Mismatch]:
             having = [number for number, one in enumerate(values) if one == value]
             records = sum(len(groups[number].records) for number in having)
             found.append(Mismatch(field, value, tuple(number + 1 for number in having), records))
-    return found
-
-
-def flat(fields: Mapping[str, Any], said: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, their values as `said` puts them."""
-    found: dict[str, str] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, said, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = said(value)
     return found
 
 

@@ -5,7 +5,8 @@ other. Predictions are written first and the record last: a record is there when
 predictions belong to it, so that half a pair is never read. Who writes looks afterwards, and writes again where
 another came between. A failure stands in `failed.json`, so that it can never take a result's place.
 
-What is read is first copied into the cache folder (see `xlbench.cache`), and again where it changed at the URL.
+What is read is first copied into the cache folder (see `xlbench.host.array_cache`), and again where it changed at
+the URL.
 """
 
 import atexit
@@ -25,12 +26,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench import cache
 from xlbench.errors import XlbenchError, one_line
-from xlbench.limits import RECORD_BYTES
+from xlbench.host import array_cache as cache
+from xlbench.host.plain_text import plain
+from xlbench.host.safe_reading import RECORD_BYTES
 from xlbench.spec import is_url
 from xlbench.store import RACES, Record, Store
-from xlbench.wording import plain
 
 RECORD, PREDICTIONS, FAILED = "record.json", "predictions.parquet", "failed.json"
 COPY = ".copied"  # beside a copy: which version it is of

@@ -4,8 +4,8 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xlbench import memory
 from xlbench.errors import NotSupported, XlbenchError, one_line
+from xlbench.host import memory
 from xlbench.preparing import Prepared
 from xlbench.store import Record
 

@@ -13,13 +13,14 @@ from string import Template
 
 from xlbench.drawing import KINDS, figure_name
 from xlbench.grids import Block, Command, Grid
+from xlbench.host.plain_text import plain
+from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.matching import Group
 from xlbench.policies import SideBySide, side_by_side
 from xlbench.spec import in_words
-from xlbench.store import Store, replace_file
+from xlbench.store import Store
 from xlbench.version import __version__
-from xlbench.wording import plain
 
 LONGEST = 2000  # letters of a sentence; of a cell, a quarter
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from xlbench.errors import XlbenchError
-from xlbench.parquet import read_parquet
+from xlbench.host.safe_parquet import read_parquet
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -16,8 +16,8 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from xlbench import cache
 from xlbench.errors import XlbenchError
+from xlbench.host import array_cache as cache
 from xlbench.task import Task
 
 PACKING = "1"  # raised when what is packed, or how texts become ids, changes

@@ -8,14 +8,15 @@ from pathlib import Path
 from xlbench.figures import NoFigures, remove_figures, write_figures
 from xlbench.gaps import left_out as without_distance
 from xlbench.gaps import placed, targets
+from xlbench.host.plain_text import plain
+from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import about, write
 from xlbench.matching import Group, NotMatched, apart, group
 from xlbench.object_store import store_at
 from xlbench.page import write_page
 from xlbench.reading import csv_of, results
-from xlbench.store import Record, replace_file
+from xlbench.store import Record
 from xlbench.vetting import vet
-from xlbench.wording import plain
 
 
 @dataclass(frozen=True)

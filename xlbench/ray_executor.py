@@ -22,12 +22,12 @@ from typing import Any
 import torch
 
 from xlbench.errors import XlbenchError, one_line
+from xlbench.host.plain_text import plain
 from xlbench.jobs import Jobs, jobs_for
 from xlbench.preparing import Prepared
 from xlbench.spec import Runtime
 from xlbench.store import Record
 from xlbench.trackers import anywhere
-from xlbench.wording import plain
 from xlbench.workers import LEAVING, Heard, computed
 
 FINEST = 10_000  # Ray deals out parts of a GPU of that many

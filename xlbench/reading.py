@@ -14,11 +14,10 @@ import pyarrow.compute as pc
 
 from xlbench import registry
 from xlbench.errors import XlbenchError
-from xlbench.matching import flat
+from xlbench.host.plain_text import csv_cell, flat, plain
 from xlbench.object_store import store_at
 from xlbench.store import Record, read_record
 from xlbench.vetting import malformed, vet
-from xlbench.wording import csv_cell, plain
 
 Format = Literal["csv", "json", "latex"]
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, listed, method_choices
+from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, method_choices
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import listed
 from xlbench.spec import RunSpec, by_shots, digest
 from xlbench.store import Record
 

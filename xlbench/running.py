@@ -1,15 +1,10 @@
 """One run, from a RunSpec to its record: draw, encode, train, select, score every test row, write."""
 
 import functools
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +12,21 @@ import pyarrow as pa
 import torch
 
 from xlbench.backbone import Backbone
-from xlbench.blame import place_of
 from xlbench.budget import TokenBudget
 from xlbench.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.flops import FlopMeter
 from xlbench.footprint import note_if_close, refuse_what_cannot_fit
+from xlbench.host.fault_place import place_of
+from xlbench.host.memory import PEAK
+from xlbench.host.progress import Progress
+from xlbench.host.provenance import commit, environment, versions
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
-from xlbench.memory import PEAK
 from xlbench.method import Method, MethodConfig, Resources, Stream
 from xlbench.object_store import store_at
 from xlbench.preparing import Prepared, prepare
-from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record
@@ -39,7 +35,6 @@ from xlbench.task import FewShot, Row
 from xlbench.trackers import Followed
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
-from xlbench.version import __version__
 from xlbench.vetting import kept
 
 
@@ -342,46 +337,3 @@ def _predictions(rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
     for label in range(scores.shape[1]):
         columns[f"log_prob_{label}"] = pa.array(scores[:, label], pa.float32())
     return pa.table(columns)
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of what can change a number."""
-    packages = ("torch", "transformers", "tokenizers", "peft", "numpy", "datasets")
-    return {
-        "xlbench": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
-
-
-@functools.cache
-def commit() -> str:
-    """The commit of the checkout that xlbench runs from, with `-dirty` where it differs; empty outside one."""
-    here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists():
-        return ""
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What the run was computed on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "device": device.type,
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from xlbench.errors import XlbenchError
-from xlbench.parquet import columns_of, read_parquet
+from xlbench.host.safe_parquet import columns_of, read_parquet
 
 OFFLINE_HINT = "give --data-root DIR (a folder laid out like the hub) and a model folder to work without it"
 

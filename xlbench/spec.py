@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from xlbench.errors import XlbenchError, unknown
-from xlbench.limits import SUITE_BYTES, from_toml, read_text
+from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from xlbench.errors import XlbenchError
-from xlbench.limits import RECORD_BYTES, from_json, read_text
-from xlbench.machine import side_by_side
-from xlbench.parquet import read_parquet
+from xlbench.host.cores import side_by_side
+from xlbench.host.plain_text import plain
+from xlbench.host.safe_parquet import read_parquet
+from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
 from xlbench.spec import RunSpec
 from xlbench.sweeping import hidden_name
-from xlbench.wording import plain
 
 try:
     import fcntl
@@ -273,17 +273,3 @@ def _reason(fault: Exception) -> str:
     message = first["msg"][:1].lower() + first["msg"][1:]
     place = plain(".".join(map(str, first["loc"])), 100)
     return f"{place}: {message}" if place else message
-
-
-def replace_file(target: Path, content: bytes) -> Path:
-    """Write a file of the board, whole or not at all, with its folder. Raises XlbenchError where it cannot be."""
-    beside = target.with_name(f".{uuid.uuid4().hex[:8]}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, target)
-    except OSError as fault:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise XlbenchError(f"cannot write the board {target}: {fault.strerror or fault}") from fault
-    return target

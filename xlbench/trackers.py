@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xlbench.errors import XlbenchError, one_line, unknown
-from xlbench.progress import Progress
+from xlbench.host.plain_text import plain
+from xlbench.host.progress import Progress
 from xlbench.spec import RunSpec
 from xlbench.store import Record
-from xlbench.wording import plain
 
 PROJECT = "xlbench"
 

@@ -16,10 +16,10 @@ from xlbench.checkpoint import Checkpoint
 from xlbench.costs import Stopwatch, trained_parameters
 from xlbench.errors import Diverged, NotSupported, XlbenchError
 from xlbench.flops import NOT_COUNTED, FlopMeter
+from xlbench.host.memory import free_bytes, gib, said_if_short
+from xlbench.host.progress import Progress
 from xlbench.inference import autocast
-from xlbench.memory import free_bytes, gib, said_if_short
 from xlbench.method import Method, Stream
-from xlbench.progress import Progress
 from xlbench.prompts import Encoded
 from xlbench.spec import Selection, Training
 

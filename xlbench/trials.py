@@ -19,8 +19,8 @@ from torch import nn
 from xlbench import registry
 from xlbench.costs import Stopwatch
 from xlbench.errors import Diverged, XlbenchError, unknown
+from xlbench.host.progress import Progress
 from xlbench.method import Method, MethodConfig
-from xlbench.progress import Progress
 from xlbench.spec import RunSpec, Scalar, Training, parse
 from xlbench.store import trial_settings
 from xlbench.training import Fitted, generator

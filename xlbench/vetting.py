@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import plain
 from xlbench.index import Entry, Index, predictions_of, seal_of
 from xlbench.premises import remember, summary
 from xlbench.spec import in_words
 from xlbench.store import Record, Store, read_record
-from xlbench.wording import plain
 
 IDENTITY = ("protocol", "task_version", "test_data", "revision")  # what records to compare share beside the spec
 PARTS = ("training", "config")  # of a trial

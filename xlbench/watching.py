@@ -13,10 +13,10 @@ from statistics import fmean
 from typing import IO, Any, Self
 
 from xlbench.errors import XlbenchError
-from xlbench.interrupts import Stop
+from xlbench.host.ctrl_c import Stop
+from xlbench.host.progress import Progress
 from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared
-from xlbench.progress import Progress
 from xlbench.spec import RunSpec, in_words
 
 Kind = tuple[str, str, int]  # method, settings, shots: cells of one kind take about as long

@@ -21,9 +21,9 @@ from typing import IO, Any, Protocol
 import torch
 
 from xlbench.errors import XlbenchError
+from xlbench.host.progress import Progress
 from xlbench.outcomes import attempt
 from xlbench.preparing import Prepared, prepare
-from xlbench.progress import Progress
 from xlbench.running import execute
 from xlbench.spec import RunSpec, Runtime
 from xlbench.store import Record

@@ -1,5 +1,6 @@
 """Texts of plug-ins, records and files as they may be shown: on one line, with nothing hidden in them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@")  # what a spreadsheet takes for a formula
@@ -30,3 +31,30 @@ def csv_cell(value: Any) -> Any:
     text = plain(value, None)
     computed = text.lstrip().startswith(FORMULA) and not set(text) <= NUMERIC
     return f"'{text}" if computed else text
+
+
+def flat(fields: Mapping[str, Any], said: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, their values as `said` puts them."""
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, said, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = said(value)
+    return found
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a list with commas; one in brackets or in double quotes separates nothing."""
+    parts, depth, quoted, escaped = [""], 0, False, False
+    for char in text:
+        if char == "," and not depth and not quoted:
+            parts.append("")
+            continue
+        parts[-1] += char
+        if char == '"' and not escaped:
+            quoted = not quoted
+        elif not quoted:
+            depth += (char == "(") - (char == ")")
+        escaped = char == "\\" and quoted and not escaped
+    return [part.strip() for part in parts if part.strip()]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xlbench.limits import CHARACTERS, COLUMNS, ROWS, TooMuch
+from xlbench.host.safe_reading import CHARACTERS, COLUMNS, ROWS, TooMuch
 
 WORTH_THREADS = 1_000_000  # rows; fewer are read sooner than threads are woken
 # what a damaged file raises
