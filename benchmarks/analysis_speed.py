@@ -3,7 +3,7 @@
     python benchmarks/analysis_speed.py
 
 Four methods, nine numbers of shots, five draws, two seeds, 75,150 predictions a run (1,670 premises of three rows,
-15 languages). Every run is read from a parquet file as `xlbench.store` writes it; per shots there are scores,
+15 languages). Every run is read from a parquet file as `xlbench.records.store` writes it; per shots there are scores,
 differences, ranks, the test against chance, variance parts and power. Prints seconds and memory.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlbench.planning import power, variance_parts
-from xlbench.premises import premise_scores, stack
+from xlbench.records.predictions import premise_scores, stack
 from xlbench.statistics import above_chance, pairwise, ranks, score
 
 METHODS, SHOTS, DRAWS, SEEDS = ("a", "b", "c", "d"), 9, 5, 2

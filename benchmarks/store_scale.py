@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench.index import SETTLED
+from xlbench.records.index import SETTLED
 
 METHODS = [(method, size) for method in ("finetune", "mpt", "pct", "soft-prompt") for size in range(5)]
 SHOTS, DRAWS, SEEDS = (1, 4, 16, 64, 256), 10, 5
@@ -134,9 +134,9 @@ def simulate(number: int, root: Path) -> str:
 def indexed(runs: str) -> None:
     """Leave the index that a first board leaves, with each of the 64 files of predictions read once."""
     from xlbench import Store
-    from xlbench.index import Index, seal_of
-    from xlbench.premises import Summary, premise_scores
-    from xlbench.store import read_record
+    from xlbench.records.index import Index, seal_of
+    from xlbench.records.predictions import Summary, premise_scores
+    from xlbench.records.record import read_record
 
     index, known = Index(Path(runs)), dict[int, Summary]()
     for folder in Store(Path(runs)).folders():

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from xlbench.records.record import Record
 from xlbench.spec import RunSpec
-from xlbench.store import Record
 
 IDENTITY = {
     "protocol": "1",

@@ -23,8 +23,8 @@ from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import markdown
 from xlbench.matching import drift, group
 from xlbench.publishing import publish
-from xlbench.store import read_record
-from xlbench.vetting import kept
+from xlbench.records.record import read_record
+from xlbench.records.vetting import kept
 
 SHARED = {
     "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,

@@ -10,7 +10,7 @@ from small_data import plugin, registry_as_it_was
 from xlbench import Store, Suite
 from xlbench.comparing import run_suite
 from xlbench.host.progress import Progress
-from xlbench.vetting import vet
+from xlbench.records.vetting import vet
 
 SHARED = {
     "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
@@ -108,7 +108,7 @@ def test_a_clock_that_jumps_back_and_forth_costs_nothing(runtime, monkeypatch, t
 
     for module in ("running", "watching"):
         monkeypatch.setattr(f"xlbench.{module}.datetime", Jumping)
-    monkeypatch.setattr("xlbench.sweeping.time.time", lambda: Jumping.now().timestamp())
+    monkeypatch.setattr("xlbench.records.leftovers.time.time", lambda: Jumping.now().timestamp())
     said = Said()
     asked = Suite(methods=("finetune", "soft-prompt"), shots=(1,), draws=2, run=SHARED)
     found = run_suite(asked, runtime.model_copy(update={"log_json": tmp_path / "log"}), said)

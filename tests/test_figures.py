@@ -16,7 +16,7 @@ from xlbench.drawing import Point, figure_name, panels, plain
 from xlbench.figures import NoFigures, on_front, write_figures
 from xlbench.leaderboard import write
 from xlbench.matching import group
-from xlbench.store import Record
+from xlbench.records.record import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")
 

@@ -15,8 +15,8 @@ from xlbench import backbone, flops, running
 from xlbench.batching import collate
 from xlbench.flops import FORMULAS, Counter, FlopMeter, Linear
 from xlbench.prompts import PromptEncoder
+from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
-from xlbench.store import Store
 from xlbench.task import Row
 
 METHODS = ("finetune", "soft-prompt", "pct", "mpt")

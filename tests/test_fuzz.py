@@ -22,12 +22,13 @@ from xlbench.asking import settings as option_settings
 from xlbench.cli import app
 from xlbench.host.plain_text import listed
 from xlbench.leaderboard import markdown
-from xlbench.listing import lines_of
 from xlbench.matching import group
-from xlbench.reading import citations, differences, find_record, results
+from xlbench.reading import citations, results
+from xlbench.records.lookup import differences, find_record
+from xlbench.records.query import lines_of
+from xlbench.records.vetting import vet
 from xlbench.spec import parse
 from xlbench.task import rows_of
-from xlbench.vetting import vet
 
 fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -12,17 +12,18 @@ from hand_made import record, sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlbench import Record, Store, XlbenchError, index
+from xlbench import Record, Store, XlbenchError
 from xlbench.drawing import svg
 from xlbench.evidence import weigh
 from xlbench.figures import write_figures
-from xlbench.index import Index, seal_of
 from xlbench.leaderboard import markdown
 from xlbench.matching import group
 from xlbench.planning import VarianceParts, power, steadiest
-from xlbench.premises import _known as read_already
 from xlbench.reading import csv_of, results
-from xlbench.vetting import kept, vet
+from xlbench.records import index
+from xlbench.records.index import Index, seal_of
+from xlbench.records.predictions import _known as read_already
+from xlbench.records.vetting import kept, vet
 
 METHODS, DRAWS = ("finetune", "mpt"), 3
 
@@ -151,12 +152,16 @@ def test_the_board_is_the_same_with_the_index_and_without_it(events):
 def test_what_the_index_knows_is_not_read_again(tmp_path, monkeypatch):
     store = filled(tmp_path)
     first = board(store)
-    monkeypatch.setattr("xlbench.premises.premise_scores", lambda *_, **__: pytest.fail("predictions were read"))
-    monkeypatch.setattr("xlbench.vetting.read_record", lambda *_: pytest.fail("a record was read"))
+    monkeypatch.setattr(
+        "xlbench.records.predictions.premise_scores", lambda *_, **__: pytest.fail("predictions were read")
+    )
+    monkeypatch.setattr("xlbench.records.vetting.read_record", lambda *_: pytest.fail("a record was read"))
     assert board(store) == first
     read_already.clear()
     monkeypatch.undo()
-    monkeypatch.setattr("xlbench.premises.premise_scores", lambda *_, **__: pytest.fail("predictions were read"))
+    monkeypatch.setattr(
+        "xlbench.records.predictions.premise_scores", lambda *_, **__: pytest.fail("predictions were read")
+    )
     found = Index(tmp_path)
     assert all(kept(store, run_id, pytest.fail, found).id == run_id for run_id in IDS)
 
@@ -168,7 +173,9 @@ def test_one_record_more_reads_one_record_more(tmp_path, monkeypatch):
     store.write(new, sound(new))
     read: list[Path] = []
     look = index.parquet.read_parquet
-    monkeypatch.setattr("xlbench.premises.read_parquet", lambda file, *rest: read.append(file) or look(file, *rest))
+    monkeypatch.setattr(
+        "xlbench.records.predictions.read_parquet", lambda file, *rest: read.append(file) or look(file, *rest)
+    )
     board(store)
     assert read == [store.path(new.id) / "predictions.parquet"]
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from xlbench import Store, XlbenchError, index
+from xlbench import Store, XlbenchError
 from xlbench.cli import app
-from xlbench.listing import FIELDS, condition, fields_of, lines_of
-from xlbench.vetting import stored, vet
+from xlbench.records import index
+from xlbench.records.query import FIELDS, condition, fields_of, lines_of
+from xlbench.records.vetting import stored, vet
 
 RECORDS = [
     record("mpt", {"en": 0.5, "fr": 0.3}, {"shots": 4, "draw": 1}),
@@ -87,7 +88,7 @@ def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):
     vet(store)
     read = []
     look = index.store.read_record
-    monkeypatch.setattr("xlbench.vetting.read_record", lambda file: read.append(file.parent.name) or look(file))
+    monkeypatch.setattr("xlbench.records.vetting.read_record", lambda file: read.append(file.parent.name) or look(file))
     assert lines_of(store) == before
     assert read == [FAILED.id]  # the index holds what a board takes
     assert [one for _, one in stored(store)] == list(store.records())

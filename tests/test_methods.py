@@ -21,8 +21,9 @@ from xlbench.method import Method, Resources, kl, symmetric_kl
 from xlbench.methods.mpt import translator
 from xlbench.methods.pct import pct_loss
 from xlbench.prompts import Encoded, Verbalizer
+from xlbench.records.record import Record
+from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
-from xlbench.store import Record, Store
 from xlbench.task import FewShot, Row, Task
 from xlbench.training import generator, training_batches
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, XlbenchError
 from xlbench.cli import app
-from xlbench.object_store import ObjectStore, store_at
 from xlbench.publishing import publish
+from xlbench.records.bucket import ObjectStore, store_at
 
 PREDICTIONS = pa.table({"row_id": ["a", "b"], "gold": [0, 1]})
 OTHERS = pa.table({"row_id": ["a", "b"], "gold": [1, 1]})

@@ -26,7 +26,7 @@ from xlbench.leaderboard import findings, markdown
 from xlbench.matching import group
 from xlbench.page import write_page
 from xlbench.publishing import publish
-from xlbench.store import Record
+from xlbench.records.record import Record
 
 NASTY = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">'\u202eabc"
 

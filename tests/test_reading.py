@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
 from xlbench.host.plain_text import csv_cell
-from xlbench.reading import citations, csv_of, differences, export, find_record, results
+from xlbench.reading import citations, csv_of, export, results
+from xlbench.records.lookup import differences, find_record
 
 ONE = record("finetune", {"en": 0.5, "fr": 0.4}, selection={"step": 2})
 OTHER = record("mpt", {"en": 0.5, "fr": 0.3}, {"draw": 1, "config": {"alpha": 0.3}}, selection={"step": 1})

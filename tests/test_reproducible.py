@@ -11,8 +11,8 @@ import pytest
 import xlbench
 from xlbench import registry
 from xlbench.preparing import prepare
+from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
-from xlbench.store import Store
 
 METHODS = ("finetune", "soft-prompt", "pct", "mpt")
 

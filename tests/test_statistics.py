@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xlbench import premises
 from xlbench.errors import XlbenchError
 from xlbench.planning import DEFAULT_PARTS, VarianceParts, power, variance_parts
-from xlbench.premises import premise_scores, stack
+from xlbench.records import predictions as premises
+from xlbench.records.predictions import premise_scores, stack
 from xlbench.statistics import (
     OVER_DRAWS,
     OVER_PREMISES,

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import Record, Store, XlbenchError
-from xlbench.store import SCHEMA_VERSION, read_record
+from xlbench.records.record import SCHEMA_VERSION, read_record
 
 PREDICTIONS = pa.table({"row_id": ["a", "b"], "gold": [0, 1]})
 

@@ -21,7 +21,7 @@ from xlbench.comparing import run_suite
 from xlbench.leaderboard import markdown
 from xlbench.matching import group
 from xlbench.reading import csv_of, results
-from xlbench.vetting import vet
+from xlbench.records.vetting import vet
 
 MOMENTS = int(os.environ.get("XLBENCH_MOMENTS", "4"))
 SEED = int(os.environ.get("XLBENCH_MOMENTS_SEED", "0"))

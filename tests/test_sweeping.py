@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from xlbench import Store, sweeping
-from xlbench.sweeping import DAY, hidden_name, sweep
+from xlbench import Store
+from xlbench.records import leftovers as sweeping
+from xlbench.records.leftovers import DAY, hidden_name, sweep
 
 
 @pytest.fixture

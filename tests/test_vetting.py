@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
 from xlbench.publishing import publish
-from xlbench.vetting import vet
+from xlbench.records.vetting import vet
 
 GOOD, BAD = record("finetune"), record("mpt")
 

@@ -18,11 +18,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from xlbench.comparing import compare
     from xlbench.errors import NotSupported, XlbenchError
-    from xlbench.object_store import store_at
+    from xlbench.records.bucket import store_at
+    from xlbench.records.record import Record
+    from xlbench.records.store import Store
     from xlbench.registry import register_method, register_task
     from xlbench.running import run
     from xlbench.spec import RunSpec, Runtime, Suite, Training
-    from xlbench.store import Record, Store
 
 _HOMES = {
     "compare": "xlbench.comparing",
@@ -35,9 +36,9 @@ _HOMES = {
     "Runtime": "xlbench.spec",
     "Suite": "xlbench.spec",
     "Training": "xlbench.spec",
-    "Record": "xlbench.store",
-    "Store": "xlbench.store",
-    "store_at": "xlbench.object_store",
+    "Record": "xlbench.records.store",
+    "Store": "xlbench.records.store",
+    "store_at": "xlbench.records.bucket",
 }
 
 __all__ = [

@@ -12,16 +12,16 @@ from xlbench.errors import NotSupported, XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import versions
-from xlbench.index import Index
 from xlbench.jobs import Jobs, jobs_for
 from xlbench.matching import drift
-from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome
 from xlbench.preparing import Prepared, prepare
+from xlbench.records.bucket import store_at
+from xlbench.records.index import Index
+from xlbench.records.leftovers import sweep
+from xlbench.records.record import Record
+from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime, Suite
-from xlbench.store import Record
-from xlbench.sweeping import sweep
-from xlbench.vetting import kept
 from xlbench.watching import Watch, describe
 from xlbench.workers import Worker
 

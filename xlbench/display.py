@@ -27,11 +27,11 @@ from xlbench.host.progress import Progress
 from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import NOTHING_COMMON, costs_of, findings, percent, score_rows, tuning
 from xlbench.matching import Group, apart, group, mismatches
-from xlbench.object_store import store_at
 from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.plans import ASSUMED, outlook
+from xlbench.records.bucket import store_at
+from xlbench.records.record import Record, trial_settings
 from xlbench.spec import Suite, in_words
-from xlbench.store import Record, trial_settings
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

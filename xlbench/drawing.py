@@ -17,8 +17,8 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.leaderboard import evidence_once
 from xlbench.matching import Group, Line, Table, mean_of
+from xlbench.records.store import Store
 from xlbench.spec import digest
-from xlbench.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlbench.planning import Power, VarianceParts, power, steadiest, variance_parts
-from xlbench.premises import Cell, Unit, stack, summary
+from xlbench.records.predictions import Cell, Unit, stack, summary
 from xlbench.statistics import (
     AboveChance,
     Interval,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.progress import Progress
 from xlbench.jobs import Jobs
-from xlbench.object_store import store_at
 from xlbench.outcomes import Outcome, attempt
 from xlbench.preparing import Prepared
+from xlbench.records.bucket import store_at
 from xlbench.running import execute, record_failure
 from xlbench.spec import Runtime
 from xlbench.workers import Heard, Hired, Said, Worker

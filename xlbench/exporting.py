@@ -8,11 +8,11 @@ from xlbench.errors import XlbenchError
 from xlbench.grids import Grid
 from xlbench.leaderboard import blocks
 from xlbench.matching import Group, group
-from xlbench.object_store import store_at
 from xlbench.policies import side_by_side
 from xlbench.reading import Format, check_format, csv_of, shown
-from xlbench.store import Store
-from xlbench.vetting import vet
+from xlbench.records.bucket import store_at
+from xlbench.records.store import Store
+from xlbench.records.vetting import vet
 
 TABLES = {  # what a table is asked for by: what the board calls it
     "scores": "Scores",

@@ -28,8 +28,8 @@ from xlbench.host.whole_files import replace_file
 from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
 from xlbench.matching import Group
+from xlbench.records.store import Store
 from xlbench.spec import in_words
-from xlbench.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

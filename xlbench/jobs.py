@@ -10,8 +10,8 @@ from xlbench.footprint import Footprint
 from xlbench.host.cores import cores
 from xlbench.host.memory import GIB, USABLE, free_bytes
 from xlbench.preparing import Prepared
+from xlbench.records.record import Record
 from xlbench.spec import Runtime
-from xlbench.store import Record
 
 CPU = torch.device("cpu")
 BESIDE_ON_DEVICE = 2 * GIB  # what CUDA itself takes, and a batch's activations

@@ -13,11 +13,12 @@ from xlbench.host.whole_files import replace_file
 from xlbench.literature import Figure, figures, known_leaks
 from xlbench.matching import ORACLE, Group, Line, Table, mean_of, several_versions
 from xlbench.policies import side_by_side
-from xlbench.premises import Unit, seen
+from xlbench.records.predictions import Unit, seen
+from xlbench.records.record import trial_settings
+from xlbench.records.store import Store
 from xlbench.reproducing import Again, commands
 from xlbench.spec import in_words
 from xlbench.statistics import Interval
-from xlbench.store import Store, trial_settings
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"

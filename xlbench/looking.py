@@ -54,8 +54,8 @@ def list_command(
     """List what is registered: names, what they are, and where they come from; or the records of a store."""
     registry.load_plugins(plugin or ())
     if what == "records":
-        from xlbench.listing import lines_of
-        from xlbench.object_store import store_at
+        from xlbench.records.bucket import store_at
+        from xlbench.records.query import lines_of
 
         lines, unreadable = lines_of(store_at(runs), where or ())
         _say_left_out(unreadable)
@@ -86,7 +86,7 @@ def show_command(
     """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
     registry.load_plugins(plugin or ())
     if name not in {*registry.names("method"), *registry.names("task")}:
-        from xlbench.reading import find_record, matching_ids
+        from xlbench.records.lookup import find_record, matching_ids
 
         if os.path.isdir(name) or matching_ids(name, runs):
             from xlbench.display import show_record
@@ -122,7 +122,7 @@ def diff_command(
 ) -> None:
     """What two records differ in: spec, data, versions, results."""
     from xlbench.display import out, table_of
-    from xlbench.reading import differences, find_record
+    from xlbench.records.lookup import differences, find_record
 
     first, second = find_record(one, runs), find_record(other, runs)
     rows = [list(row) for row in differences(first, second)]
@@ -156,9 +156,9 @@ def export_command(
 def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     """Whom to cite for the methods and tasks of the records."""
     registry.load_plugins(plugin or ())
-    from xlbench.object_store import store_at
     from xlbench.reading import citations
-    from xlbench.vetting import vet
+    from xlbench.records.bucket import store_at
+    from xlbench.records.vetting import vet
 
     found = vet(store_at(runs))
     _say_left_out(found.left_out)

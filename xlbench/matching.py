@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
+from xlbench.records.record import Record
+from xlbench.records.vetting import IDENTITY
 from xlbench.spec import RunSpec, by_shots, digest
-from xlbench.store import Record
-from xlbench.vetting import IDENTITY
 
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots

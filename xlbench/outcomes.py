@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.host import memory
 from xlbench.preparing import Prepared
-from xlbench.store import Record
+from xlbench.records.record import Record
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.matching import Group
 from xlbench.policies import SideBySide, side_by_side
+from xlbench.records.store import Store
 from xlbench.spec import in_words
-from xlbench.store import Store
 from xlbench.version import __version__
 
 LONGEST = 2000  # letters of a sentence; of a cell, a quarter

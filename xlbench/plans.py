@@ -10,10 +10,11 @@ from xlbench.errors import XlbenchError
 from xlbench.leaderboard import evidence
 from xlbench.matching import Table, group
 from xlbench.planning import DEFAULT_PARTS, Power, VarianceParts, power
+from xlbench.records.record import Record
+from xlbench.records.store import Store
+from xlbench.records.vetting import readable
 from xlbench.spec import Suite
 from xlbench.statistics import first_step
-from xlbench.store import Record, Store
-from xlbench.vetting import readable
 
 ASSUMED = "assumed"
 

@@ -12,11 +12,11 @@ from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import about, write
 from xlbench.matching import Group, NotMatched, apart, group
-from xlbench.object_store import store_at
 from xlbench.page import write_page
 from xlbench.reading import csv_of, results
-from xlbench.store import Record
-from xlbench.vetting import vet
+from xlbench.records.bucket import store_at
+from xlbench.records.record import Record
+from xlbench.records.vetting import vet
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
 from xlbench.jobs import Jobs, jobs_for
 from xlbench.preparing import Prepared
+from xlbench.records.record import Record
 from xlbench.spec import Runtime
-from xlbench.store import Record
 from xlbench.trackers import anywhere
 from xlbench.workers import LEAVING, Heard, computed
 

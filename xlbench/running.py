@@ -25,17 +25,17 @@ from xlbench.host.provenance import commit, environment, versions
 from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
 from xlbench.method import Method, MethodConfig, Resources, Stream
-from xlbench.object_store import store_at
 from xlbench.preparing import Prepared, prepare
 from xlbench.prompts import Encoded
+from xlbench.records.bucket import store_at
+from xlbench.records.leftovers import sweep
+from xlbench.records.record import Record
+from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime
-from xlbench.store import Record
-from xlbench.sweeping import sweep
 from xlbench.task import FewShot, Row
 from xlbench.trackers import Followed
 from xlbench.training import fit, generator
 from xlbench.trials import Choice, Configuration, Trained, best_of
-from xlbench.vetting import kept
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from xlbench.errors import XlbenchError, one_line, unknown
 from xlbench.host.plain_text import plain
 from xlbench.host.progress import Progress
+from xlbench.records.record import Record
 from xlbench.spec import RunSpec
-from xlbench.store import Record
 
 PROJECT = "xlbench"
 

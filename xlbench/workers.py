@@ -24,9 +24,9 @@ from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
 from xlbench.outcomes import attempt
 from xlbench.preparing import Prepared, prepare
+from xlbench.records.record import Record
 from xlbench.running import execute
 from xlbench.spec import RunSpec, Runtime
-from xlbench.store import Record
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.workers import work; work()"
 KILL = 9  # a name that Windows lacks

@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def commit() -> str:
     """The commit of the checkout that xlbench runs from, with `-dirty` where it differs; empty outside one."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     if not (here.parent / ".git").exists():
         return ""
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

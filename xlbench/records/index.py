@@ -22,11 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench import premises, spec, store
+from xlbench import spec
 from xlbench.host import safe_parquet as parquet
 from xlbench.host.safe_parquet import ODD
-from xlbench.premises import Summary, seen
-from xlbench.store import Record
+from xlbench.records import predictions as premises
+from xlbench.records import store
+from xlbench.records.predictions import Summary, seen
+from xlbench.records.record import Record
 
 PARTS = 64
 WORTH_KEEPING = 200  # records read, where there is no index yet: fewer are read as quickly without one

@@ -30,8 +30,9 @@ from xlbench.errors import XlbenchError, one_line
 from xlbench.host import array_cache as cache
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES
+from xlbench.records.record import Record
+from xlbench.records.store import RACES, Store
 from xlbench.spec import is_url
-from xlbench.store import RACES, Record, Store
 
 RECORD, PREDICTIONS, FAILED = "record.json", "predictions.parquet", "failed.json"
 COPY = ".copied"  # beside a copy: which version it is of

@@ -9,9 +9,10 @@ from typing import Any
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed, plain
+from xlbench.records.record import Record
+from xlbench.records.store import Store
+from xlbench.records.vetting import misplaced, stored
 from xlbench.spec import ALL
-from xlbench.store import Record, Store
-from xlbench.vetting import misplaced, stored
 
 Wanted = Callable[[Mapping[str, Any]], bool]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
-from xlbench.index import Entry, Index, predictions_of, seal_of
-from xlbench.premises import remember, summary
+from xlbench.records.index import Entry, Index, predictions_of, seal_of
+from xlbench.records.predictions import remember, summary
+from xlbench.records.record import Record, read_record
+from xlbench.records.store import Store
 from xlbench.spec import in_words
-from xlbench.store import Record, Store, read_record
 
 IDENTITY = ("protocol", "task_version", "test_data", "revision")  # what records to compare share beside the spec
 PARTS = ("training", "config")  # of a trial

@@ -1,0 +1,64 @@
+"""Records by name, and what two of them differ in."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import flat, plain
+from xlbench.records.bucket import store_at
+from xlbench.records.record import Record, read_record
+from xlbench.records.vetting import malformed
+
+
+def matching_ids(name: str, runs: Path | str) -> list[str]:
+    """The ids that begin with a name, sorted."""
+    return [folder.name for folder in store_at(runs).folders() if name and folder.name.startswith(name)]
+
+
+def find_record(name: str, runs: Path | str) -> Record:
+    """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
+    folder = Path(name)
+    if os.path.isfile(folder / "record.json"):
+        return _formed(read_record(folder / "record.json"))
+    found = matching_ids(name, runs)
+    if len(found) == 1:
+        return _formed(read_record(store_at(runs).path(found[0]) / "record.json"))
+    if found:
+        raise XlbenchError(
+            f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
+        )
+    held = len(store_at(runs).folders())
+    raise XlbenchError(
+        f"there is no record {plain(name, 200)!r} in {runs}, which has {held}; give its id, its folder, or --runs"
+    )
+
+
+def _formed(record: Record) -> Record:
+    """The record itself. Raises XlbenchError where its parts do not fit together."""
+    fault = malformed(record)
+    if fault is not None:
+        raise XlbenchError(f"record {plain(record.id)} {fault}")
+    return record
+
+
+def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
+    """What two records differ in, field by field: its name, here, there; what is only timed is left out."""
+    ours, theirs = (flat(_of_interest(record), _rounded) for record in (one, other))
+    fields = list(dict.fromkeys([*ours, *theirs]))
+    return [
+        (field, ours.get(field, "–"), theirs.get(field, "–"))
+        for field in fields
+        if ours.get(field, "–") != theirs.get(field, "–")
+    ]
+
+
+def _of_interest(record: Record) -> dict[str, Any]:
+    kept = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "accuracy", "status")
+    whole = record.model_dump(mode="json", include=set(kept))
+    return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
+
+
+def _rounded(value: Any) -> str:
+    """Accuracies with four decimals."""
+    return f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
