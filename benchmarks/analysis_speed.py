@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench.planning import power, variance_parts
+from xlbench.analysis.power import power, variance_parts
+from xlbench.analysis.statistics import above_chance, pairwise, ranks, score
 from xlbench.records.predictions import premise_scores, stack
-from xlbench.statistics import above_chance, pairwise, ranks, score
 
 METHODS, SHOTS, DRAWS, SEEDS = ("a", "b", "c", "d"), 9, 5, 2
 LANGUAGES, PREMISES, ROWS = 15, 1670, 3

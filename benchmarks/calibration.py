@@ -1,4 +1,4 @@
-"""Whether the intervals and rankings of `xlbench.statistics` hold what they promise: simulated boards, known truth.
+"""Whether the intervals and rankings of `xlbench.analysis.statistics` hold what they promise: simulated boards.
 
     python benchmarks/calibration.py [--boards 2000] [--out benchmarks/calibration.md]
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from xlbench.statistics import above_chance, pairwise, score
+from xlbench.analysis.statistics import above_chance, pairwise, score
 
 FloatArray = NDArray[np.float64]
 
@@ -196,8 +196,8 @@ HEAD = f"""# Calibration of the statistics
 Written by `benchmarks/calibration.py`: {{boards}} simulated boards a row, {len(METHODS)} methods of equal worth,
 {SEEDS} seeds a draw, {PREMISES} premises. All figures are percentages: of 95 % intervals that hold the truth; of
 boards on which any method is ranked above another; of cells held to be above chance that are at it (5 is right).
-`score` and `difference` are the default intervals of `xlbench.statistics`. The bootstrap is the percentile interval of
-the hierarchical bootstrap ({{resampled}} boards, {RESAMPLES} resamples), Satterthwaite one t with pooled degrees of
+`score` and `difference` are the intervals of `xlbench.analysis.statistics`. The bootstrap is the percentile interval
+of the hierarchical bootstrap ({{resampled}} boards, {RESAMPLES} resamples), Satterthwaite one t with pooled degrees of
 freedom; both are there to compare. Promised, at {PROMISED[0]} draws and more and with normal effects: coverage of
 {COVERAGE[0]:g} to {COVERAGE[1]:g} %, at most {FALSE_RANKINGS:g} % false rankings.
 Two draws and skewed ones are shown without a promise.

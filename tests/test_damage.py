@@ -14,6 +14,7 @@ from small_data import plugin, registry_as_it_was, write_xnli
 from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, Suite, XlbenchError
+from xlbench.analysis.matching import drift, group
 from xlbench.cli import app
 from xlbench.comparing import run_suite
 from xlbench.host import safe_reading as limits
@@ -21,7 +22,6 @@ from xlbench.host.progress import Progress
 from xlbench.host.safe_parquet import read_parquet
 from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import markdown
-from xlbench.matching import drift, group
 from xlbench.publishing import publish
 from xlbench.records.record import read_record
 from xlbench.records.vetting import kept

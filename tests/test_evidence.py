@@ -9,9 +9,9 @@ import pytest
 from hand_made import record
 
 from xlbench import Store, XlbenchError
-from xlbench.evidence import weigh
-from xlbench.leaderboard import evidence, write
-from xlbench.matching import group
+from xlbench.analysis.evidence import evidence, weigh
+from xlbench.analysis.matching import group
+from xlbench.leaderboard import write
 
 LANGUAGES = ("en", "fr")
 

@@ -9,12 +9,12 @@ from hand_made import record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store
+from xlbench.analysis.matching import group
 from xlbench.cli import app
 from xlbench.exporting import TABLES, export_table
 from xlbench.grids import Grid
 from xlbench.host.plain_text import csv_cell
 from xlbench.leaderboard import blocks
-from xlbench.matching import group
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
+from xlbench.analysis.matching import group
 from xlbench.drawing import Point, figure_name, panels, plain
 from xlbench.figures import NoFigures, on_front, write_figures
 from xlbench.leaderboard import write
-from xlbench.matching import group
 from xlbench.records.record import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, Suite, XlbenchError, sources
+from xlbench.analysis.matching import group
 from xlbench.asking import method_choices, run_fields
 from xlbench.asking import settings as option_settings
 from xlbench.cli import app
 from xlbench.host.plain_text import listed
 from xlbench.leaderboard import markdown
-from xlbench.matching import group
 from xlbench.reading import citations, results
 from xlbench.records.lookup import differences, find_record
 from xlbench.records.query import lines_of

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from test_figures import drawn, texts
 
 from xlbench import Store
+from xlbench.analysis.languages import languages
+from xlbench.analysis.matching import group
+from xlbench.analysis.transfer_gap import gaps, left_out, placed, rank_correlation
 from xlbench.drawing import KINDS
-from xlbench.gaps import WIDEST, gaps, left_out, placed, rank_correlation, spread
-from xlbench.languages import languages
-from xlbench.matching import group
+from xlbench.gaps import WIDEST, spread
 from xlbench.page import NOTES
 from xlbench.publishing import publish
 

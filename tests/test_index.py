@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlbench import Record, Store, XlbenchError
+from xlbench.analysis.evidence import weigh
+from xlbench.analysis.matching import group
+from xlbench.analysis.power import VarianceParts, power, steadiest
 from xlbench.drawing import svg
-from xlbench.evidence import weigh
 from xlbench.figures import write_figures
 from xlbench.leaderboard import markdown
-from xlbench.matching import group
-from xlbench.planning import VarianceParts, power, steadiest
 from xlbench.reading import csv_of, results
 from xlbench.records import index
 from xlbench.records.index import Index, seal_of

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import registry
-from xlbench.languages import by_family, distance, languages
+from xlbench.analysis.languages import by_family, distance, languages
 
 KNOWN = sorted(languages())
-FILE = json.loads((files("xlbench") / "languages.json").read_text(encoding="utf-8"))
+FILE = json.loads((files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8"))
 
 
 def test_every_language_of_the_shipped_tasks_is_there():

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import Store, XlbenchError
+from xlbench.analysis.matching import group
+from xlbench.analysis.statistics import OVER_DRAWS, Interval
 from xlbench.leaderboard import escape, interval, percent, score_rows, write
-from xlbench.matching import group
-from xlbench.statistics import OVER_DRAWS, Interval
 
 PREDICTIONS = pa.table({"row_id": ["a"]})
 

@@ -4,9 +4,9 @@ import pytest
 from hand_made import record, sound
 
 from xlbench import RunSpec, Runtime, Store, registry, run
+from xlbench.analysis.matching import group
 from xlbench.leaderboard import write
 from xlbench.literature import all_figures, all_leaks, figures, known_leaks
-from xlbench.matching import group
 
 LANGUAGES = tuple(sorted(registry.get("task", "xnli").languages))
 ASKED = {"task": "xnli", "shots": 16, "languages": LANGUAGES}

@@ -4,9 +4,9 @@ from hand_made import record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store
+from xlbench.analysis.matching import apart, group, mismatches
 from xlbench.cli import app
 from xlbench.leaderboard import write
-from xlbench.matching import apart, group, mismatches
 
 THREE = (
     record("finetune"),

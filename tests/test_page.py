@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import Store
+from xlbench.analysis.evidence import findings
+from xlbench.analysis.matching import group
 from xlbench.cli import app
-from xlbench.leaderboard import findings, markdown
-from xlbench.matching import group
+from xlbench.leaderboard import markdown
 from xlbench.page import write_page
 from xlbench.publishing import publish
 from xlbench.records.record import Record

@@ -5,8 +5,8 @@ from test_evidence import predictions
 from typer.testing import CliRunner
 
 from xlbench import Store, Suite
+from xlbench.analysis.outlook import ASSUMED, outlook
 from xlbench.cli import app
-from xlbench.plans import ASSUMED, outlook
 
 
 def suite(**axes) -> Suite:

@@ -4,8 +4,8 @@ import pytest
 from hand_made import record, sound
 
 from xlbench import Store
+from xlbench.analysis.matching import ORACLE, group
 from xlbench.leaderboard import write
-from xlbench.matching import ORACLE, group
 from xlbench.page import write_page
 from xlbench.policies import side_by_side
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, XlbenchError, cli
+from xlbench.analysis.matching import group
 from xlbench.asking import method_choices
 from xlbench.host.plain_text import listed
 from xlbench.leaderboard import write
-from xlbench.matching import group
 from xlbench.page import write_page
 from xlbench.reproducing import commands
 from xlbench.spec import Suite, digest

@@ -12,11 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xlbench.errors import XlbenchError
-from xlbench.planning import DEFAULT_PARTS, VarianceParts, power, variance_parts
-from xlbench.records import predictions as premises
-from xlbench.records.predictions import premise_scores, stack
-from xlbench.statistics import (
+from xlbench.analysis.power import DEFAULT_PARTS, VarianceParts, power, variance_parts
+from xlbench.analysis.statistics import (
     OVER_DRAWS,
     OVER_PREMISES,
     OVER_SEEDS,
@@ -29,6 +26,9 @@ from xlbench.statistics import (
     ranks,
     score,
 )
+from xlbench.errors import XlbenchError
+from xlbench.records import predictions as premises
+from xlbench.records.predictions import premise_scores, stack
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(2, 8))
 seeds = st.integers(0, 2**32 - 1)

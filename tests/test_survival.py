@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from xlbench import Record, Runtime, Store, Suite
+from xlbench.analysis.matching import group
 from xlbench.comparing import run_suite
 from xlbench.leaderboard import markdown
-from xlbench.matching import group
 from xlbench.reading import csv_of, results
 from xlbench.records.vetting import vet
 

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry, trials
+from xlbench.analysis.matching import group, matched_key
+from xlbench.analysis.outlook import outlook
 from xlbench.asking import tuning
 from xlbench.checking import check
 from xlbench.cli import app
@@ -22,8 +24,6 @@ from xlbench.costs import Stopwatch
 from xlbench.errors import Diverged
 from xlbench.host.progress import Progress
 from xlbench.leaderboard import write
-from xlbench.matching import group, matched_key
-from xlbench.plans import outlook
 from xlbench.preparing import prepare
 from xlbench.reading import results
 from xlbench.spec import Suite, digest

@@ -21,14 +21,14 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from xlbench.evidence import count, points
+from xlbench.analysis.evidence import count, findings, points
+from xlbench.analysis.matching import Group, apart, group, mismatches
+from xlbench.analysis.outlook import ASSUMED, outlook
+from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.host.plain_text import plain
 from xlbench.host.progress import Progress
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import NOTHING_COMMON, costs_of, findings, percent, score_rows, tuning
-from xlbench.matching import Group, apart, group, mismatches
-from xlbench.planning import DEFAULT_PARTS, MOST_DRAWS, POINTS
-from xlbench.plans import ASSUMED, outlook
+from xlbench.leaderboard import NOTHING_COMMON, costs_of, percent, score_rows, tuning
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record, trial_settings
 from xlbench.spec import Suite, in_words

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from xlbench.analysis.evidence import evidence_once
+from xlbench.analysis.matching import Group, Line, Table, mean_of
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
-from xlbench.leaderboard import evidence_once
-from xlbench.matching import Group, Line, Table, mean_of
 from xlbench.records.store import Store
 from xlbench.spec import digest
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from xlbench.analysis.matching import Group, group
 from xlbench.errors import XlbenchError
 from xlbench.grids import Grid
 from xlbench.leaderboard import blocks
-from xlbench.matching import Group, group
 from xlbench.policies import side_by_side
 from xlbench.reading import Format, check_format, csv_of, shown
 from xlbench.records.bucket import store_at

@@ -9,6 +9,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xlbench.analysis.languages import by_family, languages
+from xlbench.analysis.matching import Group
+from xlbench.analysis.transfer_gap import left_out, placed
 from xlbench.drawing import (
     GREY,
     KINDS,
@@ -22,12 +25,10 @@ from xlbench.drawing import (
     svg,
 )
 from xlbench.errors import XlbenchError
-from xlbench.gaps import draw_gaps, left_out, placed
+from xlbench.gaps import draw_gaps
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.languages import by_family, languages
 from xlbench.leaderboard import percent
-from xlbench.matching import Group
 from xlbench.records.store import Store
 from xlbench.spec import in_words
 

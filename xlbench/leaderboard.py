@@ -2,23 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
+from xlbench.analysis.evidence import count, evidence_once, points
+from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, several_versions
+from xlbench.analysis.statistics import Interval
 from xlbench.errors import XlbenchError
-from xlbench.evidence import Evidence, count, points, weigh
 from xlbench.grids import Block, Command, Grid
 from xlbench.host.whole_files import replace_file
 from xlbench.literature import Figure, figures, known_leaks
-from xlbench.matching import ORACLE, Group, Line, Table, mean_of, several_versions
 from xlbench.policies import side_by_side
-from xlbench.records.predictions import Unit, seen
 from xlbench.records.record import trial_settings
 from xlbench.records.store import Store
 from xlbench.reproducing import Again, commands
 from xlbench.spec import in_words
-from xlbench.statistics import Interval
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
@@ -204,37 +202,6 @@ def published(table: Table) -> list[Block]:
         (f"Published: means over the same languages with {backbones}, one draw of the shots and another budget, so "
          f"that no difference from ours is evidence ({references})",)
     ]  # fmt: skip
-
-
-def evidence(table: Table, store: Store) -> Evidence:
-    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
-    runs = [
-        (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
-        for line in table.by_mean
-    ]
-    files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
-    return _weighed(tuple(runs), table.first.unit, files)
-
-
-def evidence_once(table: Table, store: Store) -> Evidence:
-    """`evidence`, for which the files are looked at once: a board is made of one reading of them."""
-    return table.once(("evidence", store.name), lambda: evidence(table, store))
-
-
-@lru_cache(maxsize=4096)
-def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...], unit: Unit, _: object) -> Evidence:
-    """`weigh`, once for all that shows it: the markdown, the page and the figures."""
-    return weigh({method: dict(cells) for method, cells in runs}, unit)
-
-
-def findings(table: Table, store: Store) -> list[str]:
-    """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
-    if table.first.spec.selection == ORACLE:
-        return []
-    try:
-        return evidence_once(table, store).words()
-    except XlbenchError as fault:
-        return [f"No intervals: {fault}"]
 
 
 def _evidence(table: Table, store: Store) -> list[Block]:

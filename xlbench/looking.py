@@ -27,7 +27,7 @@ def leaderboard_command(
     no_figures: Annotated[bool, typer.Option("--no-figures", help="draw none, for boards of many records")] = False,
 ) -> None:
     """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
-    from xlbench.matching import NotMatched
+    from xlbench.analysis.matching import NotMatched
     from xlbench.publishing import publish
 
     try:

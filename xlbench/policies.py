@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import get_args
 
-from xlbench.evidence import count, points
+from xlbench.analysis.evidence import count, points
+from xlbench.analysis.matching import ORACLE, Group, Line
 from xlbench.grids import Grid
-from xlbench.matching import ORACLE, Group, Line
 from xlbench.spec import Selection, digest
 
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end

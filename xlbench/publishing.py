@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlbench.analysis.matching import Group, NotMatched, apart, group
+from xlbench.analysis.transfer_gap import left_out as without_distance
+from xlbench.analysis.transfer_gap import placed, targets
 from xlbench.figures import NoFigures, remove_figures, write_figures
-from xlbench.gaps import left_out as without_distance
-from xlbench.gaps import placed, targets
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
 from xlbench.leaderboard import about, write
-from xlbench.matching import Group, NotMatched, apart, group
 from xlbench.page import write_page
 from xlbench.reading import csv_of, results
 from xlbench.records.bucket import store_at

@@ -23,7 +23,7 @@ class Language:
 @cache
 def languages() -> MappingProxyType[str, Language]:
     """Languages by the code that tasks name them by, relatives side by side."""
-    text = (files("xlbench") / "languages.json").read_text(encoding="utf-8")
+    text = (files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8")
     return MappingProxyType(
         {
             code: Language(one["family"], one["branch"], tuple(one["path"].split("/")))

@@ -1,6 +1,6 @@
 """Where a mean's variance comes from, and what a design of draws, seeds and premises can show.
 
-The model of a design (`xlbench.statistics`): mean + draw + seed within draw + premise + draw x premise + rest,
+The model of a design (`xlbench.analysis.statistics`): mean + draw + seed within draw + premise + draw x premise + rest,
 each with a variance of its own. All are shares of 1, not points.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
+from xlbench.analysis.statistics import LEVEL, FloatArray, as_design
 from xlbench.errors import XlbenchError
-from xlbench.statistics import LEVEL, FloatArray, as_design
 
 POWER = 0.8
 POINTS = (0.01, 0.02, 0.03)
@@ -147,8 +147,8 @@ def power(
     """What a design can show: the smallest difference found with probability `wanted`, and draws for others.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
-    that of `xlbench.statistics.difference`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's first
-    step. Raises XlbenchError where the draw's part is not known, or the design is none.
+    that of `xlbench.analysis.statistics.difference`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
+    first step. Raises XlbenchError where the draw's part is not known, or the design is none.
     """
     if parts.draw is None:
         raise XlbenchError("one draw tells nothing of the power over draws; give the parts of two or more draws")

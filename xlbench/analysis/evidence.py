@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from xlbench.planning import Power, VarianceParts, power, steadiest, variance_parts
-from xlbench.records.predictions import Cell, Unit, stack, summary
-from xlbench.statistics import (
+from xlbench.analysis.matching import ORACLE, Table
+from xlbench.analysis.power import Power, VarianceParts, power, steadiest, variance_parts
+from xlbench.analysis.statistics import (
     AboveChance,
     Interval,
     Pair,
@@ -17,6 +18,9 @@ from xlbench.statistics import (
     ranks,
     score,
 )
+from xlbench.errors import XlbenchError
+from xlbench.records.predictions import Cell, Unit, seen, stack, summary
+from xlbench.records.store import Store
 
 FEW_DRAWS = 3
 
@@ -109,3 +113,34 @@ def points(value: float) -> str:
 def count(number: int, thing: str) -> str:
     """So many things, in the singular for one."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def evidence(table: Table, store: Store) -> Evidence:
+    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
+    runs = [
+        (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
+        for line in table.by_mean
+    ]
+    files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
+    return _weighed(tuple(runs), table.first.unit, files)
+
+
+def evidence_once(table: Table, store: Store) -> Evidence:
+    """`evidence`, for which the files are looked at once: a board is made of one reading of them."""
+    return table.once(("evidence", store.name), lambda: evidence(table, store))
+
+
+@lru_cache(maxsize=4096)
+def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...], unit: Unit, _: object) -> Evidence:
+    """`weigh`, once for all that shows it: the markdown, the page and the figures."""
+    return weigh({method: dict(cells) for method, cells in runs}, unit)
+
+
+def findings(table: Table, store: Store) -> list[str]:
+    """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
+    if table.first.spec.selection == ORACLE:
+        return []
+    try:
+        return evidence_once(table, store).words()
+    except XlbenchError as fault:
+        return [f"No intervals: {fault}"]

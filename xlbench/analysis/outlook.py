@@ -6,15 +6,15 @@ from statistics import fmean
 from typing import Any
 
 from xlbench import registry
+from xlbench.analysis.evidence import evidence
+from xlbench.analysis.matching import Table, group
+from xlbench.analysis.power import DEFAULT_PARTS, Power, VarianceParts, power
+from xlbench.analysis.statistics import first_step
 from xlbench.errors import XlbenchError
-from xlbench.leaderboard import evidence
-from xlbench.matching import Table, group
-from xlbench.planning import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.records.record import Record
 from xlbench.records.store import Store
 from xlbench.records.vetting import readable
 from xlbench.spec import Suite
-from xlbench.statistics import first_step
 
 ASSUMED = "assumed"
 
