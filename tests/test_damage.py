@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, Suite, XlbenchError
 from xlbench.analysis.matching import drift, group
+from xlbench.board.markdown import markdown
+from xlbench.board.publish import publish
 from xlbench.cli import app
 from xlbench.comparing import run_suite
 from xlbench.host import safe_reading as limits
 from xlbench.host.progress import Progress
 from xlbench.host.safe_parquet import read_parquet
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import markdown
-from xlbench.publishing import publish
 from xlbench.records.record import read_record
 from xlbench.records.vetting import kept
 

@@ -11,7 +11,7 @@ from hand_made import record
 from xlbench import Store, XlbenchError
 from xlbench.analysis.evidence import evidence, weigh
 from xlbench.analysis.matching import group
-from xlbench.leaderboard import write
+from xlbench.board.markdown import write
 
 LANGUAGES = ("en", "fr")
 

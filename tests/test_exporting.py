@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from xlbench import Store
 from xlbench.analysis.matching import group
+from xlbench.board.blocks import Grid
+from xlbench.board.content import blocks
+from xlbench.board.export import TABLES, export_table
 from xlbench.cli import app
-from xlbench.exporting import TABLES, export_table
-from xlbench.grids import Grid
 from xlbench.host.plain_text import csv_cell
-from xlbench.leaderboard import blocks
 
 
 @pytest.fixture

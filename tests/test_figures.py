@@ -13,9 +13,10 @@ from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
 from xlbench.analysis.matching import group
-from xlbench.drawing import Point, figure_name, panels, plain
-from xlbench.figures import NoFigures, on_front, write_figures
-from xlbench.leaderboard import write
+from xlbench.board.figures.data import Point, figure_name, panels
+from xlbench.board.figures.draw import NoFigures, on_front, write_figures
+from xlbench.board.figures.style import plain
+from xlbench.board.markdown import write
 from xlbench.records.record import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")

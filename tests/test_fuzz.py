@@ -20,10 +20,11 @@ from xlbench import RunSpec, Store, Suite, XlbenchError, sources
 from xlbench.analysis.matching import group
 from xlbench.asking import method_choices, run_fields
 from xlbench.asking import settings as option_settings
+from xlbench.board.export import citations
+from xlbench.board.markdown import markdown
+from xlbench.board.results import results
 from xlbench.cli import app
 from xlbench.host.plain_text import listed
-from xlbench.leaderboard import markdown
-from xlbench.reading import citations, results
 from xlbench.records.lookup import differences, find_record
 from xlbench.records.query import lines_of
 from xlbench.records.vetting import vet

@@ -12,10 +12,10 @@ from xlbench import Store
 from xlbench.analysis.languages import languages
 from xlbench.analysis.matching import group
 from xlbench.analysis.transfer_gap import gaps, left_out, placed, rank_correlation
-from xlbench.drawing import KINDS
-from xlbench.gaps import WIDEST, spread
-from xlbench.page import NOTES
-from xlbench.publishing import publish
+from xlbench.board.figures.data import KINDS
+from xlbench.board.figures.distance import WIDEST, spread
+from xlbench.board.page import NOTES
+from xlbench.board.publish import publish
 
 SCORES = {"en": 0.8, "de": 0.75, "fr": 0.7, "sw": 0.5}
 

@@ -16,10 +16,10 @@ from xlbench import Record, Store, XlbenchError
 from xlbench.analysis.evidence import weigh
 from xlbench.analysis.matching import group
 from xlbench.analysis.power import VarianceParts, power, steadiest
-from xlbench.drawing import svg
-from xlbench.figures import write_figures
-from xlbench.leaderboard import markdown
-from xlbench.reading import csv_of, results
+from xlbench.board.figures.draw import write_figures
+from xlbench.board.figures.style import svg
+from xlbench.board.markdown import markdown
+from xlbench.board.results import csv_of, results
 from xlbench.records import index
 from xlbench.records.index import Index, seal_of
 from xlbench.records.predictions import _known as read_already
@@ -282,7 +282,7 @@ def test_figures_that_would_show_the_same_are_not_drawn_again(tmp_path, monkeypa
     first = figures(store, out)
     assert (store.root / ".index" / "figures.json").exists()
     drawn: list[int] = []
-    monkeypatch.setattr("xlbench.figures.svg", lambda draw: drawn.append(1) or svg(draw))
+    monkeypatch.setattr("xlbench.board.figures.draw.svg", lambda draw: drawn.append(1) or svg(draw))
     assert figures(store, out) == first
     assert drawn == []
     (out / "figures" / min(first)).write_bytes(b"<svg/>")

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from xlbench import Store, XlbenchError
 from xlbench.analysis.matching import group
 from xlbench.analysis.statistics import OVER_DRAWS, Interval
-from xlbench.leaderboard import escape, interval, percent, score_rows, write
+from xlbench.board.blocks import interval, percent
+from xlbench.board.content import score_rows
+from xlbench.board.markdown import escape, write
 
 PREDICTIONS = pa.table({"row_id": ["a"]})
 

@@ -5,7 +5,7 @@ from hand_made import record, sound
 
 from xlbench import RunSpec, Runtime, Store, registry, run
 from xlbench.analysis.matching import group
-from xlbench.leaderboard import write
+from xlbench.board.markdown import write
 from xlbench.literature import all_figures, all_leaks, figures, known_leaks
 
 LANGUAGES = tuple(sorted(registry.get("task", "xnli").languages))

@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from xlbench import Store
 from xlbench.analysis.matching import apart, group, mismatches
+from xlbench.board.markdown import write
 from xlbench.cli import app
-from xlbench.leaderboard import write
 
 THREE = (
     record("finetune"),

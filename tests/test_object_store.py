@@ -16,8 +16,8 @@ from test_executors import LINE
 from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, XlbenchError
+from xlbench.board.publish import publish
 from xlbench.cli import app
-from xlbench.publishing import publish
 from xlbench.records.bucket import ObjectStore, store_at
 
 PREDICTIONS = pa.table({"row_id": ["a", "b"], "gold": [0, 1]})

@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 from xlbench import Store
 from xlbench.analysis.evidence import findings
 from xlbench.analysis.matching import group
+from xlbench.board.markdown import markdown
+from xlbench.board.page import write_page
+from xlbench.board.publish import publish
 from xlbench.cli import app
-from xlbench.leaderboard import markdown
-from xlbench.page import write_page
-from xlbench.publishing import publish
 from xlbench.records.record import Record
 
 NASTY = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">'\u202eabc"

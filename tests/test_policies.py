@@ -5,9 +5,9 @@ from hand_made import record, sound
 
 from xlbench import Store
 from xlbench.analysis.matching import ORACLE, group
-from xlbench.leaderboard import write
-from xlbench.page import write_page
-from xlbench.policies import side_by_side
+from xlbench.board.markdown import write
+from xlbench.board.page import write_page
+from xlbench.board.selection_policies import side_by_side
 
 
 def run(method, policy, accuracy, draw=0, **spec):

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
+from xlbench.board.export import citations, export
+from xlbench.board.results import csv_of, results
 from xlbench.cli import app
 from xlbench.host.plain_text import csv_cell
-from xlbench.reading import citations, csv_of, export, results
 from xlbench.records.lookup import differences, find_record
 
 ONE = record("finetune", {"en": 0.5, "fr": 0.4}, selection={"step": 2})

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from xlbench import RunSpec, Store, XlbenchError, cli
 from xlbench.analysis.matching import group
 from xlbench.asking import method_choices
+from xlbench.board.markdown import write
+from xlbench.board.page import write_page
+from xlbench.board.reproduce import commands
 from xlbench.host.plain_text import listed
-from xlbench.leaderboard import write
-from xlbench.page import write_page
-from xlbench.reproducing import commands
 from xlbench.spec import Suite, digest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)

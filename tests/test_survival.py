@@ -18,9 +18,9 @@ import pytest
 
 from xlbench import Record, Runtime, Store, Suite
 from xlbench.analysis.matching import group
+from xlbench.board.markdown import markdown
+from xlbench.board.results import csv_of, results
 from xlbench.comparing import run_suite
-from xlbench.leaderboard import markdown
-from xlbench.reading import csv_of, results
 from xlbench.records.vetting import vet
 
 MOMENTS = int(os.environ.get("XLBENCH_MOMENTS", "4"))

@@ -18,14 +18,14 @@ from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry, t
 from xlbench.analysis.matching import group, matched_key
 from xlbench.analysis.outlook import outlook
 from xlbench.asking import tuning
+from xlbench.board.markdown import write
+from xlbench.board.results import results
 from xlbench.checking import check
 from xlbench.cli import app
 from xlbench.costs import Stopwatch
 from xlbench.errors import Diverged
 from xlbench.host.progress import Progress
-from xlbench.leaderboard import write
 from xlbench.preparing import prepare
-from xlbench.reading import results
 from xlbench.spec import Suite, digest
 from xlbench.training import Fitted
 from xlbench.trials import Configuration, Trained, best_of, configurations, search_space

@@ -11,8 +11,8 @@ from hand_made import record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
+from xlbench.board.publish import publish
 from xlbench.cli import app
-from xlbench.publishing import publish
 from xlbench.records.vetting import vet
 
 GOOD, BAD = record("finetune"), record("mpt")

@@ -25,10 +25,11 @@ from xlbench.analysis.evidence import count, findings, points
 from xlbench.analysis.matching import Group, apart, group, mismatches
 from xlbench.analysis.outlook import ASSUMED, outlook
 from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
+from xlbench.board.blocks import costs_of, percent
+from xlbench.board.content import NOTHING_COMMON, score_rows, tuning
 from xlbench.host.plain_text import plain
 from xlbench.host.progress import Progress
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import NOTHING_COMMON, costs_of, percent, score_rows, tuning
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record, trial_settings
 from xlbench.spec import Suite, in_words

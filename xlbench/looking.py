@@ -28,7 +28,7 @@ def leaderboard_command(
 ) -> None:
     """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
     from xlbench.analysis.matching import NotMatched
-    from xlbench.publishing import publish
+    from xlbench.board.publish import publish
 
     try:
         board = publish(runs, out, together, figures=not no_figures)
@@ -142,11 +142,11 @@ def export_command(
 ) -> None:
     """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
     if table is None:
-        from xlbench.reading import export
+        from xlbench.board.export import export
 
         text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
     else:
-        from xlbench.exporting import export_table
+        from xlbench.board.export import export_table
 
         text, left_out = export_table(runs, table, form)  # type: ignore[arg-type]  # as above
     _say_left_out(left_out)
@@ -156,7 +156,7 @@ def export_command(
 def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     """Whom to cite for the methods and tasks of the records."""
     registry.load_plugins(plugin or ())
-    from xlbench.reading import citations
+    from xlbench.board.export import citations
     from xlbench.records.bucket import store_at
     from xlbench.records.vetting import vet
 

@@ -3,23 +3,16 @@
 import csv
 import io
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xlbench import registry
 from xlbench.errors import XlbenchError
-from xlbench.host.plain_text import csv_cell, plain
-from xlbench.records.bucket import store_at
+from xlbench.host.plain_text import csv_cell
 from xlbench.records.record import Record
-from xlbench.records.vetting import vet
-
-Format = Literal["csv", "json", "latex"]
-CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
@@ -56,28 +49,6 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     return table
 
 
-def check_format(form: str) -> None:
-    """Raises XlbenchError for what is no format of an export."""
-    if form not in get_args(Format):
-        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
-
-
-def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
-    """All results under `runs` as text, and which records were left out and why, in sentences.
-
-    CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
-    shots by language, over draws and seeds. Raises XlbenchError.
-    """
-    check_format(form)
-    found = vet(store_at(runs))
-    return _written(results(found.records), form), found.left_out
-
-
-def shown(value: Any) -> Any:
-    """A cell as it may stand in LaTeX's source: a text without what cannot be seen."""
-    return plain(value, None) if isinstance(value, str) else value
-
-
 def csv_of(table: pd.DataFrame) -> str:
     """Results as CSV, safe to open in a spreadsheet (see `csv_cell`); parquet and JSON have the texts as they are."""
     columns = [_csv_column(table[name]) for name in table.columns]
@@ -102,30 +73,3 @@ def _csv_text(value: Any) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([value, ""])
     return line.getvalue().removesuffix(",")
-
-
-def _written(table: pd.DataFrame, form: Format) -> str:
-    if form == "csv":
-        return csv_of(table)
-    if form == "json":
-        return table.to_json(orient="records", indent=1) + "\n"
-    axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
-    means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
-    wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
-    same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
-    return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
-
-
-def citations(records: Iterable[Record]) -> list[str]:
-    """Whom to cite for the methods and tasks of these records, and for xlbench; sorted by what they stand for."""
-    used: list[tuple[registry.Kind, str]] = []
-    for record in records:
-        used += [("method", record.spec.method), ("task", record.spec.task)]
-    lines = []
-    for kind, name in sorted(set(used)):
-        try:
-            source = getattr(registry.get(kind, name), "citation", "") or "its author gave no citation"
-        except XlbenchError:
-            source = "not registered here; load its plug-in with --plugin"
-        lines.append(f"{kind} {name}: {source}")
-    return [*lines, CITE_US]

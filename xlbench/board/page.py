@@ -12,12 +12,12 @@ from pathlib import Path
 from string import Template
 
 from xlbench.analysis.matching import Group
-from xlbench.drawing import KINDS, figure_name
-from xlbench.grids import Block, Command, Grid
+from xlbench.board.blocks import Block, Command, Grid
+from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
+from xlbench.board.figures.data import KINDS, figure_name
+from xlbench.board.selection_policies import SideBySide, side_by_side
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import ORACLE_WORDS, blocks, leaks, origin, shared
-from xlbench.policies import SideBySide, side_by_side
 from xlbench.records.store import Store
 from xlbench.spec import in_words
 from xlbench.version import __version__

@@ -8,12 +8,12 @@ from pathlib import Path
 from xlbench.analysis.matching import Group, NotMatched, apart, group
 from xlbench.analysis.transfer_gap import left_out as without_distance
 from xlbench.analysis.transfer_gap import placed, targets
-from xlbench.figures import NoFigures, remove_figures, write_figures
+from xlbench.board.figures.draw import NoFigures, remove_figures, write_figures
+from xlbench.board.markdown import about, write
+from xlbench.board.page import write_page
+from xlbench.board.results import csv_of, results
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import about, write
-from xlbench.page import write_page
-from xlbench.reading import csv_of, results
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.vetting import vet

@@ -1,22 +1,15 @@
 """Groups of records → the board: markdown, deterministic, from records alone."""
 
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 from xlbench.analysis.evidence import count, evidence_once, points
 from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, several_versions
-from xlbench.analysis.statistics import Interval
+from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
+from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
-from xlbench.grids import Block, Command, Grid
-from xlbench.host.whole_files import replace_file
 from xlbench.literature import Figure, figures, known_leaks
-from xlbench.policies import side_by_side
 from xlbench.records.record import trial_settings
 from xlbench.records.store import Store
-from xlbench.reproducing import Again, commands
-from xlbench.spec import in_words
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
@@ -24,50 +17,6 @@ ORACLE_WORDS = (
     "checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
     "A ceiling, not a result: never ranked, and in no table with the others."
 )
-
-
-def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[str] = ()) -> Path:
-    """Write `out/README.md` from groups of the records in `store`; the same records give the same bytes.
-
-    A file `out/ABOUT.md`, where there is one, stands above the tables, and below it which records were `left_out`,
-    in sentences without their full stops. Raises XlbenchError.
-    """
-    words = about(out)
-    missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
-    parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
-    text = "\n".join([*parts, markdown(groups, store)])
-    return replace_file(out / "README.md", text.encode())
-
-
-def about(out: Path) -> str:
-    """What `out/ABOUT.md` says, where there is one."""
-    file = out / "ABOUT.md"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-
-
-def markdown(groups: Sequence[Group], store: Store) -> str:
-    """The board's tables, group by group; `store` has the records' predictions."""
-    parts = []
-    for one in groups:
-        parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
-        parts += [_block((leak,)) + "\n" for leak in leaks(one)]
-        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
-        for table in one.tables:
-            parts.append(f"### {in_words(table.shots, ' per class')}\n")
-            parts += [_block(block) + "\n" for block in blocks(table, store)]
-        parts += [_block(block) + "\n" for block in origin(one)]
-    for family in side_by_side(groups):
-        parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
-        parts.append(_block(family.grid) + "\n")
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def _block(block: Block) -> str:
-    if isinstance(block, Grid):
-        return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
-    if isinstance(block, Command):
-        return "    " + visible(block.text)  # code, in which nothing is markup
-    return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
 
 
 def blocks(table: Table, store: Store) -> list[Block]:
@@ -236,16 +185,6 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     return [(*found.words(), *notes), *grids]
 
 
-def interval(one: Interval, least: float = -1.0) -> str:
-    """An interval in percent or points, no wider than what is possible: from `least` to 1."""
-    return f"{points(max(one.low, least))} – {points(min(one.high, 1.0))}"
-
-
-def p_value(p: float) -> str:
-    """A p-value with three decimals, never shown as 0."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _languages(table: Table) -> Grid:
     languages = sorted({name for line in table.lines for name in line.languages})
     rows = [
@@ -265,40 +204,6 @@ def _phenomena(table: Table) -> list[Grid]:
              *(percent(mean_of(mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds)]
         )  # fmt: skip
     return [Grid("Accuracy by phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
-
-
-THREE_DIGITS = ""
-COSTS = (  # what a column is called, the cost that it shows, in what unit, and how
-    ("set-up s", "setup_seconds", 1, ".1f"),
-    ("training s", "training_seconds", 1, ".1f"),
-    ("dev s", "evaluation_seconds", 1, ".1f"),
-    ("test s", "test_seconds", 1, ".1f"),
-    ("test rows/s", "test_rows_per_second", 1, ",.0f"),
-    ("training TFLOP", "training_flops", 1e12, THREE_DIGITS),
-    ("dev TFLOP", "evaluation_flops", 1e12, THREE_DIGITS),
-    ("test TFLOP", "test_flops", 1e12, THREE_DIGITS),
-    ("trainable parameters", "trainable_parameters", 1, ",.0f"),
-    ("all parameters", "total_parameters", 1, ",.0f"),
-    ("stored MiB", "trained_bytes", 2**20, THREE_DIGITS),
-    ("peak memory MiB", "peak_bytes", 2**20, ",.0f"),
-    ("energy kJ", "energy_joules", 1e3, THREE_DIGITS),
-)
-NOT_OF_ALL = {"evaluation_seconds", "evaluation_flops", "energy_joules"}  # no column where no run has them
-
-
-def costs_of(runs: Sequence[Mapping[str, float]]) -> dict[str, str]:
-    """Mean costs of runs by the names of their columns, a dash for what a run lacks. Memory is the device's where a
-    run used one, else the process's."""
-    peaks = [{**run, "peak_bytes": run.get("peak_device_bytes", run.get("peak_host_bytes"))} for run in runs]
-    means = {head: (mean_of(run.get(name) for run in peaks), unit, form) for head, name, unit, form in COSTS}
-    return {head: "–" if mean is None else amount(mean / unit, form) for head, (mean, unit, form) in means.items()}
-
-
-def amount(value: float, form: str) -> str:
-    """A cost in a form; or with three digits, all of those before the point, and never an exponent."""
-    if form != THREE_DIGITS:
-        return format(value, form)
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def _costs(table: Table) -> Grid:
@@ -321,27 +226,3 @@ def _chosen(table: Table) -> list[Grid]:
             dev = percent(trial.get("dev_accuracy"))
             rows.append([line.method, str(cell[0]), str(cell[1]), dev, trial_settings(trial) or "–"])
     return [Grid("Chosen settings", ["chosen settings", "draw", "seed", "source dev", "values"], rows)]
-
-
-def percent(value: float | None) -> str:
-    """An accuracy of 0 to 1 in percent with one decimal; a dash for none."""
-    return "–" if value is None else points(value)
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table, first column left, others right."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" :-- ", *[" --: "] * (len(head) - 1)]) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
-
-
-def visible(text: object) -> str:
-    """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
-    return "".join(char if char.isprintable() else " " for char in str(text))
-
-
-def escape(text: object, longest: int = 200) -> str:
-    """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    return visible(text)[:longest].translate(MARKUP)
-
-
-MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}

@@ -1,44 +1,18 @@
-"""What the board's pictures share: their numbers, their colours and markers, their file names, and SVG.
+"""What a figure shows, with nothing to look up: the points, intervals and notes of a group, and its file names."""
 
-matplotlib draws them (the extra `plots`); it is imported only where a figure is drawn. The colours are those of
-Okabe & Ito (2008), which people who are colour-blind can tell apart, and each method has a marker of its own, so
-that a print in grey says the same. The same records give the same bytes, and text stays text.
-"""
-
-import io
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xlbench.analysis.evidence import evidence_once
+from xlbench.analysis.languages import by_family
 from xlbench.analysis.matching import Group, Line, Table, mean_of
+from xlbench.analysis.transfer_gap import left_out, placed
 from xlbench.errors import XlbenchError
-from xlbench.host.plain_text import plain
 from xlbench.records.store import Store
 from xlbench.spec import digest
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito less yellow
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours and one: pairs come round late
-GREY = "#666666"
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "xlbench",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True)
@@ -124,29 +98,21 @@ def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
     )
 
 
-def svg(draw: Callable[[], "Figure"]) -> bytes:
-    """A figure as bytes, whatever the reader's own settings of matplotlib are."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        stream = io.BytesIO()
-        draw().savefig(stream, format="svg", metadata={"Date": None, "Creator": "xlbench"})
-        return stream.getvalue()
+def shown(one: Group, store: Store) -> Shown:
+    """What the figures of a group show; `store` has the records' predictions."""
+    tables = [table for table in one.tables if table.cells]
+    names = {name for table in tables for line in table.lines for name in line.languages}
+    source = tables[0].first.source_language if tables else ""
+    distances, notes = ({}, []) if one.oracle or not tables else (placed(one), left_out(one))
+    return Shown(
+        one.title, one.oracle, source, tuple(by_family(names)), tuple(panels(one, store)), distances, tuple(notes)
+    )
 
 
-def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    oracle = " (oracle: a ceiling, not a result)" if shown.oracle else ""
-    drawn.suptitle(f"{KINDS[kind]}{oracle}\n{plain(shown.title, 80)}", fontsize=11)
-    return drawn
-
-
-def styles_of(shown: Sequence[Panel]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each method, the same in every figure of a group."""
-    names = sorted({point.method for panel in shown for point in panel.points})
-    return {name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(names)}
+def kinds(found: Shown) -> list[str]:
+    """What can be drawn of a group. The oracle is in no picture that ranks."""
+    if not found.panels:
+        return []
+    timed = any(point.seconds is not None for panel in found.panels for point in panel.points)
+    ranked = {"distance": bool(found.distances), "cost": timed and not found.oracle}
+    return [kind for kind in KINDS if ranked.get(kind, True)]

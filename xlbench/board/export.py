@@ -1,19 +1,25 @@
 """Any table of the board as CSV, JSON or LaTeX, as the board shows it."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from xlbench import registry
 from xlbench.analysis.matching import Group, group
+from xlbench.board.blocks import Grid
+from xlbench.board.content import blocks
+from xlbench.board.results import csv_of, results
+from xlbench.board.selection_policies import side_by_side
 from xlbench.errors import XlbenchError
-from xlbench.grids import Grid
-from xlbench.leaderboard import blocks
-from xlbench.policies import side_by_side
-from xlbench.reading import Format, check_format, csv_of, shown
+from xlbench.host.plain_text import plain
 from xlbench.records.bucket import store_at
+from xlbench.records.record import Record
 from xlbench.records.store import Store
 from xlbench.records.vetting import vet
 
+Format = Literal["csv", "json", "latex"]
 TABLES = {  # what a table is asked for by: what the board calls it
     "scores": "Scores",
     "intervals": "Intervals and places",
@@ -71,3 +77,55 @@ def _written(table: pd.DataFrame, form: Format) -> str:
         return table.to_json(orient="records", indent=1, force_ascii=False) + "\n"
     same = [column for column in ("comparison", "shots") if column in table and table[column].nunique() == 1]
     return table.drop(columns=same).map(shown).rename(columns=shown).to_latex(index=False, escape=True)
+
+
+CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
+
+
+def check_format(form: str) -> None:
+    """Raises XlbenchError for what is no format of an export."""
+    if form not in get_args(Format):
+        raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
+
+
+def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
+    """All results under `runs` as text, and which records were left out and why, in sentences.
+
+    CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
+    shots by language, over draws and seeds. Raises XlbenchError.
+    """
+    check_format(form)
+    found = vet(store_at(runs))
+    return _results_as(results(found.records), form), found.left_out
+
+
+def shown(value: Any) -> Any:
+    """A cell as it may stand in LaTeX's source: a text without what cannot be seen."""
+    return plain(value, None) if isinstance(value, str) else value
+
+
+def _results_as(table: pd.DataFrame, form: Format) -> str:
+    if form == "csv":
+        return csv_of(table)
+    if form == "json":
+        return table.to_json(orient="records", indent=1) + "\n"
+    axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
+    means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
+    wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
+    same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
+    return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
+
+
+def citations(records: Iterable[Record]) -> list[str]:
+    """Whom to cite for the methods and tasks of these records, and for xlbench; sorted by what they stand for."""
+    used: list[tuple[registry.Kind, str]] = []
+    for record in records:
+        used += [("method", record.spec.method), ("task", record.spec.task)]
+    lines = []
+    for kind, name in sorted(set(used)):
+        try:
+            source = getattr(registry.get(kind, name), "citation", "") or "its author gave no citation"
+        except XlbenchError:
+            source = "not registered here; load its plug-in with --plugin"
+        lines.append(f"{kind} {name}: {source}")
+    return [*lines, CITE_US]

@@ -9,26 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.analysis.languages import by_family, languages
+from xlbench.analysis.languages import languages
 from xlbench.analysis.matching import Group
-from xlbench.analysis.transfer_gap import left_out, placed
-from xlbench.drawing import (
-    GREY,
-    KINDS,
-    Panel,
-    Point,
-    Shown,
-    canvas,
-    figure_name,
-    panels,
-    styles_of,
-    svg,
-)
+from xlbench.board.blocks import percent
+from xlbench.board.figures.data import KINDS, Panel, Point, Shown, figure_name, kinds, shown
+from xlbench.board.figures.distance import draw_gaps
+from xlbench.board.figures.style import GREY, canvas, styles_of, svg
 from xlbench.errors import XlbenchError
-from xlbench.gaps import draw_gaps
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.leaderboard import percent
 from xlbench.records.store import Store
 from xlbench.spec import in_words
 
@@ -78,26 +67,6 @@ def there() -> bool:
     except ImportError:
         return False
     return True
-
-
-def shown(one: Group, store: Store) -> Shown:
-    """What the figures of a group show; `store` has the records' predictions."""
-    tables = [table for table in one.tables if table.cells]
-    names = {name for table in tables for line in table.lines for name in line.languages}
-    source = tables[0].first.source_language if tables else ""
-    distances, notes = ({}, []) if one.oracle or not tables else (placed(one), left_out(one))
-    return Shown(
-        one.title, one.oracle, source, tuple(by_family(names)), tuple(panels(one, store)), distances, tuple(notes)
-    )
-
-
-def kinds(found: Shown) -> list[str]:
-    """What can be drawn of a group. The oracle is in no picture that ranks."""
-    if not found.panels:
-        return []
-    timed = any(point.seconds is not None for panel in found.panels for point in panel.points)
-    ranked = {"distance": bool(found.distances), "cost": timed and not found.oracle}
-    return [kind for kind in KINDS if ranked.get(kind, True)]
 
 
 def picture(found: Shown, kind: str) -> bytes:

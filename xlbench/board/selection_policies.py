@@ -8,7 +8,7 @@ from typing import get_args
 
 from xlbench.analysis.evidence import count, points
 from xlbench.analysis.matching import ORACLE, Group, Line
-from xlbench.grids import Grid
+from xlbench.board.blocks import Grid
 from xlbench.spec import Selection, digest
 
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end

@@ -9,7 +9,8 @@ import numpy as np
 
 from xlbench.analysis.languages import by_family
 from xlbench.analysis.transfer_gap import gaps, rank_correlation
-from xlbench.drawing import GREY, Shown, canvas, styles_of
+from xlbench.board.figures.data import Shown
+from xlbench.board.figures.style import GREY, canvas, styles_of
 from xlbench.host.plain_text import plain
 from xlbench.spec import in_words
 

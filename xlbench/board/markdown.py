@@ -1,0 +1,75 @@
+"""The board as Markdown: for repositories, and for reading."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xlbench.analysis.matching import Group
+from xlbench.board.blocks import Block, Command, Grid
+from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
+from xlbench.board.selection_policies import side_by_side
+from xlbench.host.whole_files import replace_file
+from xlbench.records.store import Store
+from xlbench.spec import in_words
+
+
+def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[str] = ()) -> Path:
+    """Write `out/README.md` from groups of the records in `store`; the same records give the same bytes.
+
+    A file `out/ABOUT.md`, where there is one, stands above the tables, and below it which records were `left_out`,
+    in sentences without their full stops. Raises XlbenchError.
+    """
+    words = about(out)
+    missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
+    parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
+    text = "\n".join([*parts, markdown(groups, store)])
+    return replace_file(out / "README.md", text.encode())
+
+
+def about(out: Path) -> str:
+    """What `out/ABOUT.md` says, where there is one."""
+    file = out / "ABOUT.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def markdown(groups: Sequence[Group], store: Store) -> str:
+    """The board's tables, group by group; `store` has the records' predictions."""
+    parts = []
+    for one in groups:
+        parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
+        parts += [_block((leak,)) + "\n" for leak in leaks(one)]
+        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
+        for table in one.tables:
+            parts.append(f"### {in_words(table.shots, ' per class')}\n")
+            parts += [_block(block) + "\n" for block in blocks(table, store)]
+        parts += [_block(block) + "\n" for block in origin(one)]
+    for family in side_by_side(groups):
+        parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
+        parts.append(_block(family.grid) + "\n")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Grid):
+        return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
+    if isinstance(block, Command):
+        return "    " + visible(block.text)  # code, in which nothing is markup
+    return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, first column left, others right."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" :-- ", *[" --: "] * (len(head) - 1)]) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def visible(text: object) -> str:
+    """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
+def escape(text: object, longest: int = 200) -> str:
+    """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
+    return visible(text)[:longest].translate(MARKUP)
+
+
+MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}
