@@ -17,10 +17,10 @@ from rivals import Kind
 from timing import Measured
 
 import xlbench
-from xlbench.costs import trained_parameters
-from xlbench.inference import autocast
-from xlbench.preparing import Prepared, prepare
-from xlbench.training import training_batches
+from xlbench.engine.costs import trained_parameters
+from xlbench.engine.predict import autocast
+from xlbench.engine.prepare import Prepared, prepare
+from xlbench.engine.train import training_batches
 
 BATCH, WARM = 16, 10  # rows a step; steps of each variant that are its warm-up
 MODES = {"layers compiled": "default", "layers compiled, CUDA graphs": "reduce-overhead"}

@@ -9,10 +9,10 @@ import torch
 from rivals import B1, B2, HONEST, AtMask, Classifier, Kind, Translated, evaluate, load
 
 import xlbench
-from xlbench.inference import default_token_budget, predict
+from xlbench.engine.predict import default_token_budget, predict
+from xlbench.engine.prepare import Prepared, prepare
 from xlbench.method import Method
 from xlbench.nli import NLI_LANGUAGES
-from xlbench.preparing import Prepared, prepare
 from xlbench.prompts import Encoded
 
 AGREE = 1e-3  # fp32 log-probabilities of two programs

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from xlbench import RunSpec, Store, Suite, prompts, registry
 from xlbench.asking import whole_number, whole_numbers
 from xlbench.cli import app
+from xlbench.engine.prepare import prepare
 from xlbench.errors import XlbenchError
-from xlbench.preparing import prepare
 from xlbench.prompts import TextEncoder, template_of
 from xlbench.spec import ALL, by_shots, digest, digest_of_list, in_words, parse
 

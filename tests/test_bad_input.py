@@ -420,7 +420,7 @@ def test_a_method_with_nothing_to_train():
 
 
 def test_a_folder_of_records_that_is_a_file_is_said_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("xlbench.running._compute", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr("xlbench.engine.execute._compute", lambda *_: pytest.fail("it was trained"))
     (tmp_path / "taken").write_text("a file")
     assert "taken" in mistake(*LOGIC, "--runs", "taken")
     assert "taken" in mistake("leaderboard", "--runs", "taken")

@@ -9,9 +9,10 @@ import torch
 from small_data import plugin, registry_as_it_was
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, registry, running
-from xlbench.checkpoint import Checkpoint, Spent, folder_of
-from xlbench.costs import Stopwatch
+from xlbench import RunSpec, Runtime, Store, registry
+from xlbench.engine import execute as running
+from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of
+from xlbench.engine.costs import Stopwatch
 from xlbench.spec import Training
 
 STEPS, AT = 8, 5

@@ -147,7 +147,7 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
         seen.append((spec, runtime))
         raise XlbenchError("seen")
 
-    monkeypatch.setattr("xlbench.running.run", note)
+    monkeypatch.setattr("xlbench.engine.execute.run", note)
     CliRunner().invoke(
         app,
         ["run", "--method", "mpt", "--task", "xnli", "--shots", "3", "--draw", "1", "--seed", "2", "--model", "m",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from small_data import PREMISES, write, write_ntrex, write_xnli, xnli_file, xnli_rows
 
 from xlbench import RunSpec, Runtime, XlbenchError, run
-from xlbench.contamination import TestSentences, check, normalised
 from xlbench.corpora import Pair
+from xlbench.engine.contamination import TestSentences, check, normalised
 from xlbench.task import Row
 
 # Normalisation

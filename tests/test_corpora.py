@@ -7,7 +7,7 @@ from small_data import write, write_ntrex, write_paws_x, write_xnli
 
 from xlbench import RunSpec, Runtime, XlbenchError
 from xlbench.corpora import CORPORA, Pair, ntrex, paws_x
-from xlbench.preparing import prepare
+from xlbench.engine.prepare import prepare
 from xlbench.sources import DataSource
 
 REAL = Path(__file__).parents[2] / "shared" / "data"

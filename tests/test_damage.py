@@ -181,7 +181,7 @@ def test_a_read_only_folder_of_records_is_read_and_said_before_anything_is_train
     there = runtime.model_copy(update={"runs": small_disk / "runs"})
     done = run_suite(suite("finetune"), there)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    monkeypatch.setattr("xlbench.running._compute", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr("xlbench.engine.execute._compute", lambda *_: pytest.fail("it was trained"))
     assert run_suite(suite("finetune"), there).records == done.records
     with pytest.raises(XlbenchError, match=r"cannot write records under .*: Read-only file system"):
         run_suite(suite("finetune", "soft-prompt"), there)

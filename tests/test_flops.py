@@ -11,9 +11,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import xlbench
-from xlbench import backbone, flops, running
+from xlbench import backbone
 from xlbench.batching import collate
-from xlbench.flops import FORMULAS, Counter, FlopMeter, Linear
+from xlbench.engine import execute as running
+from xlbench.engine import flops
+from xlbench.engine.flops import FORMULAS, Counter, FlopMeter, Linear
 from xlbench.prompts import PromptEncoder
 from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from xlbench import RunSpec, footprint, registry
+from xlbench import RunSpec, registry
 from xlbench.batching import collate
+from xlbench.engine import footprint
+from xlbench.engine.execute import run
+from xlbench.engine.footprint import Footprint, activations, note_if_close, refuse_what_cannot_fit, states
+from xlbench.engine.predict import autocast
 from xlbench.errors import Refused
-from xlbench.footprint import Footprint, activations, note_if_close, refuse_what_cannot_fit, states
 from xlbench.host.memory import GIB
-from xlbench.inference import autocast
-from xlbench.running import run
 
 CPU = torch.device("cpu")
 WITHIN = 1.5  # the factor by which the formula may be off

@@ -250,7 +250,7 @@ COMMANDS = st.sampled_from(["run", "compare", "plan", "leaderboard", "list", "sh
 def test_a_command_line_of_anything(command, words):
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as folder:
         patched.chdir(folder)
-        patched.setattr("xlbench.running._compute", stopped)
+        patched.setattr("xlbench.engine.execute._compute", stopped)
         patched.setattr("xlbench.checking.check", lambda *_: [])
         done = CliRunner().invoke(app, [command, *words])
     assert done.exit_code in {0, 2, 130}, (done.output, done.exception)

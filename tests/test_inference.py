@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from xlbench import registry
 from xlbench.batching import collate
-from xlbench.costs import Stopwatch
+from xlbench.engine.costs import Stopwatch
+from xlbench.engine.execute import _train
+from xlbench.engine.predict import accuracy, predict
+from xlbench.engine.prepare import prepare
+from xlbench.engine.train import training_batches
 from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
-from xlbench.inference import accuracy, predict
 from xlbench.method import Method, Resources
-from xlbench.preparing import prepare
 from xlbench.prompts import Encoded
-from xlbench.running import _train
 from xlbench.spec import RunSpec, Runtime, Training
-from xlbench.training import training_batches
 
 CPU = torch.device("cpu")
 METHODS = registry.names("method")

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from xlbench.batching import Batch
-from xlbench.flops import Counter
+from xlbench.engine.flops import Counter
 from xlbench.last_layer import FAMILIES, LastLayer, wrap_last_layer
 
 SMALL = {

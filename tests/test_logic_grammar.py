@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from xlbench.contamination import normalised
+from xlbench.engine.contamination import normalised
 from xlbench.tasks.logic import forms as f
 from xlbench.tasks.logic import grammar, names
 

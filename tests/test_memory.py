@@ -15,12 +15,12 @@ from small_data import plugin, registry_as_it_was
 from torch import nn
 
 from xlbench import RunSpec, Runtime, Store, Suite, registry, run
-from xlbench.budget import FIRST, TokenBudget
 from xlbench.comparing import run_suite
+from xlbench.engine.predict import predict
+from xlbench.engine.token_budget import FIRST, TokenBudget
 from xlbench.errors import OutOfMemory
 from xlbench.host import memory
 from xlbench.host.memory import ran_out
-from xlbench.inference import predict
 from xlbench.prompts import Encoded
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -180,9 +180,9 @@ def test_memory_that_really_runs_out_is_heard(tmp_path):
         "import resource, sys, psutil, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
         "from xlbench import RunSpec, Runtime\n"
-        "from xlbench.preparing import prepare\n"
+        "from xlbench.engine.prepare import prepare\n"
         "from xlbench.host.progress import Progress\n"
-        "from xlbench.running import execute\n"
+        "from xlbench.engine.execute import execute\n"
         "runtime = Runtime(runs=Path(sys.argv[2]), device='cpu', plugins=(sys.argv[3],))\n"
         "prepared = prepare(RunSpec.model_validate_json(sys.argv[1]), runtime)\n"
         "most = psutil.Process().memory_info().vms + 2 * 2**30\n"

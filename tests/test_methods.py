@@ -14,9 +14,10 @@ from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, collate
 from xlbench.corpora import Pair
-from xlbench.costs import trained_parameters
+from xlbench.engine.costs import trained_parameters
+from xlbench.engine.predict import accuracy, predict
+from xlbench.engine.train import generator, training_batches
 from xlbench.errors import XlbenchError
-from xlbench.inference import accuracy, predict
 from xlbench.method import Method, Resources, kl, symmetric_kl
 from xlbench.methods.mpt import translator
 from xlbench.methods.pct import pct_loss
@@ -25,7 +26,6 @@ from xlbench.records.record import Record
 from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
 from xlbench.task import FewShot, Row, Task
-from xlbench.training import generator, training_batches
 
 CPU = torch.device("cpu")
 METHODS = ("finetune", "soft-prompt", "pct", "mpt")

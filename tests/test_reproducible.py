@@ -10,7 +10,7 @@ import pytest
 
 import xlbench
 from xlbench import registry
-from xlbench.preparing import prepare
+from xlbench.engine.prepare import prepare
 from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
 

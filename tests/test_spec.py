@@ -13,7 +13,7 @@ from small_data import plugin, registry_as_it_was, write, write_ntrex, write_xnl
 
 from xlbench import RunSpec, Runtime, Suite, Training, XlbenchError, registry
 from xlbench.backbone import TINY
-from xlbench.preparing import prepare
+from xlbench.engine.prepare import prepare
 from xlbench.spec import digest, parse
 
 ASKED = {

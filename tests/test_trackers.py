@@ -2,7 +2,8 @@
 
 import pytest
 
-from xlbench import RunSpec, XlbenchError, run, trackers
+from xlbench import RunSpec, XlbenchError, run
+from xlbench.engine import trackers
 from xlbench.host.progress import Progress
 
 SPEC = RunSpec(
@@ -61,7 +62,7 @@ def test_a_tracker_hears_the_beginning_each_checkpoint_and_the_end(ear, runtime)
 
 
 def test_a_failed_run_ends_as_one(ear, runtime, monkeypatch):
-    monkeypatch.setattr("xlbench.running._measured", lambda *_: 1 / 0)
+    monkeypatch.setattr("xlbench.engine.execute._measured", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(SPEC, tracked(runtime, "ear"))
     (_, record) = ear.last.heard[-1]

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from xlbench import costs, registry
-from xlbench.costs import Stopwatch
+from xlbench import registry
+from xlbench.engine import costs
+from xlbench.engine.costs import Stopwatch
+from xlbench.engine.train import fit, generator, training_batches, training_steps
 from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
 from xlbench.method import Method, Resources, Stream
 from xlbench.prompts import Encoded
 from xlbench.sources import DataSource
 from xlbench.spec import Training
-from xlbench.training import fit, generator, training_batches, training_steps
 
 CPU = torch.device("cpu")
 

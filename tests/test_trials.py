@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry, trials
+from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry
 from xlbench.analysis.matching import group, matched_key
 from xlbench.analysis.outlook import outlook
 from xlbench.asking import tuning
@@ -22,13 +22,14 @@ from xlbench.board.markdown import write
 from xlbench.board.results import results
 from xlbench.checking import check
 from xlbench.cli import app
-from xlbench.costs import Stopwatch
+from xlbench.engine import tuning as trials
+from xlbench.engine.costs import Stopwatch
+from xlbench.engine.prepare import prepare
+from xlbench.engine.train import Fitted
+from xlbench.engine.tuning import Configuration, Trained, best_of, configurations, search_space
 from xlbench.errors import Diverged
 from xlbench.host.progress import Progress
-from xlbench.preparing import prepare
 from xlbench.spec import Suite, digest
-from xlbench.training import Fitted
-from xlbench.trials import Configuration, Trained, best_of, configurations, search_space
 
 RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
 CPU = torch.device("cpu")

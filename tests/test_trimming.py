@@ -7,10 +7,10 @@ import torch
 import xlbench
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
+from xlbench.engine.execute import words_read
 from xlbench.errors import XlbenchError
 from xlbench.method import Method
 from xlbench.prompts import Encoded, Verbalizer
-from xlbench.running import words_read
 
 IDS = np.array([0, 1, 2, 7, 40, 41, 90])  # 1 is the padding
 

@@ -17,12 +17,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from xlbench.comparing import compare
+    from xlbench.engine.execute import run
     from xlbench.errors import NotSupported, XlbenchError
     from xlbench.records.bucket import store_at
     from xlbench.records.record import Record
     from xlbench.records.store import Store
     from xlbench.registry import register_method, register_task
-    from xlbench.running import run
     from xlbench.spec import RunSpec, Runtime, Suite, Training
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "XlbenchError": "xlbench.errors",
     "register_method": "xlbench.registry",
     "register_task": "xlbench.registry",
-    "run": "xlbench.running",
+    "run": "xlbench.engine.execute",
     "RunSpec": "xlbench.spec",
     "Runtime": "xlbench.spec",
     "Suite": "xlbench.spec",

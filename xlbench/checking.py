@@ -14,18 +14,18 @@ import torch
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.batching import collate
-from xlbench.contamination import TestSentences
 from xlbench.corpora import CORPORA
-from xlbench.costs import trained_parameters
+from xlbench.engine.contamination import TestSentences
+from xlbench.engine.costs import trained_parameters
+from xlbench.engine.predict import predict
+from xlbench.engine.prepare import class_of
+from xlbench.engine.train import generator, training_batches
+from xlbench.engine.tuning import LEARNING_RATES, search_space
 from xlbench.errors import XlbenchError, one_line, unknown
-from xlbench.inference import predict
 from xlbench.method import Method, Resources
-from xlbench.preparing import class_of
 from xlbench.prompts import Encoded, Template, Verbalizer
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
-from xlbench.training import generator, training_batches
-from xlbench.trials import LEARNING_RATES, search_space
 
 EXAMPLES = 3
 SHOTS = 4  # a class, for a check

@@ -108,7 +108,7 @@ def run_command(
 
     spec = parse(RunSpec, {**fields, "config": settings(set_ or [])}, "the command line")
     from xlbench.display import BarProgress, show_record
-    from xlbench.running import run
+    from xlbench.engine.execute import run
 
     record = run(spec, runtime, BarProgress(quiet))
     show_record(record, f"{runs}/{record.id}")
@@ -219,7 +219,7 @@ def _runtime(
     from xlbench.spec import Runtime, parse
 
     if where.get("tracker") is not None:
-        from xlbench.trackers import tracker_of
+        from xlbench.engine.trackers import tracker_of
 
         tracker_of(where["tracker"])  # raises where there is none
     if data_root is not None and not os.path.isdir(data_root):

@@ -9,13 +9,13 @@ import pandas as pd
 
 from xlbench import executors, ray_executor, registry
 from xlbench.analysis.matching import drift
+from xlbench.engine.prepare import Prepared, prepare
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import versions
 from xlbench.jobs import Jobs, jobs_for
 from xlbench.outcomes import Outcome
-from xlbench.preparing import Prepared, prepare
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Index
 from xlbench.records.leftovers import sweep

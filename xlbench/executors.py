@@ -3,13 +3,13 @@
 import queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from xlbench.engine.execute import execute, record_failure
+from xlbench.engine.prepare import Prepared
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.progress import Progress
 from xlbench.jobs import Jobs
 from xlbench.outcomes import Outcome, attempt
-from xlbench.preparing import Prepared
 from xlbench.records.bucket import store_at
-from xlbench.running import execute, record_failure
 from xlbench.spec import Runtime
 from xlbench.workers import Heard, Hired, Said, Worker
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from xlbench.footprint import Footprint
+from xlbench.engine.footprint import Footprint
+from xlbench.engine.prepare import Prepared
 from xlbench.host.cores import cores
 from xlbench.host.memory import GIB, USABLE, free_bytes
-from xlbench.preparing import Prepared
 from xlbench.records.record import Record
 from xlbench.spec import Runtime
 

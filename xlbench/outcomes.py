@@ -4,9 +4,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xlbench.engine.prepare import Prepared
 from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.host import memory
-from xlbench.preparing import Prepared
 from xlbench.records.record import Record
 
 

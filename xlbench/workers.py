@@ -20,12 +20,12 @@ from typing import IO, Any, Protocol
 
 import torch
 
+from xlbench.engine.execute import execute
+from xlbench.engine.prepare import Prepared, prepare
 from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
 from xlbench.outcomes import attempt
-from xlbench.preparing import Prepared, prepare
 from xlbench.records.record import Record
-from xlbench.running import execute
 from xlbench.spec import RunSpec, Runtime
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.workers import work; work()"

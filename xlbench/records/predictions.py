@@ -96,7 +96,7 @@ def premise_scores(source: pa.Table | Path, *, unit: Unit = "premise") -> Premis
     """Accuracy by language and premise, from predictions or from a record's folder.
 
     `unit="premise"` wants every row in every language; `unit="row"`, for tasks without shared premises, takes each row
-    id as a unit and lets languages have rows of their own. A row counts as in `xlbench.inference.accuracy`.
+    id as a unit and lets languages have rows of their own. A row counts as in `xlbench.engine.predict.accuracy`.
 
     Raises XlbenchError for columns, rows, premises or languages that are missing or of another kind, for NaN, and
     for duplicates.

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
-from xlbench.checkpoint import Checkpoint
-from xlbench.costs import Stopwatch, trained_parameters
+from xlbench.engine.checkpoint import Checkpoint
+from xlbench.engine.costs import Stopwatch, trained_parameters
+from xlbench.engine.flops import NOT_COUNTED, FlopMeter
+from xlbench.engine.predict import autocast
 from xlbench.errors import Diverged, NotSupported, XlbenchError
-from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.host.memory import free_bytes, gib, said_if_short
 from xlbench.host.progress import Progress
-from xlbench.inference import autocast
 from xlbench.method import Method, Stream
 from xlbench.prompts import Encoded
 from xlbench.spec import Selection, Training

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from xlbench import contamination, registry
+from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.corpora import CORPORA, Pair
+from xlbench.engine import contamination
+from xlbench.engine.tuning import LEARNING_RATES, Configuration, configurations, search_space, source_without_search
 from xlbench.errors import NotSupported, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.sources import DataSource
 from xlbench.spec import ALL, Lora, RunSpec, Runtime, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task
-from xlbench.trials import LEARNING_RATES, Configuration, configurations, search_space, source_without_search
 
 PROTOCOL = "1"  # raised when a change in the harness changes numbers
 

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from xlbench import registry
-from xlbench.costs import Stopwatch
+from xlbench.engine.costs import Stopwatch
+from xlbench.engine.train import Fitted, generator
 from xlbench.errors import Diverged, XlbenchError, unknown
 from xlbench.host.progress import Progress
 from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
 from xlbench.spec import RunSpec, Scalar, Training, parse
-from xlbench.training import Fitted, generator
 
 LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own learning rate; searched for every method
 

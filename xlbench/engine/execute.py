@@ -12,20 +12,23 @@ import pyarrow as pa
 import torch
 
 from xlbench.backbone import Backbone
-from xlbench.budget import TokenBudget
-from xlbench.checkpoint import Checkpoint, Spent, folder_of, forget
-from xlbench.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
+from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
+from xlbench.engine.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
+from xlbench.engine.flops import FlopMeter
+from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
+from xlbench.engine.predict import accuracy, default_token_budget, mean_loss, predict
+from xlbench.engine.prepare import Prepared, prepare
+from xlbench.engine.token_budget import TokenBudget
+from xlbench.engine.trackers import Followed
+from xlbench.engine.train import fit, generator
+from xlbench.engine.tuning import Choice, Configuration, Trained, best_of
 from xlbench.errors import NotSupported, Refused, XlbenchError
-from xlbench.flops import FlopMeter
-from xlbench.footprint import note_if_close, refuse_what_cannot_fit
 from xlbench.host.fault_place import place_of
 from xlbench.host.memory import PEAK
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import commit, environment, versions
-from xlbench.inference import accuracy, default_token_budget, mean_loss, predict
 from xlbench.literature import known_leaks
 from xlbench.method import Method, MethodConfig, Resources, Stream
-from xlbench.preparing import Prepared, prepare
 from xlbench.prompts import Encoded
 from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
@@ -33,9 +36,6 @@ from xlbench.records.record import Record
 from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime
 from xlbench.task import FewShot, Row
-from xlbench.trackers import Followed
-from xlbench.training import fit, generator
-from xlbench.trials import Choice, Configuration, Trained, best_of
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xlbench.costs import Stopwatch
-from xlbench.flops import FlopMeter
+from xlbench.engine.costs import Stopwatch
+from xlbench.engine.flops import FlopMeter
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]

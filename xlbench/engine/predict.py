@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from xlbench.batching import by_token_budget, collate
-from xlbench.budget import TokenBudget
+from xlbench.engine.flops import NOT_COUNTED, FlopMeter
+from xlbench.engine.token_budget import TokenBudget
 from xlbench.errors import Diverged, OutOfMemory, XlbenchError
-from xlbench.flops import NOT_COUNTED, FlopMeter
 from xlbench.host import memory
 from xlbench.host.progress import Progress
 from xlbench.method import Method
