@@ -154,7 +154,7 @@ def resume(runs: str) -> None:
     import torch
 
     from xlbench import Record, Runtime, Store, Suite
-    from xlbench.comparing import Comparison, prepare_all, run_suite
+    from xlbench.comparison.compare import Comparison, prepare_all, run_suite
 
     torch.set_num_threads(1)
     asked = Suite(

@@ -11,8 +11,9 @@ from small_data import registry_as_it_was
 from typer.testing import CliRunner
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, XlbenchError, asking, comparing, registry, run
+from xlbench import RunSpec, Runtime, Store, XlbenchError, asking, registry, run
 from xlbench.cli import app
+from xlbench.comparison import compare as comparing
 from xlbench.spec import digest
 
 QUICK = (

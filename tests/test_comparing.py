@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, Suite, XlbenchError, compare
 from xlbench.cli import app
-from xlbench.comparing import run_suite
+from xlbench.comparison.compare import run_suite
 
 SHARED = {
     "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,

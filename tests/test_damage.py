@@ -18,7 +18,7 @@ from xlbench.analysis.matching import drift, group
 from xlbench.board.markdown import markdown
 from xlbench.board.publish import publish
 from xlbench.cli import app
-from xlbench.comparing import run_suite
+from xlbench.comparison.compare import run_suite
 from xlbench.host import safe_reading as limits
 from xlbench.host.progress import Progress
 from xlbench.host.safe_parquet import read_parquet

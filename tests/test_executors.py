@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
 from typer.testing import CliRunner
 
-from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, executors, jobs
+from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError
 from xlbench.cli import app
-from xlbench.comparing import run_suite, shard
+from xlbench.comparison import crew as executors
+from xlbench.comparison import jobs
+from xlbench.comparison.compare import run_suite, shard
+from xlbench.comparison.watch import Watch, duration
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.spec import parse
-from xlbench.watching import Watch, duration
 
 SHARED = {
     "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
@@ -334,7 +336,7 @@ def test_the_time_left_goes_by_what_such_cells_took(monkeypatch):
         watch.since[cell.id] = 0.0
         record = SimpleNamespace(mean=0.5, seconds=seconds)
         watch.ended(SimpleNamespace(prepared=cell, record=record, skipped=False, error=""))
-    monkeypatch.setattr("xlbench.watching.time.monotonic", lambda: 50.0)
+    monkeypatch.setattr("xlbench.comparison.watch.time.monotonic", lambda: 50.0)
     watch.since["b1"] = 40.0
     assert watch.seconds_left() == pytest.approx(35)
     watch.at_once = 100  # of which two have begun: more are hired only as they pay

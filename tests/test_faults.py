@@ -8,7 +8,7 @@ import pytest
 from small_data import plugin, registry_as_it_was
 
 from xlbench import Store, Suite
-from xlbench.comparing import run_suite
+from xlbench.comparison.compare import run_suite
 from xlbench.host.progress import Progress
 from xlbench.records.vetting import vet
 

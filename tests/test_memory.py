@@ -15,7 +15,7 @@ from small_data import plugin, registry_as_it_was
 from torch import nn
 
 from xlbench import RunSpec, Runtime, Store, Suite, registry, run
-from xlbench.comparing import run_suite
+from xlbench.comparison.compare import run_suite
 from xlbench.engine.predict import predict
 from xlbench.engine.token_budget import FIRST, TokenBudget
 from xlbench.errors import OutOfMemory

@@ -14,8 +14,9 @@ import pytest
 from small_data import plugin, registry_as_it_was
 from test_executors import IMPORTS, LINE, LOSS, ONCE, WAITS, gone, in_workers, suite, until
 
-from xlbench import Runtime, Store, XlbenchError, ray_executor
-from xlbench.comparing import run_suite
+from xlbench import Runtime, Store, XlbenchError
+from xlbench.comparison import ray_tasks as ray_executor
+from xlbench.comparison.compare import run_suite
 from xlbench.spec import parse
 
 PATIENCE = 400  # seconds: a Ray on a busy machine takes its time

@@ -20,7 +20,7 @@ from xlbench import Record, Runtime, Store, Suite
 from xlbench.analysis.matching import group
 from xlbench.board.markdown import markdown
 from xlbench.board.results import csv_of, results
-from xlbench.comparing import run_suite
+from xlbench.comparison.compare import run_suite
 from xlbench.records.vetting import vet
 
 MOMENTS = int(os.environ.get("XLBENCH_MOMENTS", "4"))
@@ -40,7 +40,7 @@ NURSERY = """
 import json, os, signal, sys
 import torch
 from xlbench import Runtime, Suite
-from xlbench.comparing import Comparison, prepare_all, run_suite
+from xlbench.comparison.compare import Comparison, prepare_all, run_suite
 torch.set_num_threads(1)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 asked = Suite.model_validate(json.loads(sys.argv[1]))

@@ -16,7 +16,7 @@ from xlbench.version import __version__
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from xlbench.comparing import compare
+    from xlbench.comparison.compare import compare
     from xlbench.engine.execute import run
     from xlbench.errors import NotSupported, XlbenchError
     from xlbench.records.bucket import store_at
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xlbench.spec import RunSpec, Runtime, Suite, Training
 
 _HOMES = {
-    "compare": "xlbench.comparing",
+    "compare": "xlbench.comparison.compare",
     "NotSupported": "xlbench.errors",
     "XlbenchError": "xlbench.errors",
     "register_method": "xlbench.registry",

@@ -194,7 +194,7 @@ for name, function in COMMANDS.items():
 
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
-    from xlbench.comparing import run_suite
+    from xlbench.comparison.compare import run_suite
     from xlbench.display import BarProgress, show_board
 
     comparison = run_suite(suite, runtime, BarProgress(quiet))

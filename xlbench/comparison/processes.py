@@ -20,15 +20,15 @@ from typing import IO, Any, Protocol
 
 import torch
 
+from xlbench.comparison.outcomes import attempt
 from xlbench.engine.execute import execute
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
-from xlbench.outcomes import attempt
 from xlbench.records.record import Record
 from xlbench.spec import RunSpec, Runtime
 
-START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.workers import work; work()"
+START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.comparison.processes import work; work()"
 KILL = 9  # a name that Windows lacks
 LEAVING = 5.0  # seconds that a worker has to leave by itself when its driver is gone
 

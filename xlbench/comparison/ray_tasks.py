@@ -21,14 +21,14 @@ from typing import Any
 
 import torch
 
+from xlbench.comparison.jobs import Jobs, jobs_for
+from xlbench.comparison.processes import LEAVING, Heard, computed
 from xlbench.engine.prepare import Prepared
 from xlbench.engine.trackers import anywhere
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
-from xlbench.jobs import Jobs, jobs_for
 from xlbench.records.record import Record
 from xlbench.spec import Runtime
-from xlbench.workers import LEAVING, Heard, computed
 
 FINEST = 10_000  # Ray deals out parts of a GPU of that many
 ANSWER = 10.0  # seconds in which a cluster must answer

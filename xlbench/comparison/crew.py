@@ -3,15 +3,15 @@
 import queue
 from collections.abc import Callable, Generator, Iterable, Iterator
 
+from xlbench.comparison.jobs import Jobs
+from xlbench.comparison.outcomes import Outcome, attempt
+from xlbench.comparison.processes import Heard, Hired, Said, Worker
 from xlbench.engine.execute import execute, record_failure
 from xlbench.engine.prepare import Prepared
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.progress import Progress
-from xlbench.jobs import Jobs
-from xlbench.outcomes import Outcome, attempt
 from xlbench.records.bucket import store_at
 from xlbench.spec import Runtime
-from xlbench.workers import Heard, Hired, Said, Worker
 
 TICK = 0.2  # seconds between two looks at the clock
 PATIENCE = 2.0  # seconds that a worker has to leave when it is told to

@@ -7,23 +7,25 @@ from itertools import islice
 
 import pandas as pd
 
-from xlbench import executors, ray_executor, registry
+from xlbench import registry
 from xlbench.analysis.matching import drift
+from xlbench.comparison import crew as executors
+from xlbench.comparison import ray_tasks as ray_executor
+from xlbench.comparison.jobs import Jobs, jobs_for
+from xlbench.comparison.outcomes import Outcome
+from xlbench.comparison.processes import Worker
+from xlbench.comparison.watch import Watch, describe
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import versions
-from xlbench.jobs import Jobs, jobs_for
-from xlbench.outcomes import Outcome
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Index
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
 from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime, Suite
-from xlbench.watching import Watch, describe
-from xlbench.workers import Worker
 
 
 @dataclass

@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, Self
 
+from xlbench.comparison.outcomes import Outcome
 from xlbench.engine.prepare import Prepared
 from xlbench.errors import XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
-from xlbench.outcomes import Outcome
 from xlbench.spec import RunSpec, in_words
 
 Kind = tuple[str, str, int]  # method, settings, shots: cells of one kind take about as long
