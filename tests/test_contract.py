@@ -5,8 +5,8 @@ from small_data import plugin, registry_as_it_was, write_ntrex, write_xnli
 from typer.testing import CliRunner
 
 from xlbench import XlbenchError, registry
-from xlbench.checking import check
 from xlbench.cli import app
+from xlbench.cli.check import check
 
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
 SCORE = "return self.logits(batch).float().log_softmax(-1)"

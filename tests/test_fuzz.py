@@ -194,7 +194,7 @@ def test_a_record_of_anything(content):
             if free and 0 < len(said.id.encode()) < 200:
                 (store.root / "moved").rename(store.root / said.id)
             differences(good, said)
-            from xlbench.display import show_record
+            from xlbench.cli.terminal import show_record
 
             show_record(said, "here")
         lines, unreadable = lines_of(store, ["status=finished", "accuracy>=0"])
@@ -251,7 +251,7 @@ def test_a_command_line_of_anything(command, words):
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as folder:
         patched.chdir(folder)
         patched.setattr("xlbench.engine.execute._compute", stopped)
-        patched.setattr("xlbench.checking.check", lambda *_: [])
+        patched.setattr("xlbench.cli.check.check", lambda *_: [])
         done = CliRunner().invoke(app, [command, *words])
     assert done.exit_code in {0, 2, 130}, (done.output, done.exception)
     assert done.exception is None or isinstance(done.exception, SystemExit)

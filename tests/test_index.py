@@ -277,32 +277,6 @@ def figures(store: Store, out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((out / "figures").iterdir())}
 
 
-def test_figures_that_would_show_the_same_are_not_drawn_again(tmp_path, monkeypatch):
-    store, out = filled(tmp_path / "runs"), tmp_path / "board"
-    first = figures(store, out)
-    assert (store.root / ".index" / "figures.json").exists()
-    drawn: list[int] = []
-    monkeypatch.setattr("xlbench.board.figures.draw.svg", lambda draw: drawn.append(1) or svg(draw))
-    assert figures(store, out) == first
-    assert drawn == []
-    (out / "figures" / min(first)).write_bytes(b"<svg/>")
-    assert figures(store, out) == first
-    assert drawn == [1]
-    for damage in (b"", b"[]", b'{"a": 1}', b'{"a":' * 99):
-        (store.root / ".index" / "figures.json").write_bytes(damage)
-        assert figures(store, out) == first
-    assert len(drawn) == 1 + 4 * len(first)
-
-
-def test_figures_of_other_records_are_drawn_again_as_without_an_index(tmp_path):
-    store = filled(tmp_path / "runs")
-    figures(store, tmp_path / "board")
-    rescored(store, IDS[0], 3)
-    again = figures(store, tmp_path / "board")
-    shutil.rmtree(store.root / ".index")
-    assert figures(store, tmp_path / "other") == again
-
-
 # The steadiest pair of a table, which is found without looking at all of them
 
 SHARE = st.floats(0, 0.2)

@@ -20,8 +20,8 @@ from xlbench.analysis.outlook import outlook
 from xlbench.asking import tuning
 from xlbench.board.markdown import write
 from xlbench.board.results import results
-from xlbench.checking import check
 from xlbench.cli import app
+from xlbench.cli.check import check
 from xlbench.engine import tuning as trials
 from xlbench.engine.costs import Stopwatch
 from xlbench.engine.prepare import prepare

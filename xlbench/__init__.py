@@ -36,7 +36,7 @@ _HOMES = {
     "Runtime": "xlbench.spec",
     "Suite": "xlbench.spec",
     "Training": "xlbench.spec",
-    "Record": "xlbench.records.store",
+    "Record": "xlbench.records.record",
     "Store": "xlbench.records.store",
     "store_at": "xlbench.records.bucket",
 }

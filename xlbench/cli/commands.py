@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from xlbench import registry
-from xlbench.app import (
+from xlbench.asking import (
+    method_choices,
+    run_fields,
+    settings,
+    suite_of,
+    whole_number,
+    whole_numbers,
+)
+from xlbench.cli.frame import app, command, echo
+from xlbench.cli.options import (
     Address,
     BatchSize,
     CellCpus,
@@ -48,20 +57,9 @@ from xlbench.app import (
     Tune,
     Warmup,
     With,
-    app,
-    command,
-    echo,
 )
-from xlbench.asking import (
-    method_choices,
-    run_fields,
-    settings,
-    suite_of,
-    whole_number,
-    whole_numbers,
-)
+from xlbench.cli.reading_commands import COMMANDS
 from xlbench.errors import XlbenchError
-from xlbench.looking import COMMANDS
 from xlbench.version import __version__
 
 
@@ -107,7 +105,7 @@ def run_command(
     from xlbench.spec import RunSpec, parse
 
     spec = parse(RunSpec, {**fields, "config": settings(set_ or [])}, "the command line")
-    from xlbench.display import BarProgress, show_record
+    from xlbench.cli.terminal import BarProgress, show_record
     from xlbench.engine.execute import run
 
     record = run(spec, runtime, BarProgress(quiet))
@@ -154,7 +152,7 @@ def compare_command(
         axes = {"methods": method_choices(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
     if plan:
-        from xlbench.display import show_plan
+        from xlbench.cli.terminal import show_plan
 
         show_plan(asked, runtime.runs)
     else:
@@ -171,7 +169,7 @@ def plan_command(
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
     registry.load_plugins(plugin or ())
-    from xlbench.display import show_plan
+    from xlbench.cli.terminal import show_plan
 
     fields = {"model": model, "test_premises": test_premises}
     show_plan(suite_of(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
@@ -194,8 +192,8 @@ for name, function in COMMANDS.items():
 
 def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
+    from xlbench.cli.terminal import BarProgress, show_board
     from xlbench.comparison.compare import run_suite
-    from xlbench.display import BarProgress, show_board
 
     comparison = run_suite(suite, runtime, BarProgress(quiet))
     if comparison.records:

@@ -1,8 +1,6 @@
 """`xlbench show` and `xlbench check`: what a plug-in says of itself, and whether it keeps the contract."""
 
 import copy
-import inspect
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,16 +16,14 @@ from xlbench.corpora import CORPORA
 from xlbench.engine.contamination import TestSentences
 from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import predict
-from xlbench.engine.prepare import class_of
 from xlbench.engine.train import generator, training_batches
-from xlbench.engine.tuning import LEARNING_RATES, search_space
-from xlbench.errors import XlbenchError, one_line, unknown
+from xlbench.engine.tuning import search_space
+from xlbench.errors import one_line, unknown
 from xlbench.method import Method, Resources
 from xlbench.prompts import Encoded, Template, Verbalizer
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
 
-EXAMPLES = 3
 SHOTS = 4  # a class, for a check
 CPU = torch.device("cpu")
 
@@ -286,90 +282,3 @@ def _words(task: Task) -> str:
         return ""
     Verbalizer.of(Backbone.load("tiny").tokenizer, task.label_words[task.source])
     return ""
-
-
-def describe(name: str, task_name: str | None, languages: list[str], model: str, data_root: Path | None) -> str:
-    """A plug-in in words: docstring, settings, citation, licence, languages; for a method and a task, three
-    test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
-    if _kind(name) == "task":
-        return _describe_task(class_of("task", name, Task)(), languages, data_root)
-    method_class: type[Method] = class_of("method", name, Method)
-    entry = registry.find("method", name)
-    lines = [
-        f"method {name}  [{entry.place}]",
-        "",
-        inspect.cleandoc(method_class.__doc__ or ""),
-        "",
-        "settings (--set NAME=VALUE):",
-    ]
-    lines += [
-        f"  {field} = {info.default!r}: {info.description}" for field, info in method_class.Config.model_fields.items()
-    ] or ["  none"]
-    lines += ["", "searched (--tune N), where not set:"]
-    rates = ", ".join(f"{times:g}" for times in LEARNING_RATES)
-    lines += [f"  learning rate: {rates} times the one asked for, as for every method"]
-    lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
-    lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
-    lines += [f"cite: {method_class.citation or 'not given'}"] + (
-        [f"licence: {method_class.license}"] if method_class.license else []
-    )
-    if task_name is not None:
-        lines += [
-            "",
-            *_rendered(method_class, registry.get("task", task_name)(), languages, model, data_root),
-        ]
-    return "\n".join(lines)
-
-
-def _describe_task(task: Task, languages: list[str], data_root: Path | None) -> str:
-    entry = registry.find("task", task.name)
-    lines = [
-        f"task {task.name}, version {task.version}  [{entry.place}]",
-        "",
-        inspect.cleandoc(task.__doc__ or ""),
-        "",
-    ]
-    lines += [
-        f"languages: {', '.join(task.languages)} (source {task.source})",
-        f"labels: {', '.join(f'{number} {label}' for number, label in enumerate(task.labels))}",
-        f"texts: {', '.join(task.fields)}",
-        f"parallel corpus: {task.parallel or 'none of its own'}",
-        f"published splits: {', '.join(task.splits) or 'none'}",
-        f"licence: {task.license or 'not given'}",
-        f"cite: {task.citation or 'not given'}",
-    ]
-    for language in task.check_languages(languages):
-        lines.append("")
-        for template, by_language in task.templates.items():
-            lines.append(f"{language} template {template}: {by_language.get(language, 'none')}")
-        lines.append(f"{language} label words: {', '.join(task.label_words.get(language, ('none',)))}")
-    return "\n".join(lines)
-
-
-def _rendered(
-    method_class: type[Method], task: Task, languages: list[str], model: str, data_root: Path | None
-) -> list[str]:
-    reason = method_class.supports(task)
-    if reason:
-        raise XlbenchError(f"method {method_class.name} does not run on task {task.name}: {reason}")
-    backbone = Backbone.load(model)
-    method = method_class(method_class.Config(), backbone, task, task.check_languages(languages))
-    lines = []
-    for language in task.check_languages(languages):
-        rows = task.test(language, DataSource(data_root))[:EXAMPLES]
-        encoded = method.encode(rows, language)
-        lines.append(f"{language}, as {model} reads it:")
-        lines += [
-            f"  {text_of(ids, backbone)}  → {task.labels[row.label]}"
-            for ids, row in zip(encoded.ids, rows, strict=True)
-        ]
-    return lines
-
-
-def text_of(ids: np.ndarray, backbone: Backbone) -> str:
-    """Ids as the tokenizer decodes them, a prompt vector -k as `[vk]`."""
-    parts: list[str] = []
-    for is_prompt, run in itertools.groupby(ids.tolist(), key=lambda token: token < 0):
-        tokens = list(run)
-        parts.append(" ".join(f"[v{-token}]" for token in tokens) if is_prompt else backbone.tokenizer.decode(tokens))
-    return " ".join(part.strip() for part in parts)

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from xlbench import registry
-from xlbench.app import DataRoot, Languages, Plugin, Runs, echo
 from xlbench.asking import shipped_suites
+from xlbench.cli.frame import echo
+from xlbench.cli.options import DataRoot, Languages, Plugin, Runs
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 
@@ -33,7 +34,7 @@ def leaderboard_command(
     try:
         board = publish(runs, out, together, figures=not no_figures)
     except NotMatched as fault:
-        from xlbench.display import show_mismatches
+        from xlbench.cli.terminal import show_mismatches
 
         show_mismatches(fault.groups)
         raise
@@ -89,11 +90,11 @@ def show_command(
         from xlbench.records.lookup import find_record, matching_ids
 
         if os.path.isdir(name) or matching_ids(name, runs):
-            from xlbench.display import show_record
+            from xlbench.cli.terminal import show_record
 
             show_record(find_record(name, runs), runs)
             return
-    from xlbench.checking import describe
+    from xlbench.cli.describe import describe
 
     echo(describe(name, task, listed(languages or "en"), model, data_root))
 
@@ -106,7 +107,7 @@ def check_command(
 ) -> None:
     """Whether a plug-in keeps the contract, on the tiny model and the CPU, in seconds."""
     registry.load_plugins(plugin or ())
-    from xlbench.checking import check
+    from xlbench.cli.check import check
 
     findings = check(name, task, data_root)
     for finding in findings:
@@ -121,7 +122,7 @@ def diff_command(
     runs: Runs = "runs",
 ) -> None:
     """What two records differ in: spec, data, versions, results."""
-    from xlbench.display import out, table_of
+    from xlbench.cli.terminal import out, table_of
     from xlbench.records.lookup import differences, find_record
 
     first, second = find_record(one, runs), find_record(other, runs)

@@ -1,0 +1,106 @@
+"""`xlbench show`: what a plug-in says of itself, and what a method makes of a row."""
+
+import inspect
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from xlbench import registry
+from xlbench.backbone import Backbone
+from xlbench.cli.check import _kind
+from xlbench.engine.prepare import class_of
+from xlbench.engine.tuning import LEARNING_RATES
+from xlbench.errors import XlbenchError
+from xlbench.method import Method
+from xlbench.sources import DataSource
+from xlbench.task import Task
+
+EXAMPLES = 3
+
+
+def describe(name: str, task_name: str | None, languages: list[str], model: str, data_root: Path | None) -> str:
+    """A plug-in in words: docstring, settings, citation, licence, languages; for a method and a task, three
+    test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
+    if _kind(name) == "task":
+        return _describe_task(class_of("task", name, Task)(), languages, data_root)
+    method_class: type[Method] = class_of("method", name, Method)
+    entry = registry.find("method", name)
+    lines = [
+        f"method {name}  [{entry.place}]",
+        "",
+        inspect.cleandoc(method_class.__doc__ or ""),
+        "",
+        "settings (--set NAME=VALUE):",
+    ]
+    lines += [
+        f"  {field} = {info.default!r}: {info.description}" for field, info in method_class.Config.model_fields.items()
+    ] or ["  none"]
+    lines += ["", "searched (--tune N), where not set:"]
+    rates = ", ".join(f"{times:g}" for times in LEARNING_RATES)
+    lines += [f"  learning rate: {rates} times the one asked for, as for every method"]
+    lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
+    lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
+    lines += [f"cite: {method_class.citation or 'not given'}"] + (
+        [f"licence: {method_class.license}"] if method_class.license else []
+    )
+    if task_name is not None:
+        lines += [
+            "",
+            *_rendered(method_class, registry.get("task", task_name)(), languages, model, data_root),
+        ]
+    return "\n".join(lines)
+
+
+def _describe_task(task: Task, languages: list[str], data_root: Path | None) -> str:
+    entry = registry.find("task", task.name)
+    lines = [
+        f"task {task.name}, version {task.version}  [{entry.place}]",
+        "",
+        inspect.cleandoc(task.__doc__ or ""),
+        "",
+    ]
+    lines += [
+        f"languages: {', '.join(task.languages)} (source {task.source})",
+        f"labels: {', '.join(f'{number} {label}' for number, label in enumerate(task.labels))}",
+        f"texts: {', '.join(task.fields)}",
+        f"parallel corpus: {task.parallel or 'none of its own'}",
+        f"published splits: {', '.join(task.splits) or 'none'}",
+        f"licence: {task.license or 'not given'}",
+        f"cite: {task.citation or 'not given'}",
+    ]
+    for language in task.check_languages(languages):
+        lines.append("")
+        for template, by_language in task.templates.items():
+            lines.append(f"{language} template {template}: {by_language.get(language, 'none')}")
+        lines.append(f"{language} label words: {', '.join(task.label_words.get(language, ('none',)))}")
+    return "\n".join(lines)
+
+
+def _rendered(
+    method_class: type[Method], task: Task, languages: list[str], model: str, data_root: Path | None
+) -> list[str]:
+    reason = method_class.supports(task)
+    if reason:
+        raise XlbenchError(f"method {method_class.name} does not run on task {task.name}: {reason}")
+    backbone = Backbone.load(model)
+    method = method_class(method_class.Config(), backbone, task, task.check_languages(languages))
+    lines = []
+    for language in task.check_languages(languages):
+        rows = task.test(language, DataSource(data_root))[:EXAMPLES]
+        encoded = method.encode(rows, language)
+        lines.append(f"{language}, as {model} reads it:")
+        lines += [
+            f"  {text_of(ids, backbone)}  → {task.labels[row.label]}"
+            for ids, row in zip(encoded.ids, rows, strict=True)
+        ]
+    return lines
+
+
+def text_of(ids: np.ndarray, backbone: Backbone) -> str:
+    """Ids as the tokenizer decodes them, a prompt vector -k as `[vk]`."""
+    parts: list[str] = []
+    for is_prompt, run in itertools.groupby(ids.tolist(), key=lambda token: token < 0):
+        tokens = list(run)
+        parts.append(" ".join(f"[v{-token}]" for token in tokens) if is_prompt else backbone.tokenizer.decode(tokens))
+    return " ".join(part.strip() for part in parts)

@@ -1,0 +1,83 @@
+"""The command line's frame: the app, its options, and how a mistake becomes one sentence."""
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from xlbench.errors import XlbenchError, one_line
+from xlbench.host.plain_text import lines
+
+
+class OneSentence(TyperGroup):
+    """The commands. A mistake in the options is one sentence as well, in place of usage and a box."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        call = functools.partial(super().main, args, *rest, **{**extra, "standalone_mode": False})
+        if not standalone_mode:
+            return call()
+        try:
+            sys.exit(call() or 0)
+        except typer.Abort:
+            sys.exit(130)
+        except Exception as fault:
+            if not hasattr(fault, "format_message"):  # not one of typer's own
+                raise
+            if type(fault).__name__ == "NoArgsIsHelpError":
+                echo(fault.format_message())
+            else:
+                echo(f"error: {one_line(fault.format_message())}", err=True)
+            sys.exit(2)
+
+
+def echo(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files."""
+    typer.echo(lines(text), err=err, nl=nl)
+
+
+app = typer.Typer(
+    cls=OneSentence,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Few-shot cross-lingual transfer methods, compared under equal conditions.",
+)
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def command(name: str | None = None) -> Callable[[Command], Command]:
+    """A command of the app whose mistakes become one sentence and an exit code, never a traceback."""
+
+    def register(function: Command) -> Command:
+        @app.command(name)
+        @functools.wraps(function)
+        def kind(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except XlbenchError as fault:
+                echo(f"error: {one_line(fault)}", err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+                raise typer.Exit(130) from None
+            except (typer.Exit, typer.Abort):
+                raise
+            except Exception as fault:
+                if os.environ.get("XLBENCH_TRACEBACK"):
+                    raise
+                where = traceback.extract_tb(fault.__traceback__)[-1]
+                echo(
+                    f"failed: {type(fault).__name__}: {one_line(fault)} ({Path(where.filename).name}:{where.lineno}); "
+                    "XLBENCH_TRACEBACK=1 shows how it came to that",
+                    err=True,
+                )
+                raise typer.Exit(1) from None
+
+        return function
+
+    return register
