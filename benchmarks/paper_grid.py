@@ -20,8 +20,8 @@ import torch
 from growth import untouched
 
 import xlbench
-from xlbench.asking import suite_file
 from xlbench.backbone import TINY
+from xlbench.spec.words import suite_file
 
 STAGES = ("setup", "encoding", "training", "evaluation", "test")
 

@@ -7,12 +7,12 @@ from small_data import SENTENCES, write, write_xnli, xnli_file, xnli_rows
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, Suite, prompts, registry
-from xlbench.asking import whole_number, whole_numbers
 from xlbench.cli import app
 from xlbench.engine.prepare import prepare
 from xlbench.errors import XlbenchError
 from xlbench.prompts import TextEncoder, template_of
 from xlbench.spec import ALL, by_shots, digest, digest_of_list, in_words, parse
+from xlbench.spec.words import whole_number, whole_numbers
 
 TRAINING = {"steps": 2, "checkpoints": 1}
 

@@ -11,10 +11,11 @@ from small_data import registry_as_it_was
 from typer.testing import CliRunner
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, XlbenchError, asking, registry, run
+from xlbench import RunSpec, Runtime, Store, XlbenchError, registry, run
 from xlbench.cli import app
 from xlbench.comparison import compare as comparing
 from xlbench.spec import digest
+from xlbench.spec import words as asking
 
 QUICK = (
     "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--steps", "2",

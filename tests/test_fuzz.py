@@ -18,8 +18,6 @@ from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, Suite, XlbenchError, sources
 from xlbench.analysis.matching import group
-from xlbench.asking import method_choices, run_fields
-from xlbench.asking import settings as option_settings
 from xlbench.board.export import citations
 from xlbench.board.markdown import markdown
 from xlbench.board.results import results
@@ -29,6 +27,8 @@ from xlbench.records.lookup import differences, find_record
 from xlbench.records.query import lines_of
 from xlbench.records.vetting import vet
 from xlbench.spec import parse
+from xlbench.spec.words import method_choices, run_fields
+from xlbench.spec.words import settings as option_settings
 from xlbench.task import rows_of
 
 fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck))

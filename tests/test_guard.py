@@ -82,7 +82,8 @@ def watch(event, arguments):
 
 sys.addaudithook(watch)
 from typer.testing import CliRunner
-from xlbench import asking, cli
+from xlbench import cli
+from xlbench.spec import words as asking
 
 short = {"test_premises": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
 full = cli.suite_of

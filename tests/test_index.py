@@ -17,7 +17,6 @@ from xlbench.analysis.evidence import weigh
 from xlbench.analysis.matching import group
 from xlbench.analysis.power import VarianceParts, power, steadiest
 from xlbench.board.figures.draw import write_figures
-from xlbench.board.figures.style import svg
 from xlbench.board.markdown import markdown
 from xlbench.board.results import csv_of, results
 from xlbench.records import index

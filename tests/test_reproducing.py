@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, XlbenchError, cli
 from xlbench.analysis.matching import group
-from xlbench.asking import method_choices
 from xlbench.board.markdown import write
 from xlbench.board.page import write_page
 from xlbench.board.reproduce import commands
 from xlbench.host.plain_text import listed
 from xlbench.spec import Suite, digest
+from xlbench.spec.words import method_choices
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 SETTINGS = st.dictionaries(

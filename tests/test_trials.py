@@ -17,7 +17,6 @@ import xlbench
 from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry
 from xlbench.analysis.matching import group, matched_key
 from xlbench.analysis.outlook import outlook
-from xlbench.asking import tuning
 from xlbench.board.markdown import write
 from xlbench.board.results import results
 from xlbench.cli import app
@@ -30,6 +29,7 @@ from xlbench.engine.tuning import Configuration, Trained, best_of, configuration
 from xlbench.errors import Diverged
 from xlbench.host.progress import Progress
 from xlbench.spec import Suite, digest
+from xlbench.spec.words import tuning
 
 RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
 CPU = torch.device("cpu")

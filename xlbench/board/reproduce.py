@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from xlbench.asking import NESTED, OPTIONS, TRAINING_OPTIONS, method_choices
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.records.record import Record
 from xlbench.spec import RunSpec, by_shots, digest
+from xlbench.spec.words import NESTED, OPTIONS, TRAINING_OPTIONS, method_choices
 
 AXES = ("method", "config", "shots", "draw", "seed")
 _shared_by = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))

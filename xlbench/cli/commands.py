@@ -11,14 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from xlbench import registry
-from xlbench.asking import (
-    method_choices,
-    run_fields,
-    settings,
-    suite_of,
-    whole_number,
-    whole_numbers,
-)
 from xlbench.cli.frame import app, command, echo
 from xlbench.cli.options import (
     Address,
@@ -60,6 +52,14 @@ from xlbench.cli.options import (
 )
 from xlbench.cli.reading_commands import COMMANDS
 from xlbench.errors import XlbenchError
+from xlbench.spec.words import (
+    method_choices,
+    run_fields,
+    settings,
+    suite_of,
+    whole_number,
+    whole_numbers,
+)
 from xlbench.version import __version__
 
 

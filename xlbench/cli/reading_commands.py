@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from xlbench import registry
-from xlbench.asking import shipped_suites
 from xlbench.cli.frame import echo
 from xlbench.cli.options import DataRoot, Languages, Plugin, Runs
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
+from xlbench.spec.words import shipped_suites
 
 
 def leaderboard_command(

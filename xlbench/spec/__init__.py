@@ -1,0 +1,26 @@
+"""What is asked for: RunSpec (one run), Suite (a table of runs), Runtime (where they happen).
+
+All are pydantic models: frozen, validated, with unknown fields refused. A RunSpec is hashed into the name
+of its record, so everything that can change a number stands in it; what cannot (folders, the progress bar)
+stands in Runtime.
+"""
+
+from xlbench.spec.parsing import Frozen, Scalar, digest, digest_of_list, parse
+from xlbench.spec.run_spec import (
+    ALL,
+    Lora,
+    Precision,
+    RunSpec,
+    Selection,
+    Training,
+    Tune,
+    by_shots,
+    in_words,
+)
+from xlbench.spec.runtime import Runtime, is_url
+from xlbench.spec.suite import MethodChoice, Suite
+
+__all__ = [
+    "ALL", "Frozen", "Lora", "MethodChoice", "Precision", "RunSpec", "Runtime", "Scalar", "Selection", "Suite",
+    "Training", "Tune", "by_shots", "digest", "digest_of_list", "in_words", "is_url", "parse",
+]  # fmt: skip

@@ -1,0 +1,154 @@
+"""One run: what is asked for, and its budget."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from xlbench.spec.parsing import Frozen, Scalar
+
+Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
+Tune = Literal["all", "lora", "frozen"]
+Precision = Literal["auto", "fp32", "bf16"]
+ALL = 0  # shots: every labelled row of the source language
+
+
+class Training(Frozen):
+    """The budget and the optimiser, the same for every method of a comparison (AdamW, no decay schedule)."""
+
+    learning_rate: float | None = Field(
+        None, gt=0, description="AdamW's step size; none: what the backbone recommends, or 1e-5 as published"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; none: as many as `epochs` make")
+    epochs: int = Field(50, ge=1, description="passes over the shots, where `steps` is not given")
+    batch_size: int = Field(16, ge=1, description="labelled examples a step")
+    accumulate: int = Field(1, ge=1, description="equal parts that a step's batch goes through memory in, one by one")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    checkpoints: int = Field(10, ge=1, description="evenly spaced points at which a state may be selected")
+    average_last: int = Field(3, ge=1, description="checkpoints whose weights `average-last` averages")
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} makes no {self.accumulate} equal parts (accumulate)")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; `accumulate` only where it is not 1, so that records from before it keep their ids."""
+        fields: dict[str, Any] = handler(self)
+        if self.accumulate == 1:
+            fields.pop("accumulate", None)
+        return fields
+
+
+class Lora(Frozen):
+    """Low-rank adapters (Hu et al., arXiv 2106.09685), used where tune is `lora`."""
+
+    rank: int = Field(8, ge=1, description="rank of the update, r")
+    alpha: float = Field(16, gt=0, description="scale of the update, divided by the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapter")
+
+
+class RunSpec(Frozen):
+    """One run: which method learns which task from which shots, and how it is trained and selected."""
+
+    task: str = Field("xnli", description="the task's registered name")
+    method: str = Field(description="the method's registered name")
+    config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
+    shots: int = Field(ge=0, description="labelled examples per class, for training and again for dev, or all")
+    draw: int = Field(0, ge=0, description="number of the few-shot draw")
+    seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
+    split: str | None = Field(None, description="a published fixed draw in place of our own")
+    languages: tuple[str, ...] | None = Field(None, description="test languages; none: all the task has")
+    test_premises: int | None = Field(None, ge=1, description="a fixed subset of test premises; none: all")
+    model: str = Field("xlm-roberta-base", description="masked language model: hub id, folder, or `tiny`")
+    revision: str | None = Field(None, description="commit, branch or tag of a hub model")
+    tune: Tune = Field("all", description="what trains of the backbone")
+    lora: Lora = Field(Lora(), description="the adapters, where tune is `lora`")
+    max_length: int = Field(128, ge=16, description="longest input in tokens; the longer text is shortened")
+    precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp32 on a CPU")
+    selection: Selection = Field("source-dev", description="which checkpoint is tested")
+    trials: int = Field(1, ge=1, description="configurations tried of the method, chosen by source dev")
+    parallel: str | None = Field(None, description="parallel corpus; none: the task's own choice")
+    parallel_size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
+    training: Training = Field(Training(), description="budget and optimiser")
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return _or_all(value)
+
+    @model_validator(mode="after")
+    def _all_rows_are_one_draw(self) -> Self:
+        if self.shots == ALL and (self.draw or self.split):
+            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
+        return self
+
+    @field_validator("languages")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or len(set(value)) != len(value)):
+            raise ValueError(f"languages must be one or more, each once, not {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _chosen_by_source_dev(self) -> Self:
+        if self.trials > 1 and self.selection == "oracle-target-dev":
+            raise ValueError(
+                f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "
+                "selection oracle-target-dev looks at the targets; use another selection, or try 1"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields; `trials` only where there are several, so that records from before it keep their ids."""
+        fields: dict[str, Any] = handler(self)
+        if fields.get("shots") == ALL:
+            fields["shots"] = "all"
+        if self.trials == 1:
+            fields.pop("trials", None)
+        return fields
+
+    @property
+    def settings(self) -> str:
+        """The method's settings that differ from its defaults, in words; empty where none does."""
+        return ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
+
+    @property
+    def model_name(self) -> str:
+        """The model as records name it: a folder by its own name, which says nothing of this machine."""
+        folder = os.path.expanduser(self.model)  # as Path's, but for a user or a name that cannot be
+        return Path(folder).resolve().name if os.path.isdir(folder) else self.model
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
+        return type(self).model_validate({**self.model_dump(), **changes})
+
+
+def _or_all(shots: Any) -> Any:
+    """`all` as the number that stands for it, which nobody may write."""
+    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots == ALL:
+        raise ValueError("shots must be 1 or more, or all, not 0")
+    return ALL if shots == "all" else shots
+
+
+def in_words(shots: int, after: str = "") -> str:
+    """A number of shots as it is said: 16 shots per class, all rows; `after` is said of a number alone."""
+    return "all rows" if shots == ALL else f"{shots} shots{after}"
+
+
+def by_shots(shots: int) -> float:
+    """What numbers of shots are sorted by: all rows come last."""
+    return math.inf if shots == ALL else shots

@@ -1,0 +1,91 @@
+"""A suite: the runs of one comparison."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from xlbench.errors import XlbenchError
+from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
+from xlbench.spec.parsing import Frozen, Scalar, parse
+from xlbench.spec.run_spec import RunSpec, _or_all
+
+
+class MethodChoice(Frozen):
+    """A method as a suite names it: the method, the settings that differ from its defaults, and the parallel text
+    that it reads where that is not the suite's own."""
+
+    method: str
+    config: dict[str, Scalar] = Field({})
+    parallel: str | None = None
+    parallel_size: int | None = Field(None, ge=1)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What it says of a run, as fields of a RunSpec."""
+        return {"method": self.method, "config": self.config} | {
+            name: value for name in ("parallel", "parallel_size") if (value := getattr(self, name)) is not None
+        }
+
+
+class Suite(Frozen):
+    """The runs of one comparison: what they share (`run`), and the axes along which they differ."""
+
+    name: str = "comparison"
+    description: str = ""
+    methods: tuple[MethodChoice, ...] = Field(min_length=1)
+    shots: tuple[int, ...] = Field(min_length=1)  # or "all"
+    draws: int = Field(1, ge=1, description="number of few-shot draws, numbered from 0")
+    seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
+    run: dict[str, Any] = Field({}, description="fields of RunSpec that all cells share")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [{"method": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return [_or_all(one) for one in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _axes(self) -> Self:
+        axes = {"method", "config", "shots", "draw", "seed"}
+        if taken := axes & set(self.run):
+            raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
+        if not all(shot >= 0 for shot in self.shots):
+            raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")
+        return self
+
+    def cells(self) -> Iterator[RunSpec]:
+        """Every run of the suite; draw by draw, so that a suite cut short is whole for the draws it has."""
+        for draw in range(self.draws):
+            for seed in range(self.seeds):
+                for shots in self.shots:
+                    for choice in self.methods:
+                        yield parse(
+                            RunSpec,
+                            {**self.run, **choice.fields, "shots": shots or "all", "draw": draw, "seed": seed},
+                            f"suite {self.name}",
+                        )  # fmt: skip
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """A suite from a TOML file. Raises XlbenchError where the file is missing or malformed."""
+        try:
+            text = read_text(path, SUITE_BYTES, f"the suite {path}")
+        except (OSError, UnicodeDecodeError) as fault:
+            raise XlbenchError(f"cannot read the suite {path}: {fault}") from fault
+        try:
+            fields = from_toml(text, f"the suite {path}")
+        except ValueError as fault:
+            raise XlbenchError(f"the suite {path} is not valid TOML: {fault}") from fault
+        return parse(cls, {"name": path.stem, **fields}, f"suite {path}")
