@@ -31,11 +31,11 @@ SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4
 
 # 10,000 examples of each kind of hostile input, in place of the 100 of `make test`.
 fuzz: .venv/ready
-	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile=fuzz $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest tests/records/test_fuzz.py --hypothesis-profile=fuzz $(SIDE_BY_SIDE)
 
 # kill -9 of drivers and workers at 100 random moments, in place of the 4 of `make test`.
 faults: .venv/ready
-	XLBENCH_MOMENTS=$${XLBENCH_MOMENTS:-100} $(BIN)/python -m pytest tests/test_survival.py
+	XLBENCH_MOMENTS=$${XLBENCH_MOMENTS:-100} $(BIN)/python -m pytest tests/comparison/test_survival.py
 
 # Known vulnerabilities of what is installed here. It asks a service, so it needs a network.
 audit: .venv/ready

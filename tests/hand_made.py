@@ -75,3 +75,23 @@ def sound(kept: Record, premises: int = 20) -> pa.Table:
         said += [(row + (row in wrong)) % 3 for row in range(rows)]
     scores = {f"log_prob_{label}": np.where(np.array(said) == label, -0.1, -3.0) for label in range(3)}
     return pa.table({**columns, **scores})
+
+
+def predictions(accuracy: float, seed: int, premises: int = 60) -> pa.Table:
+    """Three rows a premise in two languages; about so many right, the same premises hard for all."""
+    random = np.random.default_rng(seed)
+    hard = np.random.default_rng(0).normal(0, 0.1, premises)
+    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "premise_id", "language", "gold")}
+    scores = []
+    for language in ("en", "fr"):
+        for premise in range(premises):
+            for gold in range(3):
+                columns["row_id"].append(f"{premise}-{gold}")
+                columns["premise_id"].append(str(premise))
+                columns["language"].append(language)
+                columns["gold"].append(gold)
+                right = random.random() < accuracy + hard[premise]
+                said = gold if right else (gold + 1) % 3
+                scores.append([-0.1 if label == said else -3.0 for label in range(3)])
+    laid = {f"log_prob_{label}": np.array(scores)[:, label] for label in range(3)}
+    return pa.table({**columns, **laid})

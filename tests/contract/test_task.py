@@ -14,7 +14,7 @@ from xlbench import XlbenchError, registry
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
 
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not (REAL / "facebook" / "xnli").is_dir(), reason=f"no real data under {REAL}")
 NOWHERE = DataSource()
 

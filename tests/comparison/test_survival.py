@@ -69,7 +69,7 @@ class Nursery:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", NURSERY, json.dumps(ASKED)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, cwd=Path(__file__).parents[1], env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True, cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert self._line() == "ready"
 

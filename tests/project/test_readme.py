@@ -8,7 +8,7 @@ import pytest
 from xlbench import RunSpec, Runtime, Training, registry, run
 from xlbench.cli.check import check
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def block(first_line: str) -> str:

@@ -111,7 +111,7 @@ def test_a_writer_that_is_killed_leaves_what_the_next_one_sweeps(tmp_path):
         "Store._place = lambda *_: os.kill(os.getpid(), 9)\n"
         "Store(Path(sys.argv[1])).write(record())"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[1], timeout=300)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[2], timeout=300)
     assert done.returncode == -9
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".")

@@ -6,10 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hand_made import COSTS, record
+from hand_made import COSTS, predictions, record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_evidence import predictions
 
 from xlbench import Store, XlbenchError
 from xlbench.analysis.matching import group

@@ -1,7 +1,6 @@
 """What a suite can show before it is run."""
 
-from hand_made import record
-from test_evidence import predictions
+from hand_made import predictions, record
 from typer.testing import CliRunner
 
 from xlbench import Store, Suite

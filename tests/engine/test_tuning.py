@@ -31,7 +31,7 @@ from xlbench.host.progress import Progress
 from xlbench.spec import Suite, digest
 from xlbench.spec.words import tuning
 
-RECORDS = Path(__file__).parents[1] / "leaderboard" / "records"
+RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 CPU = torch.device("cpu")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from small_data import plugin, registry_as_it_was
-from test_executors import IMPORTS, LINE, LOSS, ONCE, WAITS, gone, in_workers, suite, until
+from small_data import LINE, plugin, registry_as_it_was
+from test_crew import IMPORTS, LOSS, ONCE, WAITS, gone, in_workers, suite, until
 
 from xlbench import Runtime, Store, XlbenchError
 from xlbench.comparison import ray_tasks as ray_executor
@@ -170,7 +170,7 @@ def started(tmp_path):
         driver = subprocess.Popen(
             [sys.executable, "-c", code, *line, "--executor", "ray", "--jobs", "1", *arguments], env=outside, text=True,
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )  # fmt: skip
         drivers.append(driver)
         begun, end = tmp_path / "pid", time.monotonic() + PATIENCE

@@ -11,7 +11,7 @@ from small_data import write_ntrex, write_xnli
 
 from xlbench.backbone import TINY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for name in ("xlbench", "methods", "tasks", "scripts") for path in (ROOT / name).rglob("*.py"))
 
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}

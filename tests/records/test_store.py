@@ -179,7 +179,7 @@ Store(Path(sys.argv[1])).write(record(), pa.table({"row_id": ["a"]}))
 
 
 def test_a_process_that_is_killed_half_way_leaves_nothing_that_a_reader_sees(store):
-    command = [sys.executable, "-c", KILLED, str(store.root), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED, str(store.root), str(Path(__file__).parents[1])]
     assert subprocess.run(command, timeout=60, check=False).returncode == 9
     kept = record()
     assert store.find(kept.id) is None

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hand_made import record, sound
 from hypothesis import given
 from hypothesis import strategies as st
-from test_executors import LINE
+from small_data import LINE
 from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, XlbenchError

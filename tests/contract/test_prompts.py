@@ -13,7 +13,7 @@ from xlbench.method import PromptMethod
 from xlbench.nli import NLITask
 from xlbench.prompts import Encoded, PromptEncoder, Template, TextEncoder, Verbalizer, without_closing_punctuation
 
-ME5 = Path(__file__).parents[2] / "shared" / "models" / "me5-small-mlm"
+ME5 = Path(__file__).parents[3] / "shared" / "models" / "me5-small-mlm"
 FIELDS = ("premise", "hypothesis")
 SOFT, QUESTION, PAIR = (NLITask.templates[name]["en"] for name in ("soft", "question", "pair"))
 SPECIAL = ["<mask>", "</s>", "<s>", "<pad>", "<unk>", "<MASK>", "</S>", "\uff1cmask\uff1e", "<ma\x01sk>", "<mas\u212a>"]

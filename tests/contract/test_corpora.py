@@ -10,7 +10,7 @@ from xlbench.corpora import CORPORA, Pair, ntrex, paws_x
 from xlbench.engine.prepare import prepare
 from xlbench.sources import DataSource
 
-REAL = Path(__file__).parents[2] / "shared" / "data"
+REAL = Path(__file__).parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not (REAL / "ntrex-128.parquet").is_file(), reason=f"no real data under {REAL}")
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import plugin, registry_as_it_was
+from small_data import LINE, plugin, registry_as_it_was
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError
@@ -35,10 +35,6 @@ SHARED = {
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
 IMPORTS = ("from torch import nn", "import os, time\nfrom pathlib import Path\n\nfrom torch import nn")
 PATIENCE = 120  # seconds until a test gives up on a process
-LINE = (
-    "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--shots", "1",
-    "--draws", "1", "--seeds", "1", "--steps", "1", "--checkpoints", "1", "--device", "cpu",
-)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +136,7 @@ def started(tmp_path: Path, *arguments: str) -> subprocess.Popen:
     line = [*LINE, "--methods", "waits,finetune", "--plugin", str(waits), "--runs", str(tmp_path / "runs"), *arguments]
     driver = subprocess.Popen(
         [sys.executable, "-c", code, *line], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        start_new_session=True, cwd=Path(__file__).parents[1],
+        start_new_session=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), driver)
     return driver

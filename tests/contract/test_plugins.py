@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from xlbench.cli import app
 
-PACKAGE = Path(__file__).parent / "plugin_package"
+PACKAGE = Path(__file__).parents[1] / "plugin_package"
 QUICK = ("--shots", "2", "--model", "tiny", "--steps", "2", "--checkpoints", "1", "--quiet")
 
 

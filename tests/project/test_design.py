@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for folder in ("xlbench", "methods", "tasks") for path in (ROOT / folder).rglob("*.py"))
 PLUGINS = [path for path in SOURCES if path.is_relative_to(ROOT / "methods") or path.is_relative_to(ROOT / "tasks")]
 

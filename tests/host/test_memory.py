@@ -191,6 +191,6 @@ def test_memory_that_really_runs_out_is_heard(tmp_path):
     )
     spec = RunSpec(method="hungry", shots=2, **{**SHARED, "test_premises": 40})
     line = [sys.executable, "-c", script, spec.model_dump_json(), str(tmp_path / "runs"), str(file)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[1])
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     assert re.search(r"evaluation batches held at most (\d\d|1[0-2]\d) tokens, not 1024: no more fit", done.stdout)
