@@ -10,11 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from xlbench import RunSpec, Store, XlbenchError, cli
+from xlbench import RunSpec, Store, XlbenchError
 from xlbench.analysis.matching import group
 from xlbench.board.markdown import write
 from xlbench.board.page import write_page
 from xlbench.board.reproduce import commands
+from xlbench.cli import commands as cli
 from xlbench.host.plain_text import listed
 from xlbench.spec import Suite, digest
 from xlbench.spec.words import method_choices

@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_back_and_forth_costs_nothing(runtime, monkeypatch, t
             now[0] += datetime.timedelta(seconds=next(jumps))
             return now[0]
 
-    for module in ("running", "watching"):
+    for module in ("engine.execute", "comparison.watch"):
         monkeypatch.setattr(f"xlbench.{module}.datetime", Jumping)
     monkeypatch.setattr("xlbench.records.leftovers.time.time", lambda: Jumping.now().timestamp())
     said = Said()

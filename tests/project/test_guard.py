@@ -82,7 +82,7 @@ def watch(event, arguments):
 
 sys.addaudithook(watch)
 from typer.testing import CliRunner
-from xlbench import cli
+from xlbench.cli import commands as cli
 from xlbench.spec import words as asking
 
 short = {"test_premises": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
