@@ -1,22 +1,21 @@
-from collections.abc import Collection, Sequence
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.method import Method, MethodConfig
-from xlbench.prompts import Encoded
+from xlbench.problem import Classification, MultipleChoice, TokenLabelling
 from xlbench.registry import register_method
-from xlbench.task import Row, Task
+from xlbench.task import Task
 
 
 @register_method("finetune")
 class FineTuning(Method):
-    """Fine-tuning: a classification head on the first token, cross-entropy, all weights train.
+    """Fine-tuning: a classification head where the answer is read, cross-entropy, all weights train.
 
-    Input `<s> premise </s></s> hypothesis </s>`. The head is XLM-R's: dropout, Linear(d, d), tanh, dropout,
-    Linear(d, labels), weights drawn from N(0, 0.02), biases 0 (Conneau et al. 2020, transformers'
+    Input `<s> premise </s></s> hypothesis </s>`, read at the first token; with choices an input and one logit for each;
+    where words are labelled, the words, each read at its first piece. The head is XLM-R's: dropout, Linear(d, d), tanh,
+    dropout, Linear(d, labels), weights drawn from N(0, 0.02), biases 0 (Conneau et al. 2020, transformers'
     `XLMRobertaClassificationHead`).
     """
 
@@ -25,13 +24,10 @@ class FineTuning(Method):
         search = {"head_dropout": (0.0, 0.1, 0.2, 0.3)}
 
     config: "FineTuning.Config"
+    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     citation = (
         "Conneau et al. (2020), Unsupervised Cross-lingual Representation Learning at Scale, ACL. arXiv 1911.02116"
     )
-
-    @classmethod
-    def supports(cls, task: Task) -> str | None:
-        return None if "pair" in task.templates else f"task {task.name} has no template 'pair'"
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         width, dropout = backbone.dimension, self.config.head_dropout
@@ -40,7 +36,7 @@ class FineTuning(Method):
             nn.Linear(width, width),
             nn.Tanh(),
             nn.Dropout(dropout),
-            nn.Linear(width, len(task.labels)),
+            nn.Linear(width, task.problem.outputs),
         )
         for layer in self.head:
             if isinstance(layer, nn.Linear):
@@ -48,12 +44,6 @@ class FineTuning(Method):
                 nn.init.zeros_(layer.bias)
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
-    def encode(self, rows: Sequence[Row], language: str) -> Encoded:
-        return self.in_template("pair", rows, language)
-
-    def words_beside_batches(self) -> Collection[int]:
-        return ()
-
     def logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.head(self.backbone.first_token(batch))
+        logits: Tensor = self.head(self.backbone.answer_states(batch))
         return logits

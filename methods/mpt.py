@@ -1,4 +1,4 @@
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -55,6 +55,10 @@ class MPT(PromptMethod):
     needs = frozenset({"parallel"})
     citation = "Qiu et al. (2024), Multilingual Prompt Translator for Cross-lingual Transfer. arXiv 2403.12407"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole_vocabulary = self.config.support == "vocabulary"  # type: ignore[misc]
+
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         self.prompt_encoder = PromptEncoder(self.config.prompt_length, backbone.dimension)
         targets = [language for language in self.languages if language != task.source]
@@ -82,9 +86,6 @@ class MPT(PromptMethod):
             prompts[index] = self.translators[self.translator_of[index]](source[None])[0]
         return prompts[batch.language]
 
-    def words_beside_batches(self) -> Collection[int] | None:
-        return self.label_ids() if self.config.support == "label-words" else None
-
     def streams(self, resources: Resources) -> dict[str, Stream]:
         targets = [language for language in self.languages if language != self.task.source]
         for language in targets:
@@ -110,13 +111,12 @@ class MPT(PromptMethod):
 
     def _side(self, pairs: Sequence[Pair], source: bool) -> Encoded:
         """One side of the pairs, in the template of its language."""
-        parts = []
-        for language in dict.fromkeys(pair.language for pair in pairs):
-            spoken = self.task.source if source else language
-            texts = [(pair.id, pair.source if source else pair.target) for pair in pairs if pair.language == language]
-            rows = [Row(id_, both[: len(self.task.fields)], 0, spoken, id_) for id_, both in texts]
-            parts.append(self.encode_labelled(rows, spoken))
-        return Encoded.join(parts)
+        texts = len(self.task.fields)
+        if source:
+            return self.encode_labelled(
+                [Row(pair.id, pair.source[:texts], 0, self.task.source, pair.id) for pair in pairs]
+            )
+        return self.encode_labelled([Row(pair.id, pair.target[:texts], 0, pair.language, pair.id) for pair in pairs])
 
     def loss(self, batch: Batch) -> Tensor:
         supervised = super().loss(batch)

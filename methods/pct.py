@@ -1,4 +1,5 @@
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -37,28 +38,33 @@ class PCT(PromptMethod):
 
     config: "PCT.Config"
     template = "question"
+    whole_vocabulary = True
     citation = "Qi et al. (2022), Enhancing Cross-lingual Natural Language Inference by Prompt-learning from Cross-lingual Templates, ACL"  # noqa: E501
 
     @classmethod
     def supports(cls, task: Task) -> str | None:
         lacking = super().supports(task)
-        if lacking is None and len(task.templates[cls.template]) < 2:
+        if lacking is None and len(cls.template_languages(task, task.languages)) < 2:
             return f"task {task.name} has its template in one language only"
         return lacking
 
-    def words_beside_batches(self) -> Collection[int] | None:
-        every = "vocabulary" in (self.config.support, self.config.score_over)
-        return None if every else self.label_ids()
+    @classmethod
+    def template_languages(cls, task: Task, languages: Sequence[str]) -> tuple[str, ...]:
+        """All of the task's that have the template, tested or not."""
+        return tuple(name for name in task.languages if cls.template_text(task, cls.template, name) is not None)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         return {"augmented": Stream(self._augmented(resources.shots, resources.random), aligned=True)}
 
     def _augmented(self, shots: Sequence[Row], random: np.random.Generator) -> Encoded:
         """Each shot in the template of another language than its own, drawn once."""
-        others = sorted(set(self.task.templates[self.template]) - {self.task.source})
-        drawn = [others[number] for number in random.integers(len(others), size=len(shots))]
-        encoded = [self.encode_labelled([shot], language) for shot, language in zip(shots, drawn, strict=True)]
-        return Encoded.join(encoded)
+        spoken = sorted(self.template_languages(self.task, self.languages))
+        drawn = random.integers(len(spoken) - 1, size=len(shots))
+        others = [
+            [name for name in spoken if name != shot.language][number]
+            for shot, number in zip(shots, drawn, strict=True)
+        ]
+        return self.encode_labelled([replace(shot, language=name) for shot, name in zip(shots, others, strict=True)])
 
     def loss(self, batch: Batch) -> Tensor:
         return pct_loss(*self._views(batch), batch.labels, self.config.consistency)

@@ -1,5 +1,3 @@
-from collections.abc import Collection
-
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -31,9 +29,6 @@ class SoftPrompt(PromptMethod):
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         self.prompt_encoder = PromptEncoder(self.config.prompt_length, backbone.dimension)
         return nn.ModuleDict({"backbone": backbone, "prompt": self.prompt_encoder})
-
-    def words_beside_batches(self) -> Collection[int]:
-        return self.label_ids()
 
     def prompt_length(self) -> int:
         return self.config.prompt_length

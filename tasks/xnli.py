@@ -21,7 +21,7 @@ class XNLI(NLITask):
     """
 
     version = "1"
-    premises = 1670
+    units = 1670
     splits = ("zhao-schuetze",)
     parallel = "ntrex-128"
     license = "CC BY-NC 4.0 (XNLI); the training rows are MNLI's, under its own terms"
@@ -60,9 +60,9 @@ def _rows(split: SplitName, language: str, source: DataSource) -> tuple[Row, ...
     if split != "train" and language != XNLI.source:
         theirs = source.table(DATASET, XNLI.source, split, ("label",)).columns["label"]
         for index, (row, label) in enumerate(zip(rows, theirs, strict=True)):
-            if row.label != label:
+            if row.gold != label:
                 raise XlbenchError(
-                    f"{table.place}, row {index}: the label is {row.label} but {XNLI.source} has {label!r}; "
+                    f"{table.place}, row {index}: the label is {row.gold} but {XNLI.source} has {label!r}; "
                     "the languages must be aligned"
                 )
     return rows

@@ -101,11 +101,18 @@ class Backbone(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
+        """Last hidden states where the answer is read (`Batch.read_at`), (n, d) or (n, words, d)."""
+        if batch.read_at.dim() == 1:
+            return self._at(batch, batch.read_at, prompt)
+        hidden = self.hidden(batch, prompt)
+        return hidden.gather(1, batch.read_at.clamp_min(0)[..., None].expand(-1, -1, hidden.shape[-1]))
+
     def mask_features(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
         if self.transform is None:
             raise XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
-        features: Tensor = self.transform(self._at(batch, batch.mask_at, prompt))
+        features: Tensor = self.transform(self.answer_states(batch, prompt))
         return features
 
     def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
@@ -123,10 +130,6 @@ class Backbone(nn.Module):
             )
         logits: Tensor = self.decoder(features)
         return logits
-
-    def first_token(self, batch: Batch) -> Tensor:
-        """The hidden state of the first token (`<s>`), (n, d)."""
-        return self._at(batch, torch.zeros_like(batch.mask_at), None)
 
     def _at(self, batch: Batch, position: Tensor, prompt: Tensor | None) -> Tensor:
         """The last hidden state at one `position` (n,) of each row, (n, d).
@@ -161,7 +164,7 @@ class Backbone(nn.Module):
         return batch.ids.device.type == "cpu" and batch.padding * self.weights_a_token > WORTHWHILE
 
     def passes(self, batch: Batch) -> list[tuple[int, int]]:
-        """(rows, tokens) of each pass through the encoder by which `mask_features` and `first_token` read a batch."""
+        """(rows, tokens) of each pass through the encoder by which `answer_states` reads a batch."""
         if not self._in_parts(batch):
             return [(batch.ids.shape[0], batch.ids.shape[1])]
         longest_first = batch.attention.sum(dim=1).sort(descending=True).values

@@ -12,10 +12,11 @@ from xlbench.prompts import Encoded
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows as tensors, padded on the right.
+    """Some rows as tensors, their inputs padded on the right.
 
-    `ids`: (n, t), below zero for prompt vectors. `attention`: (n, t), 1 for a token, 0 for padding.
-    `mask_at`, `language`, `labels`: (n,); labels are -1 for unlabelled text. `segments`: (n, t), 0 or 1.
+    `ids`: (n, t), below zero for prompt vectors. `attention`: (n, t), 1 for a token, 0 for padding. `segments`: (n, t),
+    0 or 1. `read_at`: (n,) or (n, words), where the answer is read, as in Encoded; `language`: (n,). `labels`: (rows,)
+    or (rows, words), -1 for what is unlabelled. `slots`: where several inputs make a row; None where each is one.
     `streams`: what else a step needs, by the names that the method gave (aligned rows, translations).
     `languages` of the rows and `padding`, the number of its tokens, are known without asking the device, except where
     a batch is made by hand, or with another `language` or `attention` than it was collated with.
@@ -23,10 +24,11 @@ class Batch:
 
     ids: Tensor
     attention: Tensor
-    mask_at: Tensor
+    read_at: Tensor
     segments: Tensor
     language: Tensor
     labels: Tensor
+    slots: "Slots | None" = None
     streams: dict[str, "Batch"] = field(default_factory=dict)
     known: "Known | None" = None
 
@@ -48,10 +50,25 @@ class Batch:
         return self.known.padding
 
     def __len__(self) -> int:
+        """How many inputs."""
         return self.ids.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self) if self.slots is None else self.slots.rows
 
     def with_streams(self, streams: dict[str, "Batch"]) -> "Batch":
         return replace(self, streams=streams)
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """Where the inputs of a batch stand in a grid of rows × most inputs of a row: `at`, (n,), row by row."""
+
+    at: Tensor
+    rows: int
+    width: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,25 +88,35 @@ class Known:
 
 
 def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, device: torch.device | str) -> Batch:
-    """The rows at `indices`, padded to the longest of them, on a device."""
-    rows = [encoded.ids[index] for index in indices]
+    """The rows at `indices`, their inputs padded to the longest of them, on a device."""
+    chosen_rows = np.asarray(indices)
+    chosen = encoded.inputs(chosen_rows)
+    rows = [encoded.ids[index] for index in chosen]
     width = max(len(row) for row in rows)
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     attention = np.zeros((len(rows), width), dtype=np.int64)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = row
         attention[number, : len(row)] = 1
-    chosen = np.asarray(indices)
     segments = (np.arange(width)[None, :] >= encoded.second_at[chosen][:, None]).astype(np.int64) * attention
-    labels = np.full(len(rows), -1) if encoded.labels is None else encoded.labels[chosen]
-    arrays = (ids, attention, encoded.mask_at[chosen], segments, encoded.language[chosen], labels)
+    labels = np.full(len(chosen_rows), -1) if encoded.labels is None else encoded.labels[chosen_rows]
+    read_at = encoded.read_at[chosen]
+    if read_at.ndim == 2:
+        words = 1 + int(np.flatnonzero((read_at >= 0).any(axis=0)).max(initial=0))
+        read_at, labels = read_at[:, :words], labels[:, :words] if labels.ndim == 2 else labels
+    arrays: list[np.ndarray] = [ids, attention, read_at, segments, encoded.language[chosen], labels]
+    if encoded.row is not None:
+        counts = np.bincount(encoded.row)[chosen_rows]
+        places = np.concatenate([np.arange(count) for count in counts])
+        arrays.append(np.repeat(np.arange(len(chosen_rows)), counts) * counts.max() + places)
     pinned = torch.device(device).type == "cuda"
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
     moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    ids_, attention_, mask_at, segments_, language, labels_ = moved
+    ids_, attention_, read, segments_, language, labels_, *at = moved
+    slots = Slots(at[0], len(chosen_rows), int(counts.max())) if at else None
     languages, padding = frozenset(encoded.language[chosen].tolist()), int((1 - attention).sum())
     known = Known(language, attention_, languages, padding)
-    return Batch(ids_, attention_, mask_at, segments_, language, labels_, known=known)
+    return Batch(ids_, attention_, read, segments_, language, labels_, slots, known=known)
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

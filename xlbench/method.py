@@ -5,10 +5,10 @@ the shots, runs the loop, selects a state, scores every test row and writes the 
 shots and the resources that it declares in `needs`. It is never handed target labels or test rows.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
-from xlbench.prompts import Encoded, TextEncoder, Verbalizer, on_device, template_of
+from xlbench.problem import Classification, MultipleChoice, Problem, TokenLabelling
+from xlbench.prompts import Encoded, Template, TextEncoder, Verbalizer, on_device
 from xlbench.spec import Frozen, Scalar
 from xlbench.task import Row, Task
 
@@ -37,13 +38,25 @@ class MethodConfig(Frozen):
 class Resources:
     """What the harness hands to a method for training.
 
-    `shots`: the labelled rows in the source language. `parallel`: translated pairs by target language, where
-    the method needs them; a language that the corpus lacks is absent. `random`: the run's own generator.
+    `shots`: the labelled rows, in the source language and, where a run asks for them, in target languages. `random`:
+    the run's own generator. What the method declares in `needs` is read as `resources["parallel"]`.
     """
 
     shots: Sequence[Row]
-    parallel: Mapping[str, Sequence[Pair]]
     random: np.random.Generator
+    loaded: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        """A resource by its name. Raises XlbenchError for one that the method does not declare."""
+        if name not in self.loaded:
+            raise XlbenchError(f"the resource {name!r} was not asked for; declare it in the method's `needs`")
+        return self.loaded[name]
+
+    @property
+    def parallel(self) -> Mapping[str, Sequence[Pair]]:
+        """Translated pairs by target language; a language that the corpus lacks is absent."""
+        found: Mapping[str, Sequence[Pair]] = self.loaded.get("parallel", {})
+        return found
 
 
 @dataclass(frozen=True)
@@ -62,10 +75,11 @@ class Stream:
 
 @dataclass
 class Method:
-    """The base of every method: write `build`, `encode` and `logits`; `loss` too, where it is no cross-entropy.
+    """The base of every method: write `build` and `logits`; `encode` or `loss` too, where they are not the usual ones.
 
     The harness makes one object a run, with the config, the backbone to train, the task, the test languages
-    and the longest input. `notes` are sentences for the record (a language without pairs, say).
+    and the longest input. `notes` are sentences for the record (a language without pairs, say); `progress`, set before
+    each step, is the share of the budget that is spent, for a loss that goes through phases.
     """
 
     config: MethodConfig
@@ -74,13 +88,23 @@ class Method:
     languages: tuple[str, ...]
     max_length: int = 128
     notes: list[str] = field(default_factory=list)
+    progress: float = 0.0
 
     name: ClassVar[str]  # set by @register_method
     Config: ClassVar[type[MethodConfig]] = MethodConfig
-    needs: ClassVar[frozenset[str]] = frozenset()  # of "parallel"
+    solves: ClassVar[frozenset[type[Problem]]] = frozenset({Classification})
+    needs: ClassVar[frozenset[str]] = frozenset()  # names of resources, as "parallel"
+    template: ClassVar[str] = "pair"  # the template that `encode` fills
+    also_reads: ClassVar[frozenset[str]] = frozenset()  # other templates that the method fills
+    templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own, asked before the task's: for all
+    # languages one text, or by language
     needs_masked_lm: ClassVar[bool] = False
+    whole_vocabulary: ClassVar[bool] = (
+        False  # True where a step reads words beside those of its batches and label words
+    )
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
+    last_phase: ClassVar[float] = 0.0  # the `progress` from which on a checkpoint may be selected
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""
 
@@ -90,7 +114,31 @@ class Method:
     @classmethod
     def supports(cls, task: Task) -> str | None:
         """None where the method can run on a task; else the reason, printed as "skipped"."""
-        return None
+        if type(task.problem) not in cls.solves:
+            solved = ", ".join(sorted(kind.kind for kind in cls.solves))
+            return f"the method solves {solved}, and task {task.name} is {task.problem.kind}"
+        if isinstance(task.problem, TokenLabelling) or cls.template_text(task, cls.template, task.source) is not None:
+            return None
+        return f"task {task.name} has no template {cls.template!r}"
+
+    @classmethod
+    def template_text(cls, task: Task, name: str, language: str) -> str | None:
+        """The text of a template in a language, the method's own before the task's; None where there is none."""
+        own = cls.templates.get(name)
+        text = own if own is None or isinstance(own, str) else own.get(language)
+        return task.template(name, language) if text is None else text
+
+    @classmethod
+    def template_languages(cls, task: Task, languages: Sequence[str]) -> tuple[str, ...]:
+        """The languages whose templates a run may fill: the source and those of the test, by default."""
+        return tuple(dict.fromkeys((task.source, *languages)))
+
+    def prompts_read(self) -> dict[str, Any]:
+        """The templates that this run may fill, as its identity holds them: name → language → text."""
+        names, spoken = sorted({self.template, *self.also_reads}), self.template_languages(self.task, self.languages)
+        return {
+            name: {language: self.template_text(self.task, name, language) for language in spoken} for name in names
+        }
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         """What trains, as one module: parts of the backbone and what the method adds."""
@@ -98,34 +146,49 @@ class Method:
 
     def encode(self, rows: Sequence[Row], language: str) -> Encoded:
         """Rows in one language → ids, unlabelled; nothing goes to a device here."""
-        raise NotImplementedError
+        return self.in_template(self.template, rows, language)
 
     def logits(self, batch: Batch) -> Tensor:
-        """Logits of the labels, (n, labels). A batch holds rows of one language or of several."""
+        """Logits where answers are read: (n, labels); (n,) or (n, 1) for choices; (n, words, tags) for words.
+
+        A batch holds rows of one language or of several.
+        """
         raise NotImplementedError
+
+    def fit(self, resources: Resources) -> None:
+        """Learn without gradients; a method that writes this is trained by nothing else."""
+        raise NotImplementedError
+
+    @property
+    def learns_by_gradient(self) -> bool:
+        """Whether the harness trains it; else its own `fit` does."""
+        return type(self).fit is Method.fit
+
+    def finish(self, resources: Resources) -> None:
+        """What is done once, after the selected state is restored and before anything is scored for good."""
 
     def loss(self, batch: Batch) -> Tensor:
         """The scalar to minimise on a batch of shots: cross-entropy, where a method says no other.
 
         What `streams` gave for the step stands in `batch.streams`.
         """
-        return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)
+        logits = self.task.problem.arranged(self.logits(batch), batch).float()
+        return nn.functional.cross_entropy(logits.flatten(0, -2), batch.labels.flatten(), ignore_index=-1)
 
     def score(self, batch: Batch) -> Tensor:
-        """Log-probabilities of the labels, (n, labels); the arg max is the prediction."""
-        return nn.functional.log_softmax(self.logits(batch).float(), dim=-1)
+        """Log-probabilities of the answers: (rows, labels), (rows, choices) or (rows, words, tags)."""
+        problem = self.task.problem
+        logits = problem.arranged(self.logits(batch), batch).float()
+        scored: Tensor = problem.where_read(nn.functional.log_softmax(logits, dim=-1), batch)
+        return scored
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         """What a step needs beside the shots, encoded once before training; nothing by default."""
         return {}
 
-    def words_beside_batches(self) -> Collection[int] | None:
-        """The ids whose word embeddings a step reads beside those that stand in its batches; None: it may be any.
-
-        Where a method says which, the others are left out of the training, which changes no result: they have no
-        gradient. A method that says nothing is trained with all of them, and one that says too little is stopped.
-        """
-        return None
+    def label_ids(self) -> frozenset[int]:
+        """The ids of words that are scored beside those in batches; none by default."""
+        return frozenset()
 
     def parameter_groups(self, module: nn.Module, learning_rate: float) -> list[dict[str, object]]:
         """The optimiser's groups, all parameters that train at one rate by default."""
@@ -136,16 +199,45 @@ class Method:
         """The encoder of texts for this run's backbone and length."""
         return self.backbone.text(self.max_length)
 
-    def in_template(self, name: str, rows: Sequence[Row], language: str, vectors: int = 0) -> Encoded:
-        """Rows in the task's template of a name and language, with `vectors` prompt vectors at `<prompt>`."""
-        return self.text.encode(template_of(self.task, name, language), [row.texts for row in rows], vectors)
+    def template_in(self, name: str, language: str) -> Template:
+        """A template in a language. Raises XlbenchError where there is none, or the method does not declare it."""
+        if name not in {self.template, *self.also_reads}:
+            raise XlbenchError(
+                f"method {self.name} fills the template {name!r} and declares {self.template!r}; name it in "
+                "`also_reads`, so that the identity of a run holds it"
+            )
+        text, problem = self.template_text(self.task, name, language), self.task.problem
+        if text is None:
+            raise XlbenchError(f"task {self.task.name} has no template {name!r} in {language!r}")
+        return Template(text, problem.fields(self.task.fields), f"task {self.task.name}, template {name!r}, {language}")
 
-    def encode_labelled(self, rows: Sequence[Row], language: str) -> Encoded:
-        """`encode` with the language's index and the rows' labels; what the harness trains and scores with."""
-        encoded = self.encode(rows, language)
-        index = self.task.languages.index(language)
-        labels = np.array([row.label for row in rows])
-        return Encoded(encoded.ids, encoded.mask_at, encoded.second_at, np.full(len(rows), index), labels)
+    def in_template(self, name: str, rows: Sequence[Row], language: str, vectors: int = 0) -> Encoded:
+        """Rows in the template of a name and language, with `vectors` prompt vectors at `<prompt>`.
+
+        A row with choices is an input for each; rows whose words are labelled are their words, without a template.
+        """
+        if isinstance(self.task.problem, TokenLabelling):
+            return self.text.encode_words([row.texts for row in rows])
+        template = self.template_in(name, language)
+        if not isinstance(self.task.problem, MultipleChoice):
+            return self.text.encode(template, [row.texts for row in rows], vectors)
+        inputs = [(*row.texts, choice) for row in rows for choice in row.choices]
+        number = np.repeat(np.arange(len(rows)), [len(row.choices) for row in rows])
+        return replace(self.text.encode(template, inputs, vectors), row=number)
+
+    def encode_labelled(self, rows: Sequence[Row]) -> Encoded:
+        """`encode`, each row in its own language, with languages' indices and answers; what is trained and scored."""
+        spoken = np.array([self.task.languages.index(row.language) for row in rows])
+        parts, order = [], []
+        for index in dict.fromkeys(spoken.tolist()):
+            places = np.flatnonzero(spoken == index)
+            encoded = self.encode([rows[place] for place in places.tolist()], self.task.languages[index])
+            parts.append(replace(encoded, language=np.full(len(encoded.ids), index)))
+            order.append(places)
+        whole = parts[0] if len(parts) == 1 else Encoded.join(parts).taken(np.concatenate(order).argsort())
+        width = whole.read_at.shape[1] if whole.read_at.ndim == 2 else 0
+        labels = self.task.problem.label_array([row.gold for row in rows], width)
+        return replace(whole, labels=np.where(whole.read_at < 0, -1, labels) if width else labels)
 
 
 class PromptConfig(MethodConfig):
@@ -169,9 +261,17 @@ class PromptMethod(Method):
 
     Config: ClassVar[type[MethodConfig]] = PromptConfig
     needs_masked_lm: ClassVar[bool] = True
-    template: ClassVar[str]
 
     def __post_init__(self) -> None:
+        """Raises XlbenchError for a template without `<mask>`, or without `<prompt>` where there are prompt vectors,
+        and for label words that are too few or cannot be scored."""
+        for language in self.template_languages(self.task, self.languages):
+            template = self.template_in(self.template, language)
+            for special, read in (("<mask>", True), ("<prompt>", self.prompt_length() > 0)):
+                if read and special not in template.text:
+                    raise XlbenchError(
+                        f"{template.place}: {template.text!r} has no {special}, which method {self.name} reads; add it"
+                    )
         for language in (self.task.source, *self.languages):
             self.verbalizer(language)
 
@@ -180,11 +280,15 @@ class PromptMethod(Method):
 
     @classmethod
     def supports(cls, task: Task) -> str | None:
-        if cls.template not in task.templates:
-            return f"task {task.name} has no template {cls.template!r}"
-        if not task.label_words.get(task.source):
+        lacking = super().supports(task)
+        if lacking is None and not task.label_words.get(task.source):
             return f"task {task.name} has no label words in {task.source}"
-        return None
+        return lacking
+
+    def prompts_read(self) -> dict[str, Any]:
+        spoken = dict.fromkeys((self.task.source, *self.languages))
+        words = {language: self.verbalizer(language).words for language in spoken}
+        return {**super().prompts_read(), "label words": words}
 
     def prompt_length(self) -> int:
         """Number of prompt vectors that the template's `<prompt>` stands for."""
@@ -202,8 +306,12 @@ class PromptMethod(Method):
         config = self.config
         assert isinstance(config, PromptConfig)
         chosen = language if config.label_words == "target" else self.task.source
-        if chosen not in self.task.label_words:
-            raise XlbenchError(f"task {self.task.name} has no label words in {chosen!r}")
+        words, labels = self.task.label_words.get(chosen, ()), self.task.labels
+        if len(words) != len(labels):
+            raise XlbenchError(
+                f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) for "
+                f"{len(labels)} labels ({', '.join(labels)}); give one for each"
+            )
         cache = self.__dict__.setdefault("_verbalizers", {})
         if chosen not in cache:
             cache[chosen] = Verbalizer.of(self.backbone.tokenizer, self.task.label_words[chosen], config.multi_token)

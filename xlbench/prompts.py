@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from xlbench.errors import XlbenchError
 from xlbench.host import array_cache as cache
-from xlbench.task import Task
 
 PACKING = "1"  # raised when what is packed, or how texts become ids, changes
 WORTH_KEEPING = 64  # rows
@@ -32,50 +31,100 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 class Encoded:
     """Rows as token ids, ready to be batched; nothing here is on a device.
 
-    `ids`: one int array a row. `mask_at`: (n,) position of `<mask>` in each, -1 where there is none.
-    `second_at`: (n,) where the second segment begins. `labels`: (n,) or None for unlabelled text.
-    `language`: (n,) index into the task's languages.
+    An input is what goes through the encoder at once; a row is one input, or several (a choice each).
+    `ids`: one int array an input. `read_at`: where in each the answer is read, (inputs,): at `<mask>`, or at the first
+    token where there is none; or (inputs, words), the first piece of each word, -1 past the last that is read.
+    `second_at`: (inputs,) where the second segment begins. `language`: (inputs,) index into the task's languages.
+    `row`: (inputs,) the number of each input's row, inputs of one row side by side; None where each row is one input.
+    `labels`: (rows,) or (rows, words), or None for unlabelled text.
     """
 
     ids: list[np.ndarray]
-    mask_at: np.ndarray
+    read_at: np.ndarray
     second_at: np.ndarray
     language: np.ndarray
     labels: np.ndarray | None = None
+    row: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        """How many rows."""
+        return len(self.ids) if self.row is None else len(self.ends)
+
+    @cached_property
+    def input_lengths(self) -> np.ndarray:
+        """(inputs,) tokens in each input."""
+        return np.array([len(ids) for ids in self.ids], dtype=np.int64)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """(rows,) the number of the input after each row's last."""
+        return np.arange(1, len(self.ids) + 1) if self.row is None else np.cumsum(np.bincount(self.row))
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """(n,) tokens in each row."""
-        return np.array([len(row) for row in self.ids], dtype=np.int64)
+        """(rows,) tokens in each row: of its longest input, as often as it has inputs."""
+        if self.row is None:
+            return self.input_lengths
+        longest = np.zeros(len(self), dtype=np.int64)
+        np.maximum.at(longest, self.row, self.input_lengths)
+        return longest * np.bincount(self.row)
+
+    def inputs(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of the inputs of some rows, row by row."""
+        if self.row is None:
+            return rows
+        ends, counts = self.ends[rows], np.bincount(self.row)[rows]
+        return np.concatenate([np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)])
+
+    def taken(self, rows: np.ndarray) -> "Encoded":
+        """Some rows, in the order that is asked for."""
+        inputs = self.inputs(rows)
+        row = None if self.row is None else np.repeat(np.arange(len(rows)), np.bincount(self.row)[rows])
+        labels = None if self.labels is None else self.labels[rows]
+        read_at, second_at, language = (side[inputs] for side in (self.read_at, self.second_at, self.language))
+        return Encoded([self.ids[number] for number in inputs], read_at, second_at, language, labels, row)
 
     def packed(self) -> np.ndarray:
-        """The unlabelled rows as one int32 array, for `unpacked`: n, lengths, `mask_at`, `second_at`, all ids."""
-        parts = (np.array([len(self)]), self.lengths, self.mask_at, self.second_at, *self.ids)
+        """Unlabelled inputs as one int32 array, for `unpacked`: n, lengths, `read_at`, `second_at`, all ids."""
+        parts = (np.array([len(self)]), self.lengths, self.read_at, self.second_at, *self.ids)
         return np.concatenate(parts).astype(np.int32)
 
     @classmethod
     def unpacked(cls, packed: np.ndarray) -> "Encoded":
         """The rows of a packed array, whose ids are views of it."""
         count = int(packed[0])
-        lengths, mask_at, second_at = (packed[1 + n * count : 1 + (n + 1) * count].astype(np.int64) for n in range(3))
+        lengths, read_at, second_at = (packed[1 + n * count : 1 + (n + 1) * count].astype(np.int64) for n in range(3))
         ends = 1 + 3 * count + np.cumsum(lengths)
         ids = [packed[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
-        return cls(ids, mask_at, second_at, np.zeros(count, dtype=np.int64))
+        return cls(ids, read_at, second_at, np.zeros(count, dtype=np.int64))
 
     @classmethod
     def join(cls, parts: Sequence["Encoded"]) -> "Encoded":
         """Several encodings, one after the other; labelled only where all are."""
-        labelled = all(part.labels is not None for part in parts)
+        labels = [part.labels for part in parts if part.labels is not None]
+        row = None
+        if any(part.row is not None for part in parts):
+            starts = np.cumsum([0, *(len(part) for part in parts)])
+            own = (np.arange(len(part)) if part.row is None else part.row for part in parts)
+            row = np.concatenate([start + rows for start, rows in zip(starts, own, strict=False)])
         return cls(
-            [row for part in parts for row in part.ids],
-            np.concatenate([part.mask_at for part in parts]),
+            [ids for part in parts for ids in part.ids],
+            _stacked([part.read_at for part in parts]),
             np.concatenate([part.second_at for part in parts]),
             np.concatenate([part.language for part in parts]),
-            np.concatenate([part.labels for part in parts if part.labels is not None]) if labelled else None,
+            _stacked(labels) if len(labels) == len(parts) else None,
+            row,
         )
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays one below the other; where they have columns, as many as the widest, filled with -1."""
+    if arrays[0].ndim == 1:
+        return np.concatenate(arrays)
+    width = max(array.shape[1] for array in arrays)
+    return np.concatenate(
+        [np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=-1) for array in arrays]
+    )
 
 
 @lru_cache(maxsize=16)
@@ -93,7 +142,7 @@ class Template:
     """
 
     def __init__(self, text: str, fields: Sequence[str], place: str) -> None:
-        self.text, self.fields = text, tuple(fields)
+        self.text, self.fields, self.place = text, tuple(fields), place
         used = [hole.removesuffix(".") for hole in _FIELD.findall(text)]
         for hole in used:
             if hole not in fields:
@@ -136,6 +185,7 @@ class TextEncoder:
         self.pad = tokenizer.pad_token_id
         self.mask = tokenizer.mask_token_id
         self._specials = sorted({str(token) for token in tokenizer.all_special_tokens}, key=len, reverse=True)
+        self._words: dict[str, list[int]] = {}
         self._special_ids = sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id})
         pair = tokenizer("a", "a", return_special_tokens_mask=True)
         runs = _special_runs(pair["input_ids"], pair["special_tokens_mask"])
@@ -162,6 +212,32 @@ class TextEncoder:
         found = cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
         return Encoded.unpacked(found)
 
+    def encode_words(self, rows: Sequence[Sequence[str]]) -> Encoded:
+        """Rows of words, each read at the first piece of every word; unlabelled, language index 0.
+
+        A row longer than `max_length` loses its last words: they are not read. So are words that the tokenizer drops.
+        """
+        encoded, read = [], []
+        for words in rows:
+            pieces = [self._pieces_of(word) for word in words]
+            room = self.max_length - len(self.begin) - len(self.end)
+            starts = np.cumsum([0, *map(len, pieces)])
+            whole = [number for number, end in enumerate(starts[1:].tolist()) if end <= room]
+            ids = [piece for number in whole for piece in pieces[number]]
+            encoded.append(np.array([*self.begin, *ids, *self.end], dtype=np.int64))
+            read.append([len(self.begin) + int(starts[number]) if pieces[number] else -1 for number in whole])
+        read_at = np.full((len(rows), max([len(row) for row in read], default=0)), -1, dtype=np.int64)
+        for number, row in enumerate(read):
+            read_at[number, : len(row)] = row
+        seconds = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        return Encoded(encoded, read_at, seconds, np.zeros(len(rows), dtype=np.int64))
+
+    def _pieces_of(self, word: str) -> list[int]:
+        """The ids of a word as it stands after a space; made once."""
+        if word not in self._words:
+            self._words[word] = _pieces(self.tokenizer, self._plain(word))
+        return self._words[word]
+
     def _in_parts(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> Encoded:
         """Rows made some at a time and packed at once: a tokenizer's own output takes many times the ids' memory."""
         starts = range(0, len(texts), AT_A_TIME)
@@ -179,7 +255,7 @@ class TextEncoder:
             ids[index] = self._shorten(template, plain[index], len(ids[index]), vectors)
         return Encoded(
             ids,
-            np.array([_where(row, self.mask) if template.has_mask else -1 for row in ids], dtype=np.int64),
+            np.array([_where(row, self.mask) if template.has_mask else 0 for row in ids], dtype=np.int64),
             np.array([self._second_at(row) for row in ids], dtype=np.int64),
             np.zeros(len(ids), dtype=np.int64),
         )
@@ -379,11 +455,3 @@ class PromptEncoder(nn.Module):
         states, _ = self.lstm(self.embeddings[None])
         vectors: Tensor = self.mlp(states[0])
         return vectors
-
-
-def template_of(task: Task, name: str, language: str) -> Template:
-    """The task's template of a name in a language. Raises XlbenchError where it has none."""
-    by_language = task.templates.get(name)
-    if by_language is None or language not in by_language:
-        raise XlbenchError(f"task {task.name} has no template {name!r} in {language!r}")
-    return Template(by_language[language], task.fields, f"task {task.name}, template {name!r}, {language}")

@@ -1,4 +1,4 @@
-"""name → class, for methods and tasks: from this package, from entry points, and from --plugin files.
+"""name → class, for methods, tasks and resources: from this package, from entry points, and from --plugin files.
 
 What exists is found by reading source files (their syntax tree), not by importing them, so that listing
 methods does not import torch; a plug-in's code runs when it is first asked for. A plug-in given by --plugin
@@ -20,11 +20,11 @@ from typing import Any, Literal, TypeVar
 
 from xlbench.errors import XlbenchError, unknown
 
-Kind = Literal["method", "task"]
+Kind = Literal["method", "task", "resource"]
 Registered = TypeVar("Registered", bound=type)
 
-_DECORATORS: dict[str, Kind] = {"register_method": "method", "register_task": "task"}
-_HOMES: dict[Kind, str] = {"method": "xlbench.methods", "task": "xlbench.tasks"}
+_HOMES: dict[Kind, str] = {"method": "xlbench.methods", "task": "xlbench.tasks", "resource": "xlbench.resources"}
+_DECORATORS: dict[str, Kind] = {f"register_{kind}": kind for kind in _HOMES}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Entry:
     origin: str = ""  # the whole path and line, which tells apart what `place` shortens to the same
 
 
-_classes: dict[Kind, dict[str, type]] = {"method": {}, "task": {}}
-_loaded: dict[Kind, dict[str, Entry]] = {"method": {}, "task": {}}
+_classes: dict[Kind, dict[str, type]] = {kind: {} for kind in _HOMES}
+_loaded: dict[Kind, dict[str, Entry]] = {kind: {} for kind in _HOMES}
 _plugins: dict[str, str] = {}
 
 
@@ -51,6 +51,11 @@ def register_method(name: str) -> Callable[[Registered], Registered]:
 def register_task(name: str) -> Callable[[Registered], Registered]:
     """Decorator: the class below is the task `name`. Raises XlbenchError where the name is taken."""
     return _register("task", name)
+
+
+def register_resource(name: str) -> Callable[[Registered], Registered]:
+    """Decorator: the class below is the resource `name`. Raises XlbenchError where the name is taken."""
+    return _register("resource", name)
 
 
 def _register(kind: Kind, name: str) -> Callable[[Registered], Registered]:
@@ -163,7 +168,8 @@ def load_plugin(plugin: str) -> None:
     imported_before = any(_stands_in(cls, plugin) for kind in _classes for cls in _classes[kind].values())
     if not registered and not imported_before:
         raise XlbenchError(
-            f"the plug-in {plugin} registers nothing; decorate a class with @register_method or @register_task"
+            f"the plug-in {plugin} registers nothing; decorate a class with @register_method, @register_task or "
+            "@register_resource"
         )
     _plugins[key] = plugin
 
@@ -172,16 +178,15 @@ def _stands_in(cls: type, module: str) -> bool:
     return cls.__module__ == module or cls.__module__.startswith(f"{module}.")
 
 
-def source_of(cls: type) -> str:
-    """The source text that defines a plug-in's class: of the file it stands in, or of its folder's files.
+def files_of(cls: type) -> list[Path]:
+    """The files that define a plug-in's class: the one that it stands in, or its folder's.
 
-    It enters the hash of a run, so that a record never outlives the code it was made with unnoticed.
+    Their code enters the hash of a run, so that a record never outlives the code it was made with unnoticed.
     """
     file = Path(inspect.getfile(cls))
     if file.name != "__init__.py":
-        return file.read_text(encoding="utf-8")
-    parts = sorted(path for path in file.parent.rglob("*") if path.suffix in {".py", ".tsv"})
-    return "\n".join(path.read_text(encoding="utf-8") for path in parts)
+        return [file]
+    return sorted(path for path in file.parent.rglob("*") if path.suffix in {".py", ".tsv"})
 
 
 def _import_file(path: Path) -> None:
@@ -215,19 +220,15 @@ def _found(kind: Kind) -> dict[str, Entry]:
     """What is there to be imported: the built-ins, by their source, then entry points, by their metadata."""
     found: dict[str, Entry] = {}
     home = _HOMES[kind]
-    spec = importlib.util.find_spec(home)
-    folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    for folder in folders:
-        for file in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")]):
-            stem = file.parent.name if file.name == "__init__.py" else file.stem
-            for name, line, summary in _decorated(file, kind):
-                place = f"{_short(file)}:{line}"
-                if name in found:
-                    raise XlbenchError(
-                        f"the {kind} {name!r} is registered twice: in {found[name].place} and in {place}; "
-                        "rename one of them"
-                    )
-                found[name] = Entry(name, place, summary, f"{home}.{stem}", f"{file.resolve()}:{line}")
+    for file, module in _modules(home):
+        for name, line, summary in _decorated(file, kind):
+            place = f"{_short(file)}:{line}"
+            if name in found:
+                raise XlbenchError(
+                    f"the {kind} {name!r} is registered twice: in {found[name].place} and in {place}; "
+                    "rename one of them"
+                )
+            found[name] = Entry(name, place, summary, module, f"{file.resolve()}:{line}")
     for point in entry_points(group=home):
         place = f"entry point {point.value}" + (f" of {point.dist.name}" if point.dist else "")
         taken = found.get(point.name)
@@ -239,6 +240,18 @@ def _found(kind: Kind) -> dict[str, Entry]:
             )
         found[point.name] = Entry(point.name, place, f"({place})", point)
     return found
+
+
+def _modules(home: str) -> list[tuple[Path, str]]:
+    """The files of a package, or the one of a module, each with the name by which it is imported."""
+    spec = importlib.util.find_spec(home)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [(Path(str(spec.origin)), home)]
+    folders = [Path(place) for place in spec.submodule_search_locations]
+    files = [file for folder in folders for file in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")])]
+    return [(file, f"{home}.{file.parent.name if file.name == '__init__.py' else file.stem}") for file in files]
 
 
 def _decorated(file: Path, kind: Kind) -> list[tuple[str, int, str]]:

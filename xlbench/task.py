@@ -1,19 +1,21 @@
-"""Task: languages, splits, labels, templates; the few-shot draw.
+"""Task: what is asked, in which languages, how splits are read; the few-shot draw.
 
-A task file is data: a subclass of Task (or of NLITask, xlbench.nli) that names its languages, labels and
-columns and says how a split is read. Drawing, subsetting and checking are done here, once, for all tasks.
+A task file is data: a subclass of Task (or of NLITask, xlbench.nli) that names its languages, problem and
+columns and says how a split is read. Drawing, subsetting and vetting are done here, once, for all tasks.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
+from xlbench.problem import Classification, Problem, TokenLabelling
 from xlbench.sources import DataSource, Table
 from xlbench.spec import ALL
 
@@ -24,29 +26,39 @@ SplitName = Literal["train", "validation", "test"]
 class Row:
     """One labelled example in one language. Rows with the same id are translations of each other.
 
-    `texts` holds one text or two (premise, hypothesis); `premise_id` is the unit that statistics resample
-    (rows that share a premise are not independent); `phenomenon` is what the row tests, where a task says.
+    `texts` holds one text for each of the task's fields (premise, hypothesis), or the words of a row whose words are
+    labelled; `gold` the answer, as the task's problem has it: a label's number, a choice's, or a tag's for each word;
+    `unit` names what statistics resample (rows that share a premise are not independent); `phenomenon` is what
+    the row tests, where a task says; `choices` are the texts among which one is right.
     """
 
     id: str
     texts: tuple[str, ...]
-    label: int
+    gold: Any
     language: str
-    premise_id: str
+    unit: str
     phenomenon: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FewShot:
     """What a method may learn from: train and dev rows, shots per class each, in the source language.
 
-    `target_dev` holds the dev rows in the other languages where the task has them; only the selection policy
-    `oracle-target-dev` looks at it, and its results are never ranked.
+    `target_train` holds labelled rows of target languages, where a run asks for some. `target_dev` holds the dev rows
+    in the other languages where the task has them; only the selection policy `oracle-target-dev` looks at it, and its
+    results are never ranked.
     """
 
     train: tuple[Row, ...]
     dev: tuple[Row, ...]
     target_dev: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    target_train: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+
+    @property
+    def learnt(self) -> tuple[Row, ...]:
+        """All rows to train on, the source language's first."""
+        return (*self.train, *(row for rows in self.target_train.values() for row in rows))
 
 
 class Task:
@@ -56,16 +68,26 @@ class Task:
     version: ClassVar[str] = "1"
     languages: ClassVar[tuple[str, ...]]
     source: ClassVar[str] = "en"
-    labels: ClassVar[tuple[str, ...]]
+    problem: ClassVar[Problem]  # what is asked; Classification(labels) where a class sets `labels` alone
+    labels: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]]  # names of a row's texts, as templates use them: premise, hypothesis
     templates: ClassVar[dict[str, dict[str, str]]] = {}  # template name → language → text
     label_words: ClassVar[dict[str, tuple[str, ...]]] = {}  # language → one word a label
     splits: ClassVar[tuple[str, ...]] = ()  # names of published fixed few-shot splits
     parallel: ClassVar[str | None] = None  # the parallel corpus used when none is asked for
-    unit: ClassVar[Literal["premise", "row"]] = "premise"  # what statistics resample; "row" where rows share no premise
-    premises: ClassVar[int | None] = None  # in the test set, where that is known before it is read: for plans
+    unit: ClassVar[str] = "premise"  # the task's word for what statistics resample: a premise, a passage, a row
+    units: ClassVar[int | None] = None  # in the test set, where that is known before it is read: for plans
+    aligned: ClassVar[bool] = True  # rows of one id are translations of each other, in every split and language
+    target_pool: ClassVar[SplitName] = "validation"  # where labelled rows of target languages are drawn from
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "problem" in vars(cls):
+            cls.labels = cls.problem.labels
+        elif "labels" in vars(cls):
+            cls.problem = Classification(cls.labels)
 
     def rows(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         """All rows of a split in a language, row-aligned over languages. Raises XlbenchError."""
@@ -79,6 +101,19 @@ class Task:
         """Translated pairs of a corpus that the task itself brings, named like the task; none by default."""
         return []
 
+    def template(self, name: str, language: str) -> str | None:
+        """The text of a template; None where the task has none of this name and language.
+
+        `pair`, where a task does not say, is its texts one after the other, `<sep>` between them.
+        """
+        if name == "pair" and name not in self.templates:
+            return "<sep>".join(f"{{{field}}}" for field in self.problem.fields(self.fields))
+        return self.templates.get(name, {}).get(language)
+
+    def read(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
+        """`rows`, each vetted once a process. Raises XlbenchError naming task, split and row where one is odd."""
+        return _read(type(self), split, language, source)  # type: ignore[arg-type]
+
     def check_languages(self, asked: Sequence[str] | None) -> tuple[str, ...]:
         """The languages asked for, all of the task's where none are named. Raises for one it lacks."""
         for language in asked or ():
@@ -87,73 +122,192 @@ class Task:
                 raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {known}")
         return tuple(asked) if asked else self.languages
 
-    def draw(self, shots: int, number: int, source: DataSource, split: str | None = None) -> FewShot:
+    def draw(
+        self,
+        shots: int,
+        number: int,
+        source: DataSource,
+        split: str | None = None,
+        target_shots: int = 0,
+        targets: Sequence[str] = (),
+    ) -> FewShot:
         """`shots` rows a class for training and as many for dev; a function of (task, shots, number) alone.
 
         Train comes from the source language's train split and dev from its validation split, so the pools are
         disjoint. With `split`, a published fixed split is read instead and every number gives the same rows; with
-        shots 0 (all), every row of both.
+        shots 0 (all), every row of both. With `target_shots`, so many rows a class of each target language come with
+        them, of which no unit is in the dev rows.
         """
         if split is not None:
             if split not in self.splits:
                 raise unknown("split", split, self.splits, f"task {self.name}")
+            if target_shots:
+                raise XlbenchError(f"--split {split} is a published draw without target shots; leave one of them out")
             return self.fixed_split(split, shots, source)
+        target_train = self._target_train(target_shots, number, targets, source) if target_shots else {}
+        held_out = {row.unit for rows in target_train.values() for row in rows}
         if shots == ALL:
-            train, dev = (tuple(self.rows(name, self.source, source)) for name in ("train", "validation"))
-            return FewShot(train, dev)
+            train, dev = (self.read(name, self.source, source) for name in ("train", "validation"))
+            return FewShot(tuple(train), _without(dev, held_out), target_train=target_train)
         train = self._sample("train", shots, number, source)
-        dev = self._sample("validation", shots, number, source)
-        return FewShot(train, dev)
+        dev = self._sample("validation", shots, number, source, held_out)
+        return FewShot(train, dev, target_train=target_train)
 
     def target_dev(
         self, dev: Sequence[Row], languages: Sequence[str], source: DataSource
     ) -> dict[str, tuple[Row, ...]]:
         """The dev rows in other languages, by id. Raises XlbenchError where a language lacks one."""
-        found = {}
-        for language in languages:
-            by_id = {row.id: row for row in self.rows("validation", language, source)}
-            missing = [row.id for row in dev if row.id not in by_id]
-            if missing:
-                raise XlbenchError(f"task {self.name} has no dev row {missing[0]} in {language}")
-            found[language] = tuple(by_id[row.id] for row in dev)
-        return found
+        return {language: self._translated(dev, "validation", language, source) for language in languages}
 
-    def test(self, language: str, source: DataSource, premises: int | None = None) -> list[Row]:
-        """The test rows of a language; with `premises`, all rows of a fixed sample of that many premises.
+    def test(self, language: str, source: DataSource, units: int | None = None) -> list[Row]:
+        """The test rows of a language; with `units`, all rows of a fixed sample of that many units.
 
-        The sample is drawn from premise ids alone, so it is the same in every language, method and run, and
-        a larger sample contains every smaller one. Raises XlbenchError where there are fewer premises.
+        The sample is drawn from the units' names alone, so it is the same in every language, method and run, and
+        a larger sample contains every smaller one. Raises XlbenchError where there are fewer units.
         """
-        rows = list(self.rows("test", language, source))
+        rows = list(self.read("test", language, source))
         if not rows:
             raise XlbenchError(f"task {self.name} has no test rows in {language}")
-        if premises is None:
+        if units is None:
             return rows
-        ids = list(dict.fromkeys(row.premise_id for row in rows))
-        if premises > len(ids):
+        names = list(dict.fromkeys(row.unit for row in rows))
+        if units > len(names):
             raise XlbenchError(
-                f"--test-premises {premises} is more than the {len(ids)} test premises of task {self.name}"
+                f"--test-units {units} is more than the {len(names)} test units (each a {self.unit}) of task "
+                f"{self.name} in {language}"
             )
-        order = _generator(self.name, "test premises").permutation(len(ids))
-        kept = {ids[i] for i in order[:premises]}
-        return [row for row in rows if row.premise_id in kept]
+        order = _generator(self.name, "test premises").permutation(len(names))
+        kept = {names[i] for i in order[:units]}
+        return [row for row in rows if row.unit in kept]
 
-    def _sample(self, split: SplitName, shots: int, number: int, source: DataSource) -> tuple[Row, ...]:
-        pool = self.rows(split, self.source, source)
-        by_label: dict[int, list[int]] = defaultdict(list)
+    def _target_train(
+        self, shots: int, number: int, targets: Sequence[str], source: DataSource
+    ) -> dict[str, tuple[Row, ...]]:
+        """Rows a class of each target language: the same ids in all of them where the task's languages are aligned."""
+        if not targets:
+            raise XlbenchError("--target-shots needs a test language other than the source language")
+        if not self.aligned:
+            return {
+                name: self._drawn(self.target_pool, name, shots, number, source, ("target", name)) for name in targets
+            }
+        first = self._drawn(self.target_pool, targets[0], shots, number, source, ("target",))
+        return {targets[0]: first} | {
+            name: self._translated(first, self.target_pool, name, source) for name in targets[1:]
+        }
+
+    def _translated(self, rows: Sequence[Row], split: SplitName, language: str, source: DataSource) -> tuple[Row, ...]:
+        by_id = {row.id: row for row in self.read(split, language, source)}
+        missing = [row.id for row in rows if row.id not in by_id]
+        if missing:
+            raise XlbenchError(f"task {self.name} has no {split} row {missing[0]} in {language}")
+        return tuple(by_id[row.id] for row in rows)
+
+    def _sample(
+        self, split: SplitName, shots: int, number: int, source: DataSource, without: Collection[str] = ()
+    ) -> tuple[Row, ...]:
+        return self._drawn(split, self.source, shots, number, source, (split,), without)
+
+    def _drawn(
+        self,
+        split: SplitName,
+        language: str,
+        shots: int,
+        number: int,
+        source: DataSource,
+        purpose: tuple[str, ...],
+        without: Collection[str] = (),
+    ) -> tuple[Row, ...]:
+        pool = self.read(split, language, source)
+        members: dict[Hashable, list[int]] = defaultdict(list)
         for index, row in enumerate(pool):
-            by_label[row.label].append(index)
+            if row.unit not in without:
+                members[self.problem.stratum(row.gold)].append(index)
         chosen: list[int] = []
-        random = _generator(self.name, split, shots, number)
-        for label, name in enumerate(self.labels):
-            if shots > len(by_label[label]):
+        random = _generator(self.name, *purpose, shots, number)
+        for stratum, name in self.problem.strata().items():
+            if shots > len(members[stratum]):
                 raise XlbenchError(
-                    f"--shots {shots} is more than the {len(by_label[label])} rows of class {name!r} "
-                    f"in the {split} pool of task {self.name}"
+                    f"--shots {shots} is more than the {len(members[stratum])} rows of class {name} "
+                    f"in the {split} pool of task {self.name} in {language}"
                 )
-            chosen.extend(random.choice(by_label[label], size=shots, replace=False).tolist())
+            chosen.extend(random.choice(members[stratum], size=shots, replace=False).tolist())
         random.shuffle(chosen)
         return tuple(pool[index] for index in chosen)
+
+
+@cache
+def _read(task_class: type[Task], split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
+    task = task_class()
+    rows = task.rows(split, language, source)
+    ids: set[str] = set()
+    for row in rows:
+        fault = _fault(task, row, language, ids)
+        if fault:
+            raise XlbenchError(f"task {task.name}, {split} split in {language}, row {row.id}: {fault}")
+        ids.add(row.id)
+    return rows
+
+
+def _fault(task: Task, row: Row, language: str, ids: Collection[str]) -> str:
+    """What is wrong with a row, to be said after its place; empty where nothing is."""
+    if row.id in ids:
+        return "its id is there twice; each row of a split has one of its own"
+    if row.language != language:
+        return f"it says that it is in {row.language!r}"
+    labelled_words = isinstance(task.problem, TokenLabelling)
+    if len(row.texts) != len(task.fields) and not labelled_words:
+        return f"it has {len(row.texts)} texts, and the task {len(task.fields)} fields ({', '.join(task.fields)})"
+    for number, text in enumerate(row.texts):
+        if not isinstance(text, str) or not text.strip():
+            name = f"word {number}" if labelled_words else f"the {task.fields[number]}"
+            return f"{name} is {'empty' if isinstance(text, str) else repr(text)}; repair or remove the row"
+    if not row.texts or not isinstance(row.unit, str) or not row.unit:
+        return "it has no text" if not row.texts else f"its unit is {row.unit!r}, no name"
+    return task.problem.fault(row.texts, row.gold, row.choices)
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """The test rows by language, and whether they are aligned: the same ids, units and answers in every language.
+
+    Where they are not, languages have rows and units of their own, and a unit's name begins with its language.
+    """
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+    by_language: Mapping[str, Sequence[Row]]
+    aligned: bool
+    note: str = ""  # where a task says that it is aligned, and is not
+
+    @classmethod
+    def of(cls, task: Task, languages: Sequence[str], source: DataSource, units: int | None = None) -> "TestRows":
+        """All test rows of some languages. Raises XlbenchError for rows that are odd."""
+        rows = {language: task.test(language, source, units) for language in languages}
+        apart = _apart(rows) if task.aligned else ""
+        if task.aligned and not apart:
+            return cls(rows, True)
+        own = {
+            language: [replace(row, unit=f"{language}/{row.unit}") for row in side] for language, side in rows.items()
+        }
+        note = f"the test rows are not aligned over languages, each of which is tested on rows of its own: {apart}"
+        return cls(own, False, note if task.aligned else "")
+
+
+def _apart(rows: Mapping[str, Sequence[Row]]) -> str:
+    """In what the rows of two languages differ, where they are not aligned; empty where they are."""
+    first, ours = next(iter(rows.items()))
+    facts = {row.id: (row.unit, row.gold) for row in ours}
+    for language, theirs in rows.items():
+        if len(theirs) != len(ours):
+            return f"{first} has {len(ours)} and {language} {len(theirs)}"
+        for row in theirs:
+            if facts.get(row.id) != (row.unit, row.gold):
+                what = "another answer or unit" if row.id in facts else "no counterpart"
+                return f"row {row.id} of {language} has {what} in {first}"
+    return ""
+
+
+def _without(rows: Sequence[Row], units: Collection[str]) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row.unit not in units)
 
 
 def rows_of(
@@ -162,16 +316,16 @@ def rows_of(
     labels: Sequence[str],
     language: str,
     ids: str,
-    premise_ids: Sequence[str],
+    units: Sequence[str],
 ) -> list[Row]:
-    """Rows of a table whose columns are `fields` and `label`; row i gets the id `ids-i`.
+    """Rows of a table whose columns are `fields` and `label`; row i gets the id `ids-i` and unit `units[i]`.
 
     Raises XlbenchError naming file and row: an empty text, a label that is none of 0 … len(labels) - 1.
     """
     rows = []
-    for index, premise_id in enumerate(premise_ids):
+    for index, unit in enumerate(units):
         texts, label = read_row(table, index, fields, labels)
-        rows.append(Row(f"{ids}-{index}", texts, label, language, premise_id))
+        rows.append(Row(f"{ids}-{index}", texts, label, language, unit))
     return rows
 
 

@@ -21,7 +21,7 @@ class Logic(NLITask):
     """
 
     version = "1"
-    premises = grammar.PREMISES["test"]
+    units = grammar.PREMISES["test"]
     parallel = "logic"
     license = "MIT, as xlbench itself"
     citation = (

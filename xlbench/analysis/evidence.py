@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from xlbench.analysis.matching import ORACLE, Table
 from xlbench.analysis.power import Power, VarianceParts, power, steadiest, variance_parts
@@ -19,8 +17,8 @@ from xlbench.analysis.statistics import (
     score,
 )
 from xlbench.errors import XlbenchError
-from xlbench.records.predictions import Cell, Unit, seen, stack, summary
-from xlbench.records.store import Store
+from xlbench.records.index import Result
+from xlbench.records.predictions import Cell, Summary, stack
 
 FEW_DRAWS = 3
 
@@ -29,7 +27,7 @@ FEW_DRAWS = 3
 class Evidence:
     """Of one table, by method: accuracies as shares of 1.
 
-    `scores` are means over languages, draws, seeds and premises with their intervals; `places` those of the
+    `scores` are means over languages, draws, seeds and units with their intervals; `places` those of the
     methods above chance, by the corrected pairs; `parts` the variance components of each method's score,
     `differences` those of each pair's. `power` is what the design can show at the level of Holm's first step, by
     the pair that varies least; None where there is one draw or one method.
@@ -37,7 +35,7 @@ class Evidence:
 
     draws: int
     seeds: int
-    premises: int
+    units: int
     scores: dict[str, Interval]
     above: dict[str, AboveChance]
     places: dict[str, Rank]
@@ -45,6 +43,12 @@ class Evidence:
     parts: dict[str, VarianceParts]
     differences: list[VarianceParts]
     power: Power | None
+    unit: str = "unit"  # the task's word for what is resampled
+
+    @property
+    def scope(self) -> str:
+        """What the intervals of the scores speak of, in the task's word for its units."""
+        return next(iter(self.scores.values())).scope.replace("units", f"{self.unit}s")
 
     def words(self) -> list[str]:
         """The findings as sentences: who is better, who is at chance, and what this design could show."""
@@ -62,7 +66,7 @@ class Evidence:
         at_chance = sorted(self.scores.keys() - self.places.keys())
         if at_chance:
             said.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")
-        design = f"{count(self.draws, 'draw')}, {count(self.seeds, 'seed')}, {self.premises:,} premises"
+        design = f"{count(self.draws, 'draw')}, {count(self.seeds, 'seed')}, {count(self.units, self.unit)}"
         smallest = None if self.power is None else self.power.smallest
         if smallest is not None and smallest >= 1:
             said.append(f"This design ({design}) cannot show any difference, once corrected over the pairs")
@@ -76,33 +80,59 @@ class Evidence:
         return said
 
 
-def weigh(runs: Mapping[str, Mapping[Cell, Path]], unit: Unit = "premise") -> Evidence:
-    """The evidence in the predictions of some methods, each with the same draws and seeds: cell → record's folder.
+def weigh(runs: Mapping[str, Mapping[Cell, Summary]], unit: str = "unit") -> Evidence:
+    """The evidence in the predictions of some methods, each with the same draws and seeds: cell → what a run shows.
 
-    `unit` is what the task declares: "row" where its rows share no premise, or languages have rows of their own.
-    Raises XlbenchError for predictions that cannot be read, or that are not of the same rows.
+    `unit` is the task's word for what is resampled. Raises XlbenchError for runs that are not of the same rows.
     """
-    scored = {method: {cell: summary(folder, unit) for cell, folder in cells.items()} for method, cells in runs.items()}
-    designs = stack(scored)
-    chance = next(iter(next(iter(scored.values())).values())).chance
+    designs = stack(runs)
+    chance = next(iter(next(iter(runs.values())).values())).chance
     above = {method: above_chance(design, chance) for method, design in designs.items()}
     pairs = pairwise(designs)
-    draws, seeds, premises = next(iter(designs.values())).shape
+    draws, seeds, units = next(iter(designs.values())).shape
     level = first_step(len(pairs))
     differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
-    best = steadiest(differences, draws, seeds, premises, level=level)
+    best = steadiest(differences, draws, seeds, units, level=level)
     return Evidence(
         draws,
         seeds,
-        premises,
+        units,
         {method: score(design) for method, design in designs.items()},
         above,
         ranks([method for method in designs if above[method].above], pairs),
         pairs,
         {method: variance_parts(design) for method, design in designs.items()},
         differences,
-        None if best is None else power(best, draws, seeds, premises, level=level),
+        None if best is None else power(best, draws, seeds, units, level=level),
+        unit,
     )
+
+
+def evidence(table: Table) -> Evidence:
+    """What the predictions behind a table show, weighed once. Raises XlbenchError where they cannot be compared."""
+    return table.once("evidence", lambda: _evidence(table))
+
+
+def _evidence(table: Table) -> Evidence:
+    runs = {line.method: {cell[:2]: summary_of(line.results[cell]) for cell in table.cells} for line in table.by_mean}
+    return weigh(runs, table.first.unit)
+
+
+def summary_of(result: Result) -> Summary:
+    """What a result's predictions show. Raises XlbenchError where they were not read."""
+    if result.summary is None:
+        raise XlbenchError(f"the predictions of record {result.record.id} were not read")
+    return result.summary
+
+
+def findings(table: Table) -> list[str]:
+    """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
+    if table.first.spec.selection == ORACLE:
+        return []
+    try:
+        return evidence(table).words()
+    except XlbenchError as fault:
+        return [f"No intervals: {fault}"]
 
 
 def points(value: float) -> str:
@@ -112,35 +142,4 @@ def points(value: float) -> str:
 
 def count(number: int, thing: str) -> str:
     """So many things, in the singular for one."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def evidence(table: Table, store: Store) -> Evidence:
-    """What the predictions behind a table show. Raises XlbenchError where they cannot be read or compared."""
-    runs = [
-        (line.method, tuple((cell[:2], store.path(line.records[cell].id)) for cell in table.cells))
-        for line in table.by_mean
-    ]
-    files = tuple(seen(folder) for _, cells in runs for _, folder in cells)
-    return _weighed(tuple(runs), table.first.unit, files)
-
-
-def evidence_once(table: Table, store: Store) -> Evidence:
-    """`evidence`, for which the files are looked at once: a board is made of one reading of them."""
-    return table.once(("evidence", store.name), lambda: evidence(table, store))
-
-
-@lru_cache(maxsize=4096)
-def _weighed(runs: tuple[tuple[str, tuple[tuple[tuple[int, int], Path], ...]], ...], unit: Unit, _: object) -> Evidence:
-    """`weigh`, once for all that shows it: the markdown, the page and the figures."""
-    return weigh({method: dict(cells) for method, cells in runs}, unit)
-
-
-def findings(table: Table, store: Store) -> list[str]:
-    """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
-    if table.first.spec.selection == ORACLE:
-        return []
-    try:
-        return evidence_once(table, store).words()
-    except XlbenchError as fault:
-        return [f"No intervals: {fault}"]
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

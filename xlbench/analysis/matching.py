@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
+from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
 from xlbench.spec import RunSpec, by_shots, digest
@@ -21,22 +22,27 @@ from xlbench.spec import RunSpec, by_shots, digest
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
-AXES = ("method", "config", "shots", "draw", "seed", "parallel", "parallel_size")  # along which records may differ
+AXES = ("method", "config", "shots", "draw", "seed", "resources")  # along which records may differ
 _shared = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
 @dataclass(frozen=True)
 class Line:
-    """One method of one table: its name, and its records by draw, seed and shots."""
+    """One method of one table: its name, and its results by draw, seed and shots."""
 
     method: str
-    records: Mapping[Cell, Record]
+    results: Mapping[Cell, Result]
+
+    @cached_property
+    def records(self) -> Mapping[Cell, Record]:
+        return {cell: result.record for cell, result in self.results.items()}
 
     @cached_property
     def languages(self) -> frozenset[str]:
         """Those that any of its records was tested in."""
-        return frozenset(name for names in {tuple(one.accuracy) for one in self.records.values()} for name in names)
+        tested = {tuple(record.by_language) for record in self.records.values()}
+        return frozenset(name for names in tested for name in names)
 
 
 class _Shown:
@@ -68,20 +74,25 @@ class Table(_Shown):
         """A record of the table, to ask what all of them share."""
         return next(iter(self.lines[0].records.values()))
 
+    @property
+    def metric(self) -> str:
+        """The metric that ranks and is shown."""
+        return self.first.metric
+
     @cached_property
-    def accuracy(self) -> Mapping[str, Mapping[str, float]]:
-        """Per method and language its mean over the cells that all methods have, as shares of 1. A language that one of
-        a method's runs was not tested in is left out of that method."""
-        found = {}
+    def by_language(self) -> Mapping[str, Mapping[str, float]]:
+        """Per method and language the metric's mean over the cells that all methods have, as shares of 1. A language
+        that one of a method's runs was not tested in is left out of that method."""
+        means = {}
         for line in self.lines:
-            runs = [line.records[cell].accuracy for cell in self.cells]
+            runs = [line.records[cell].by_language for cell in self.cells]
             everywhere = [name for name in (runs[0] if runs else ()) if all(name in run for run in runs)]
-            found[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
-        return found
+            means[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
+        return means
 
     @cached_property
     def by_mean(self) -> tuple[Line, ...]:
-        """Methods by their mean accuracy, best first; ties by name, and the oracle's by name alone."""
+        """Methods by the metric's mean, best first; ties by name, and the oracle's by name alone."""
         if self.first.spec.selection == ORACLE:
             return tuple(sorted(self.lines, key=lambda line: line.method))
         means = {line.method: fmean([line.records[cell].mean for cell in self.cells]) for line in self.lines}
@@ -94,6 +105,11 @@ class Group(_Shown):
 
     key: dict[str, Any]
     tables: tuple[Table, ...]
+
+    @property
+    def metric(self) -> str:
+        """The metric that ranks and is shown."""
+        return self.tables[0].metric
 
     @property
     def title(self) -> str:
@@ -130,26 +146,33 @@ def method_label(record: Record, with_corpus: bool = False) -> str:
     """A method as the board names it: its name, with the settings that differ from its defaults, and with the
     parallel corpus that it learned from, where it needs one."""
     changed = [record.spec.settings] if record.spec.settings else []
-    if with_corpus and record.spec.parallel is not None:
-        changed.append(f"parallel={record.spec.parallel}, {record.spec.parallel_size} pairs")
+    if with_corpus and "parallel" in record.spec.resources:
+        corpus, size = parallel_of(record)
+        changed.append(f"parallel={corpus}, {size} pairs")
     return record.spec.method + (f" ({', '.join(changed)})" if changed else "")
 
 
-def group(records: Iterable[Record]) -> list[Group]:
-    """Records as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
-    by_key: dict[Hashable, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.status == "finished":
-            by_key[_matched(record)].append(record)
+def parallel_of(record: Record) -> tuple[str, int]:
+    """The parallel corpus that a record's method learned from and how many pairs of it; empty and 0 for none."""
+    settings = record.spec.resources.get("parallel", {})
+    return str(settings.get("corpus") or ""), int(settings.get("size") or 0)
+
+
+def group(results: Iterable[Result]) -> list[Group]:
+    """Results as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
+    by_key: dict[Hashable, list[Result]] = defaultdict(list)
+    for result in results:
+        if result.record.status == "finished":
+            by_key[_matched(result.record)].append(result)
     if not by_key:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     groups = []
     for members in by_key.values():
-        with_shots: dict[int, list[Record]] = defaultdict(list)
-        for record in members:
-            with_shots[record.spec.shots].append(record)
+        with_shots: dict[int, list[Result]] = defaultdict(list)
+        for result in members:
+            with_shots[result.record.spec.shots].append(result)
         tables = tuple(_table(number, with_shots[number]) for number in sorted(with_shots, key=by_shots))
-        groups.append(Group(matched_key(members[0]), tables))
+        groups.append(Group(matched_key(members[0].record), tables))
     return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
 
 
@@ -204,19 +227,20 @@ def apart(groups: Sequence[Group]) -> str | None:
     )
 
 
-def _table(shots: int, records: Sequence[Record]) -> Table:
-    lines: dict[str, dict[Cell, Record]] = defaultdict(dict)
+def _table(shots: int, results: Sequence[Result]) -> Table:
+    lines: dict[str, dict[Cell, Result]] = defaultdict(dict)
     left_out = []
-    corpora = {(one.spec.parallel, one.spec.parallel_size) for one in records if one.spec.parallel is not None}
-    for record in sorted(records, key=lambda one: (one.spec.draw, one.spec.seed, one.started, one.id)):
+    corpora = {parallel_of(result.record) for result in results} - {("", 0)}
+    for result in sorted(results, key=_order):
+        record = result.record
         cell = (record.spec.draw, record.spec.seed, record.identity.get("shots", ""))
         label = method_label(record, with_corpus=len(corpora) > 1)
         if cell in lines[label]:
             left_out.append(
-                f"{label}, draw {cell[0]}, seed {cell[1]}: record {lines[label][cell].id} is superseded by {record.id} "
-                "(the method's source or data changed)"
+                f"{label}, draw {cell[0]}, seed {cell[1]}: record {lines[label][cell].record.id} is superseded by "
+                f"{record.id} (the method's source or data changed)"
             )
-        lines[label][cell] = record
+        lines[label][cell] = result
     common = set.intersection(*(set(cells) for cells in lines.values()))
     for label, cells in sorted(lines.items()):
         extra = sorted(set(cells) - common)
@@ -226,6 +250,11 @@ def _table(shots: int, records: Sequence[Record]) -> Table:
     return Table(
         shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
     )  # fmt: skip
+
+
+def _order(result: Result) -> tuple[int, int, str, str]:
+    record = result.record
+    return record.spec.draw, record.spec.seed, record.started, record.id
 
 
 def drift(records: Iterable[Record], here: Mapping[str, str]) -> str | None:

@@ -6,14 +6,15 @@ from statistics import fmean
 from typing import Any
 
 from xlbench import registry
-from xlbench.analysis.evidence import evidence
+from xlbench.analysis.evidence import summary_of, weigh
 from xlbench.analysis.matching import Table, group
 from xlbench.analysis.power import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.analysis.statistics import first_step
 from xlbench.errors import XlbenchError
+from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.store import Store
-from xlbench.records.vetting import readable
+from xlbench.records.vetting import readable, result_of
 from xlbench.spec import Suite
 
 ASSUMED = "assumed"
@@ -23,7 +24,7 @@ ASSUMED = "assumed"
 class Outlook:
     """One number of shots of a suite.
 
-    `power`: what the suite's draws, seeds and premises can show of a difference, at the level of Holm's first
+    `power`: what the suite's draws, seeds and units can show of a difference, at the level of Holm's first
     step; `seconds`: of computing for all its runs, None where a method has no finished record to go by;
     `basis`: what the variances are taken from.
     """
@@ -38,9 +39,9 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
     """What a suite can show, for each of its numbers of shots. Raises XlbenchError for a suite that is mistaken."""
     first = next(suite.cells())
     task: Any = registry.get("task", first.task)
-    in_the_test: int | None = first.test_premises or task.premises
+    in_the_test: int | None = first.test_units or task.units
     if in_the_test is None:
-        raise XlbenchError(f"task {first.task} does not say how many test premises it has; give --test-premises")
+        raise XlbenchError(f"task {first.task} does not say how many test units it has; give --test-units")
     alike = [one for one in readable(store) if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
     tuned_alike = [one for one in alike if one.spec.trials == first.trials]  # several trials take longer
     pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
@@ -57,7 +58,7 @@ def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]
 
     Of the table with most runs, those of the pair that varies most; assumed ones where no table has two draws.
     """
-    tables = [table for one in group(records) for table in one.tables] if records else []
+    tables = [table for one in group(map(Result, records)) for table in one.tables] if records else []
     for table in sorted(tables, key=lambda one: -len(one.cells) * len(one.lines)):
         found = _of_table(table, store)
         if found is not None:
@@ -69,10 +70,14 @@ def _of_table(table: Table, store: Store) -> tuple[VarianceParts, str] | None:
     if len({draw for draw, _, _ in table.cells}) < 2 or len(table.lines) < 2:
         return None
     try:
-        found = evidence(table, store)
+        runs = {
+            line.method: {cell[:2]: summary_of(result_of(line.records[cell], store)) for cell in table.cells}
+            for line in table.lines
+        }
+        found = weigh(runs)
     except XlbenchError:
         return None
-    widest = max(found.differences, key=lambda one: (one.draw or 0.0) + (one.draw_premise or 0.0) / found.premises)
+    widest = max(found.differences, key=lambda one: (one.draw or 0.0) + (one.draw_unit or 0.0) / found.units)
     return widest, f"from {len(table.cells) * len(table.lines)} runs"
 
 

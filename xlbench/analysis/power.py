@@ -1,6 +1,6 @@
-"""Where a mean's variance comes from, and what a design of draws, seeds and premises can show.
+"""Where a mean's variance comes from, and what a design of draws, seeds and units can show.
 
-The model of a design (`xlbench.analysis.statistics`): mean + draw + seed within draw + premise + draw x premise + rest,
+The model of a design (`xlbench.analysis.statistics`): mean + draw + seed within draw + unit + draw x unit + rest,
 each with a variance of its own. All are shares of 1, not points.
 """
 
@@ -24,46 +24,46 @@ CLEARLY = 1 + 1e-6  # so much larger that rounding does not hide it
 QUANTILES = (np.arange(400) + 0.5) / 400
 
 NO_DRAW = "one draw: what another draw would change is not known"
-NO_SEED = "one seed a draw: what the seed changes is counted with the draw, and the rest with draw x premise"
+NO_SEED = "one seed a draw: what the seed changes is counted with the draw, and the rest with draw x unit"
 NO_SEED_ONE_DRAW = "one seed: what another seed would change is not known"
-NO_REST = "one run: the rest is counted with the premise"
+NO_REST = "one run: the rest is counted with the unit"
 
 
 @dataclass(frozen=True)
 class VarianceParts:
-    """Variance components of a premise's accuracy, or of a paired difference; None: cannot be told, see `notes`.
+    """Variance components of a unit's value, or of a paired difference; None: cannot be told, see `notes`.
 
-    `draw`, `seed` (within a draw) and `premise` shift all premises of a run, or all runs of a premise;
-    `draw_premise` is what a draw does to single premises, `rest` what a seed does to them, and sampling.
+    `draw`, `seed` (within a draw) and `unit` shift all units of a run, or all runs of a unit;
+    `draw_unit` is what a draw does to single units, `rest` what a seed does to them, and sampling.
     """
 
     draw: float | None
     seed: float | None
-    premise: float
-    draw_premise: float | None
+    unit: float
+    draw_unit: float | None
     rest: float | None
     notes: tuple[str, ...] = ()
 
-    def of_mean(self, draws: int, seeds: int, premises: int) -> dict[str, float | None]:
-        """What each part adds to the variance of a mean over a design: draw, seed, premise, rest (both kinds).
+    def of_mean(self, draws: int, seeds: int, units: int) -> dict[str, float | None]:
+        """What each part adds to the variance of a mean over a design: draw, seed, unit, rest (both kinds).
 
         Where the seed could not be told from the draw, more seeds are not counted on.
         """
         runs = draws * (seeds if self.seed is not None or self.draw is None else 1)
         known = [
-            part / number / premises for part, number in ((self.draw_premise, draws), (self.rest, runs))
+            part / number / units for part, number in ((self.draw_unit, draws), (self.rest, runs))
             if part is not None
         ]  # fmt: skip
         return {
             "draw": None if self.draw is None else self.draw / draws,
             "seed": None if self.seed is None else self.seed / runs,
-            "premise": self.premise / premises,
+            "unit": self.unit / units,
             "rest": sum(known) if known else None,
         }
 
-    def shares(self, draws: int, seeds: int, premises: int) -> dict[str, float | None]:
+    def shares(self, draws: int, seeds: int, units: int) -> dict[str, float | None]:
         """`of_mean` as shares of its sum; all 0 where nothing varies."""
-        parts = self.of_mean(draws, seeds, premises)
+        parts = self.of_mean(draws, seeds, units)
         total = sum(part or 0.0 for part in parts.values())
         return {name: None if part is None else part / total if total else 0.0 for name, part in parts.items()}
 
@@ -71,8 +71,8 @@ class VarianceParts:
 # For when there are no records, of a difference between two methods. METHODS.md ("Why the statistics must be
 # different") gives a deviation of 1 to 4 points between runs at 64 shots and fewer, and says that the draw does
 # more than the seed: here 2 points, three quarters of the variance the draw's, and two methods' errors half
-# shared, so that a difference varies as a score does. What premises add is a choice as well: a deviation of 10
-# points between premises, as much again from premise to premise in each run.
+# shared, so that a difference varies as a score does. What units add is a choice as well: a deviation of 10
+# points between units, as much again from unit to unit in each run.
 DEFAULT_PARTS = VarianceParts(
     0.75 * 0.02**2, 0.25 * 0.02**2, 0.1**2, 0.0, 0.1**2,
     ("no records: a deviation of 2 points between runs is assumed (METHODS.md: 1 to 4), most of it the draw's",),
@@ -86,49 +86,49 @@ class Power:
 
     draws: int
     seeds: int
-    premises: int
+    units: int
     smallest: float | None
     draws_for: dict[float, int | None]
     notes: tuple[str, ...]
 
 
 def variance_parts(values: ArrayLike) -> VarianceParts:
-    """Variance components of a design (draws, seeds, premises), or of the difference of two.
+    """Variance components of a design (draws, seeds, units), or of the difference of two.
 
     From the mean squares and what they expect (Searle, Casella & McCulloch 1992, chapter 4: two-way crossed, one
     factor nested); an estimate below zero is zero. `notes` says what cannot be told, and with what it is counted.
     Raises XlbenchError.
     """
     design = as_design(values)
-    draws, seeds, premises = design.shape
+    draws, seeds, units = design.shape
     of_draws, of_runs = design.mean(axis=(1, 2)), design.mean(axis=2)
-    of_premises, crossed = design.mean(axis=(0, 1)), design.mean(axis=1)
+    of_units, crossed = design.mean(axis=(0, 1)), design.mean(axis=1)
     mean = float(design.mean())
 
-    between_premises = draws * seeds * _square(of_premises - mean, premises - 1)
-    between_draws = seeds * premises * _square(of_draws - mean, draws - 1)
-    between_seeds = premises * _square(of_runs - of_draws[:, None], draws * (seeds - 1))
+    between_units = draws * seeds * _square(of_units - mean, units - 1)
+    between_draws = seeds * units * _square(of_draws - mean, draws - 1)
+    between_seeds = units * _square(of_runs - of_draws[:, None], draws * (seeds - 1))
     interaction = seeds * _square(
-        crossed - of_draws[:, None] - of_premises + mean, (draws - 1) * (premises - 1)
+        crossed - of_draws[:, None] - of_units + mean, (draws - 1) * (units - 1)
     )  # fmt: skip
     within = _square(
         design - of_runs[:, :, None] - crossed[:, None, :] + of_draws[:, None, None],
-        draws * (seeds - 1) * (premises - 1),
+        draws * (seeds - 1) * (units - 1),
     )
     if draws == 1 and seeds == 1:
-        return VarianceParts(None, None, between_premises, None, None, (NO_DRAW, NO_SEED_ONE_DRAW, NO_REST))
+        return VarianceParts(None, None, between_units, None, None, (NO_DRAW, NO_SEED_ONE_DRAW, NO_REST))
     if draws == 1:
         return VarianceParts(
-            None, _part(between_seeds - within, premises), _part(between_premises - within, seeds), None, within,
+            None, _part(between_seeds - within, units), _part(between_units - within, seeds), None, within,
             (NO_DRAW,),
         )  # fmt: skip
-    premise = _part(between_premises - interaction, draws * seeds)
+    unit = _part(between_units - interaction, draws * seeds)
     if seeds == 1:
-        return VarianceParts(_part(between_draws - interaction, premises), None, premise, interaction, None, (NO_SEED,))
+        return VarianceParts(_part(between_draws - interaction, units), None, unit, interaction, None, (NO_SEED,))
     return VarianceParts(
-        _part(between_draws - between_seeds - interaction + within, seeds * premises),
-        _part(between_seeds - within, premises),
-        premise,
+        _part(between_draws - between_seeds - interaction + within, seeds * units),
+        _part(between_seeds - within, units),
+        unit,
         _part(interaction - within, seeds),
         within,
     )
@@ -138,7 +138,7 @@ def power(
     parts: VarianceParts,
     draws: int,
     seeds: int,
-    premises: int,
+    units: int,
     *,
     differences: Sequence[float] = POINTS,
     wanted: float = POWER,
@@ -152,37 +152,37 @@ def power(
     """
     if parts.draw is None:
         raise XlbenchError("one draw tells nothing of the power over draws; give the parts of two or more draws")
-    if min(draws, seeds) < 1 or premises < 2:
-        raise XlbenchError(f"a design needs a draw, a seed and two premises, not {draws} x {seeds} x {premises}")
+    if min(draws, seeds) < 1 or units < 2:
+        raise XlbenchError(f"a design needs a draw, a seed and two units, not {draws} x {seeds} x {units}")
     if not (0 < level < 1 and 1 - level < wanted < 1):
         raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
-    smallest = None if draws == 1 else _Test(parts, draws, seeds, premises, level).smallest(wanted)
-    needed = {one: _draws_for(one, parts, seeds, premises, wanted, level) for one in differences}
-    return Power(draws, seeds, premises, smallest, needed, parts.notes)
+    smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest(wanted)
+    needed = {one: _draws_for(one, parts, seeds, units, wanted, level) for one in differences}
+    return Power(draws, seeds, units, smallest, needed, parts.notes)
 
 
 def steadiest(
-    every: Sequence[VarianceParts], draws: int, seeds: int, premises: int, *, wanted: float = POWER, level: float
+    every: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, wanted: float = POWER, level: float
 ) -> VarianceParts | None:
     """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test.
 
     One whose two parts of the error are both larger than another's is not looked at: it takes a larger difference.
     """
     parts = [one for one in every if one.draw is not None]
-    errors = [_errors(one, draws, seeds, premises) for one in parts]
+    errors = [_errors(one, draws, seeds, units) for one in parts]
     front, least = [], math.inf
     for at in sorted(range(len(parts)), key=errors.__getitem__):
         if errors[at][1] <= least * CLEARLY:
             front.append(at)
             least = min(least, errors[at][1])
-    smallest = {at: _Test(parts[at], draws, seeds, premises, level).smallest(wanted) for at in sorted(front)}
+    smallest = {at: _Test(parts[at], draws, seeds, units, level).smallest(wanted) for at in sorted(front)}
     return parts[min(smallest, key=smallest.__getitem__)] if smallest else None
 
 
-def _errors(parts: VarianceParts, draws: int, seeds: int, premises: int) -> tuple[float, float]:
-    """What runs, and what premises, add to the variance of a mean."""
-    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, premises).items()}
-    return adds["draw"] + adds["seed"] + adds["rest"], adds["premise"]
+def _errors(parts: VarianceParts, draws: int, seeds: int, units: int) -> tuple[float, float]:
+    """What runs, and what units, add to the variance of a mean."""
+    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, units).items()}
+    return adds["draw"] + adds["seed"] + adds["rest"], adds["unit"]
 
 
 class _Test:
@@ -192,12 +192,12 @@ class _Test:
     distribution, chi-square with draws - 1 degrees of freedom.
     """
 
-    def __init__(self, parts: VarianceParts, draws: int, seeds: int, premises: int, level: float) -> None:
-        runs, of_premises = _errors(parts, draws, seeds, premises)
+    def __init__(self, parts: VarianceParts, draws: int, seeds: int, units: int, level: float) -> None:
+        runs, of_units = _errors(parts, draws, seeds, units)
         tail, degrees = (1 - level) / 2, draws - 1
-        t_runs, t_premises = special.stdtrit(degrees, tail), special.stdtrit(premises - 1, tail)
-        self.spread = math.sqrt(runs + of_premises)
-        self.half_widths = np.sqrt(t_runs**2 * runs * _estimates(degrees) + t_premises**2 * of_premises)
+        t_runs, t_units = special.stdtrit(degrees, tail), special.stdtrit(units - 1, tail)
+        self.spread = math.sqrt(runs + of_units)
+        self.half_widths = np.sqrt(t_runs**2 * runs * _estimates(degrees) + t_units**2 * of_units)
 
     def power(self, difference: float) -> float:
         """The probability that it finds a difference."""
@@ -222,12 +222,12 @@ def _estimates(degrees: int) -> FloatArray:
 
 
 def _draws_for(
-    difference: float, parts: VarianceParts, seeds: int, premises: int, wanted: float, level: float
+    difference: float, parts: VarianceParts, seeds: int, units: int, wanted: float, level: float
 ) -> int | None:
     """The fewest draws that find it with the probability wanted; more draws never show less."""
 
     def enough(draws: int) -> bool:
-        return _Test(parts, draws, seeds, premises, level).power(difference) >= wanted
+        return _Test(parts, draws, seeds, units, level).power(difference) >= wanted
 
     if not enough(MOST_DRAWS):
         return None

@@ -1,10 +1,10 @@
-"""Intervals, paired differences, ranks, variance parts and power, from accuracies per premise.
+"""Intervals, paired differences, ranks, variance parts and power, from accuracies per unit.
 
-A design is an array (draws, seeds, premises) of one method's accuracies: the same premises in every run, the seeds
+A design is an array (draws, seeds, units) of one method's accuracies: the same units in every run, the seeds
 nested in their draw. All accuracies, differences and bounds are shares of 1, not points.
 
 The interval. The error of a mean is the sum of two parts: what the draws (and the seeds within them) do, known
-with draws - 1 degrees of freedom, and what the premises do, known with a thousand and more. Each has a t interval
+with draws - 1 degrees of freedom, and what the units do, known with a thousand and more. Each has a t interval
 of its own; the half-width of the whole is the root of the sum of their squares (Zou & Donner 2008, "MOVER"). With
 few draws it errs wide. `benchmarks/calibration.py` measures it beside the two usual ways, which are too narrow
 with few draws: the percentiles of a hierarchical bootstrap, and one t with the degrees of freedom of Satterthwaite
@@ -27,14 +27,14 @@ FloatArray = NDArray[np.float64]
 LEVEL = 0.95
 ROUNDING = 1e-12  # accuracies that differ by less are equal
 SMALLEST_P = 1e-15
-OVER_DRAWS = "other draws, seeds and premises"
-OVER_SEEDS = "other seeds and premises, with this one draw"
-OVER_PREMISES = "other premises, with this one run"
+OVER_DRAWS = "other draws, seeds and units"
+OVER_SEEDS = "other seeds and units, with this one draw"
+OVER_UNITS = "other units, with this one run"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval, and what the interval says it of: OVER_DRAWS, OVER_SEEDS or OVER_PREMISES."""
+    """A mean with its interval, and what the interval says it of: OVER_DRAWS, OVER_SEEDS or OVER_UNITS."""
 
     estimate: float
     low: float
@@ -108,13 +108,13 @@ class _Error:
     estimate: float
     runs: float
     runs_df: int
-    premises: float
-    premises_df: int
+    units: float
+    units_df: int
 
     def half_width(self, tail: float) -> float:
         """Of the interval that leaves `tail` on each side."""
         return math.sqrt(
-            _t(tail, self.runs_df) ** 2 * self.runs + _t(tail, self.premises_df) ** 2 * self.premises
+            _t(tail, self.runs_df) ** 2 * self.runs + _t(tail, self.units_df) ** 2 * self.units
         )  # fmt: skip
 
     def interval(self, level: float, scope: str) -> Interval:
@@ -135,9 +135,9 @@ class _Error:
 
 
 def score(values: ArrayLike, *, level: float = LEVEL) -> Interval:
-    """The mean of a design (draws, seeds, premises), with its interval.
+    """The mean of a design (draws, seeds, units), with its interval.
 
-    With one draw the interval speaks of other seeds and premises only, with one run of other premises only, and
+    With one draw the interval speaks of other seeds and units only, with one run of other units only, and
     its `scope` says so. Raises XlbenchError for an array that is no design.
     """
     design = as_design(values)
@@ -145,7 +145,7 @@ def score(values: ArrayLike, *, level: float = LEVEL) -> Interval:
 
 
 def difference(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL) -> Difference:
-    """Mean of `first` minus mean of `second`, paired over the same draws, seeds and premises, with interval and p.
+    """Mean of `first` minus mean of `second`, paired over the same draws, seeds and units, with interval and p.
 
     Both are designs of one shape. The p-value is that at which the interval's edge is zero. Raises XlbenchError
     for arrays that are no designs, or not of one shape.
@@ -220,27 +220,27 @@ def ranks(methods: Collection[str], pairs: Sequence[Pair]) -> dict[str, Rank]:
 def above_chance(values: ArrayLike, chance: ArrayLike, *, level: float = LEVEL) -> AboveChance:
     """Whether the mean of a design is above chance, by a one-sided test at 1 - level.
 
-    `chance` is the accuracy of always answering the majority class: a number, or (premises,), which takes the
+    `chance` is the accuracy of always answering the majority class: a number, or (units,), which takes the
     test set's own chance variation out. A cell that is not above is marked on a board, and not ranked. Raises
     XlbenchError.
     """
     design = as_design(values)
     floor = np.asarray(chance, dtype=np.float64)
     if floor.shape not in ((), design.shape[2:]) or not np.isfinite(floor).all():
-        raise XlbenchError("chance must be one number, or one for each premise")
+        raise XlbenchError("chance must be one number, or one for each unit")
     error = _error(design - floor)
     p = error.tail() if error.estimate > 0 else 1 - error.tail()
     return AboveChance(error.estimate, p, p <= 1 - _level(level))
 
 
 def as_design(values: ArrayLike) -> FloatArray:
-    """An array (draws, seeds, premises). Raises XlbenchError."""
+    """An array (draws, seeds, units). Raises XlbenchError."""
     design = np.asarray(values, dtype=np.float64)
     if design.ndim != 3:
-        raise XlbenchError(f"statistics need an array of draws, seeds and premises, not one of {design.ndim} axes")
+        raise XlbenchError(f"statistics need an array of draws, seeds and units, not one of {design.ndim} axes")
     if 0 in design.shape or design.shape[2] < 2:
         raise XlbenchError(
-            f"statistics need a draw, a seed and two premises at least, not {' x '.join(map(str, design.shape))}"
+            f"statistics need a draw, a seed and two units at least, not {' x '.join(map(str, design.shape))}"
         )
     if not np.isfinite(design).all():
         raise XlbenchError("an accuracy is missing or NaN; leave its run out, or run it again")
@@ -252,7 +252,7 @@ def _paired(first: ArrayLike, second: ArrayLike) -> FloatArray:
     one, other = as_design(first), as_design(second)
     if one.shape != other.shape:
         shapes = " and ".join(" x ".join(map(str, each.shape)) for each in (one, other))
-        raise XlbenchError(f"paired methods need the same draws, seeds and premises, not {shapes}")
+        raise XlbenchError(f"paired methods need the same draws, seeds and units, not {shapes}")
     return one - other
 
 
@@ -265,29 +265,29 @@ def _level(level: float) -> float:
 
 def _scope(design: FloatArray) -> str:
     """What an interval of this design speaks of."""
-    return OVER_DRAWS if design.shape[0] > 1 else OVER_SEEDS if design.shape[1] > 1 else OVER_PREMISES
+    return OVER_DRAWS if design.shape[0] > 1 else OVER_SEEDS if design.shape[1] > 1 else OVER_UNITS
 
 
 def _error(design: FloatArray) -> _Error:
-    """The parts of the mean's error. The units are draws; with one draw, its seeds.
+    """The parts of the mean's error. What is resampled beside the units are draws; with one draw, its seeds.
 
-    The squared standard error over units holds all that varies with them, so that of the premises is less the
+    The squared standard error over units holds all that varies with them, so that of the units alone is less the
     interaction's share (a two-way table without replication; Searle, Casella & McCulloch 1992, chapter 4).
     """
-    units = design.mean(axis=1) if design.shape[0] > 1 else design[0]
-    number, premises = units.shape
-    of_units, of_premises = units.mean(axis=1), units.mean(axis=0)
-    spread = float(of_premises.var(ddof=1))
+    rows = design.mean(axis=1) if design.shape[0] > 1 else design[0]  # a row a draw, or a seed
+    number, units = rows.shape
+    of_rows, of_units = rows.mean(axis=1), rows.mean(axis=0)
+    spread = float(of_units.var(ddof=1))
     runs = 0.0
     if number > 1:
-        rest = units - of_units[:, None] - of_premises + of_units.mean()
-        spread = max(0.0, spread - float((rest**2).sum()) / ((number - 1) * (premises - 1) * number))
-        runs = float(of_units.var(ddof=1)) / number
-    estimate = float(of_units.mean())
+        rest = rows - of_rows[:, None] - of_units + of_rows.mean()
+        spread = max(0.0, spread - float((rest**2).sum()) / ((number - 1) * (units - 1) * number))
+        runs = float(of_rows.var(ddof=1)) / number
+    estimate = float(of_rows.mean())
     return _Error(
         0.0 if abs(estimate) <= ROUNDING else estimate,
         0.0 if runs < ROUNDING**2 else runs, number - 1,
-        0.0 if spread / premises < ROUNDING**2 else spread / premises, premises - 1,
+        0.0 if spread / units < ROUNDING**2 else spread / units, units - 1,
     )  # fmt: skip
 
 

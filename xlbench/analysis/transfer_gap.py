@@ -1,4 +1,4 @@
-"""The transfer gap: source accuracy less that in a language, and how it goes with language distance."""
+"""The transfer gap: the metric in the source less that in a language, and how it goes with language distance."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,10 @@ from xlbench.host.plain_text import plain
 FEWEST = 3  # languages; a correlation of two is 1 or −1 whatever they are
 
 
-def gaps(accuracy: Mapping[str, Mapping[str, float]], source: str) -> dict[str, dict[str, float]]:
-    """Per method and target language the source's accuracy minus the language's, in points, from `Table.accuracy`."""
+def gaps(by_language: Mapping[str, Mapping[str, float]], source: str) -> dict[str, dict[str, float]]:
+    """Per method and target language the source's metric minus the language's, in points, from `Table.by_language`."""
     found: dict[str, dict[str, float]] = {}
-    for method, means in accuracy.items():
+    for method, means in by_language.items():
         own = means.get(source)
         found[method] = {name: 100 * (own - mean) for name, mean in means.items() if own is not None and name != source}
     return found
@@ -42,14 +42,14 @@ def targets(one: Group) -> set[str]:
 def _targets(one: Group) -> set[str]:
     tables = [table for table in one.tables if table.cells]
     runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
-    alike = {(run.source_language, tuple(run.accuracy)) for run in runs}
+    alike = {(run.source_language, tuple(run.by_language)) for run in runs}
     return {name for source, names in alike for name in names if name != source}
 
 
 def left_out(one: Group) -> list[str]:
     """What of a group's languages the figure does not show, in sentences without their full stops."""
     distances = placed(one)
-    tables = [gaps(table.accuracy, table.first.source_language) for table in one.tables if table.cells]
+    tables = [gaps(table.by_language, table.first.source_language) for table in one.tables if table.cells]
     unknown = targets(one) - set(distances)
     untested = {name for name in distances for table in tables for found in table.values() if name not in found}
     notes = {"no distance is known": unknown, "not every run was tested in them": untested}

@@ -78,5 +78,5 @@ def amount(value: float, form: str) -> str:
 
 
 def percent(value: float | None) -> str:
-    """An accuracy of 0 to 1 in percent with one decimal; a dash for none."""
+    """A share of 1 in percent with one decimal; a dash for none."""
     return "–" if value is None else points(value)

@@ -2,14 +2,13 @@
 
 from statistics import fmean
 
-from xlbench.analysis.evidence import count, evidence_once, points
+from xlbench.analysis.evidence import count, evidence, points
 from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, several_versions
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
 from xlbench.literature import Figure, figures, known_leaks
 from xlbench.records.record import trial_settings
-from xlbench.records.store import Store
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
@@ -19,15 +18,15 @@ ORACLE_WORDS = (
 )
 
 
-def blocks(table: Table, store: Store) -> list[Block]:
-    """What the board says of a table, in its order, made once; `store` has the records' predictions."""
-    return table.once(("blocks", store.name), lambda: _blocks(table, store))
+def blocks(table: Table) -> list[Block]:
+    """What the board says of a table, in its order, made once."""
+    return table.once("blocks", lambda: _blocks(table))
 
 
-def _blocks(table: Table, store: Store) -> list[Block]:
+def _blocks(table: Table) -> list[Block]:
     found: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
-        found = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table, store), _languages(table)]
+        found = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table), _languages(table)]
         found += [*_phenomena(table), _costs(table), *_chosen(table)]
     return [*found, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
 
@@ -53,7 +52,7 @@ def shared(one: Group) -> str:
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
     facts = [
         f"{count(len(records), 'run')}, {records[0].test['rows']:,} test predictions each "
-        f"({records[0].test['premises']:,} premises in {len(key['languages'])} languages)",
+        f"({count(records[0].test['units'], records[0].unit)} in {len(key['languages'])} languages)",
         f"{budget} of {training['batch_size']} shots{parts}, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
         *tuning(one),
@@ -122,11 +121,11 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
         means = [record.mean for record in records]
         rows.append(
             [line.method, percent(fmean(means)), f"{percent(min(means))} – {percent(max(means))}",
-             percent(mean_of(r.accuracy.get(r.source_language) for r in records)),
+             percent(mean_of(r.by_language.get(r.source_language) for r in records)),
              percent(mean_of(r.target_mean for r in records)), percent(mean_of(r.transfer_gap for r in records)),
              f"{draws} × {seeds}"]
         )  # fmt: skip
-    head = ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "draws × seeds"]
+    head = ["method", f"mean {table.metric}", "range of runs", "source", "target mean", "gap", "draws × seeds"]
     known = {line.method: _figures(table, line) for line in table.by_mean}
     if not any(known.values()):
         return head, rows
@@ -153,14 +152,14 @@ def published(table: Table) -> list[Block]:
     ]  # fmt: skip
 
 
-def _evidence(table: Table, store: Store) -> list[Block]:
+def _evidence(table: Table) -> list[Block]:
     """What they say in words, intervals and places, the pairs, the variance parts; or why there are none."""
     if table.first.spec.selection == ORACLE:
         return []
     try:
-        found = evidence_once(table, store)
+        found = evidence(table)
     except XlbenchError as fault:
-        return [(f"No intervals: {str(fault).replace(f'{store.root}/', '')}",)]
+        return [(f"No intervals: {fault}",)]
     scores = [
         [name, interval(one, least=0.0), str(found.places.get(name, "–") if len(found.places) > 1 else "–"),
          f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}"]
@@ -173,28 +172,29 @@ def _evidence(table: Table, store: Store) -> list[Block]:
     ]  # fmt: skip
     parts = []
     for name, one in found.parts.items():
-        shares = one.shares(found.draws, found.seeds, found.premises)
+        shares = one.shares(found.draws, found.seeds, found.units)
         parts.append([name, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
-    scope = next(iter(found.scores.values())).scope
+    scope = found.scope
     notes = dict.fromkeys(note.capitalize() for one in found.parts.values() for note in one.notes)
     grids = [Grid("Intervals and places", ["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
     if pairs:
         head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
         grids.append(Grid("Pairwise differences", head, pairs))
-    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", "premises", "rest"], parts))
+    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", f"{found.unit}s", "rest"], parts))
     return [(*found.words(), *notes), *grids]
 
 
 def _languages(table: Table) -> Grid:
     languages = sorted({name for line in table.lines for name in line.languages})
     rows = [
-        [line.method, *(percent(table.accuracy[line.method].get(name)) for name in languages)] for line in table.by_mean
+        [line.method, *(percent(table.by_language[line.method].get(name)) for name in languages)]
+        for line in table.by_mean
     ]
-    return Grid("Accuracy by language", ["accuracy", *languages], rows)
+    return Grid("By language", [table.metric, *languages], rows)
 
 
 def _phenomena(table: Table) -> list[Grid]:
-    """Accuracy by what a row tests, mean over languages; none where the task names no phenomena."""
+    """The metric by what a row tests, mean over languages; none where the task names no phenomena."""
     kinds = sorted({kind for line in table.lines for record in line.records.values() for kind in record.phenomena})
     rows = []
     for line in table.by_mean:
@@ -203,7 +203,7 @@ def _phenomena(table: Table) -> list[Grid]:
             [line.method,
              *(percent(mean_of(mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds)]
         )  # fmt: skip
-    return [Grid("Accuracy by phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
+    return [Grid("By phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
 
 
 def _costs(table: Table) -> Grid:
@@ -223,6 +223,6 @@ def _chosen(table: Table) -> list[Grid]:
     for line in table.by_mean:
         for cell in table.cells:
             trial = line.records[cell].chosen or {}
-            dev = percent(trial.get("dev_accuracy"))
+            dev = percent(trial.get("dev_score"))
             rows.append([line.method, str(cell[0]), str(cell[1]), dev, trial_settings(trial) or "–"])
     return [Grid("Chosen settings", ["chosen settings", "draw", "seed", "source dev", "values"], rows)]

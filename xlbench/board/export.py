@@ -16,7 +16,6 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
-from xlbench.records.store import Store
 from xlbench.records.vetting import vet
 
 Format = Literal["csv", "json", "latex"]
@@ -25,8 +24,8 @@ TABLES = {  # what a table is asked for by: what the board calls it
     "intervals": "Intervals and places",
     "pairs": "Pairwise differences",
     "variance": "Variance parts",
-    "languages": "Accuracy by language",
-    "phenomena": "Accuracy by phenomenon",
+    "languages": "By language",
+    "phenomena": "By phenomenon",
     "costs": "Costs",
     "chosen": "Chosen settings",
     "policies": "Selection policies",
@@ -44,21 +43,21 @@ def export_table(runs: Path | str, name: str, form: Format) -> tuple[str, tuple[
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
     store = store_at(runs)
     found = vet(store)
-    groups = group(found.records)
+    groups = group(found.results)
     if name == "policies":
         parts = [_frame(one.grid, {"comparison": one.title}) for one in side_by_side(groups)]
     else:
-        parts = [part for one in groups for part in _parts(one, name, store)]
+        parts = [part for one in groups for part in _parts(one, name)]
     if not parts:
         raise XlbenchError(f"the board of {runs} has no table {name!r}: no record there has anything for it")
     return _written(pd.concat(parts, ignore_index=True).fillna("–"), form), found.left_out
 
 
-def _parts(one: Group, name: str, store: Store) -> list[pd.DataFrame]:
+def _parts(one: Group, name: str) -> list[pd.DataFrame]:
     return [
         _frame(block, {"comparison": one.title, "shots": str(table.shots)})
         for table in one.tables
-        for block in blocks(table, store)
+        for block in blocks(table)
         if isinstance(block, Grid) and block.title == TABLES[name]
     ]
 
@@ -91,7 +90,7 @@ def check_format(form: str) -> None:
 def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
     """All results under `runs` as text, and which records were left out and why, in sentences.
 
-    CSV and JSON: a row per language of each run; LaTeX: the mean accuracy in percent of each method and number of
+    CSV and JSON: a row per language of each run; LaTeX: the metric's mean in percent of each method and number of
     shots by language, over draws and seeds. Raises XlbenchError.
     """
     check_format(form)
@@ -110,7 +109,7 @@ def _results_as(table: pd.DataFrame, form: Format) -> str:
     if form == "json":
         return table.to_json(orient="records", indent=1) + "\n"
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
-    means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
+    means = table.assign(percent=100 * table.score).groupby([*axes, "language"], sort=True).percent.mean()
     wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
     return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")

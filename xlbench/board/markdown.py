@@ -8,12 +8,11 @@ from xlbench.board.blocks import Block, Command, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
 from xlbench.host.whole_files import replace_file
-from xlbench.records.store import Store
 from xlbench.spec import in_words
 
 
-def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[str] = ()) -> Path:
-    """Write `out/README.md` from groups of the records in `store`; the same records give the same bytes.
+def write(groups: Sequence[Group], out: Path, left_out: Sequence[str] = ()) -> Path:
+    """Write `out/README.md` from groups of records; the same records give the same bytes.
 
     A file `out/ABOUT.md`, where there is one, stands above the tables, and below it which records were `left_out`,
     in sentences without their full stops. Raises XlbenchError.
@@ -21,7 +20,7 @@ def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[s
     words = about(out)
     missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
     parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
-    text = "\n".join([*parts, markdown(groups, store)])
+    text = "\n".join([*parts, markdown(groups)])
     return replace_file(out / "README.md", text.encode())
 
 
@@ -31,8 +30,8 @@ def about(out: Path) -> str:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
-def markdown(groups: Sequence[Group], store: Store) -> str:
-    """The board's tables, group by group; `store` has the records' predictions."""
+def markdown(groups: Sequence[Group]) -> str:
+    """The board's tables, group by group."""
     parts = []
     for one in groups:
         parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
@@ -40,7 +39,7 @@ def markdown(groups: Sequence[Group], store: Store) -> str:
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
         for table in one.tables:
             parts.append(f"### {in_words(table.shots, ' per class')}\n")
-            parts += [_block(block) + "\n" for block in blocks(table, store)]
+            parts += [_block(block) + "\n" for block in blocks(table)]
         parts += [_block(block) + "\n" for block in origin(one)]
     for family in side_by_side(groups):
         parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]

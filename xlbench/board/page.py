@@ -18,7 +18,6 @@ from xlbench.board.figures.data import KINDS, figure_name
 from xlbench.board.selection_policies import SideBySide, side_by_side
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.records.store import Store
 from xlbench.spec import in_words
 from xlbench.version import __version__
 
@@ -134,7 +133,7 @@ writes it again, and the same records give the same bytes.</p></footer>
 """)
 
 
-def write_page(groups: Sequence[Group], store: Store, out: Path, about: str, left_out: Sequence[str] = ()) -> Path:
+def write_page(groups: Sequence[Group], out: Path, about: str, left_out: Sequence[str] = ()) -> Path:
     """Write `out/index.html`: the board's sentences and tables, and the figures that lie in `out/figures`.
 
     `about` is what stands above the tables, in simple markdown; `left_out` says which records are not in them, in
@@ -151,7 +150,7 @@ def write_page(groups: Sequence[Group], store: Store, out: Path, about: str, lef
         for at, one in enumerate(families, 1)
     ]
     missing = "".join(f"<li>Left out: {_text(sentence)}.</li>" for sentence in left_out)
-    sections = [_group(one, at, store, out) for at, one in enumerate(groups, 1)]
+    sections = [_group(one, at, out) for at, one in enumerate(groups, 1)]
     sections += [_policies(one, at) for at, one in enumerate(families, 1)]
     contents = f'<nav aria-label="Boards"><ul>{"".join(names)}</ul></nav>' if len(names) > 1 else ""
     text = PAGE.substitute(
@@ -176,7 +175,7 @@ def _text(text: str, longest: int = LONGEST) -> str:
     return escape(plain(text, longest), quote=True)
 
 
-def _group(one: Group, at: int, store: Store, out: Path) -> str:
+def _group(one: Group, at: int, out: Path) -> str:
     """A group as a section: what its records share, its figures, its tables, and of what it was made."""
     parts = [f'<section id="group-{at}" aria-labelledby="group-{at}-name">']
     parts.append(f'<h2 id="group-{at}-name"><bdi>{_text(one.title)}</bdi></h2>')
@@ -187,7 +186,7 @@ def _group(one: Group, at: int, store: Store, out: Path) -> str:
     parts += _figures(one, out)
     for table in one.tables:
         parts.append(f"<h3>{in_words(table.shots, ' per class')}</h3>")
-        parts += [_block(block, in_words(table.shots)) for block in blocks(table, store)]
+        parts += [_block(block, in_words(table.shots)) for block in blocks(table)]
     return "\n".join([*parts, *(_block(block, one.title) for block in origin(one)), "</section>"])
 
 

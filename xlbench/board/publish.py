@@ -38,23 +38,23 @@ def publish(runs: Path | str, out: Path, together: bool = False, figures: bool =
     store = store_at(runs)
     found = vet(store)
     records, left_out = found.records, found.left_out
-    groups = group(records)
+    groups = group(found.results)
     if together and len(groups) > 1:
         raise NotMatched(groups)
     notes = [f"left out: {sentence}" for sentence in left_out]
     several = apart(groups)
     notes += [several] if several is not None else []
-    words, tables = write(groups, store, out, left_out), _tables(records, out)
+    words, tables = write(groups, out, left_out), _tables(records, out)
     drawn: list[Path] = []
     if figures:
         try:
-            drawn = write_figures(groups, store, out)
+            drawn = write_figures(groups, out)
             notes += _without_distances(groups)
         except NoFigures as fault:
             notes.append(str(fault))
     if not drawn:
         remove_figures(out)
-    page = write_page(groups, store, out, about(out), left_out)
+    page = write_page(groups, out, about(out), left_out)
     return Published((words, page, *tables, *drawn), tuple(notes))
 
 

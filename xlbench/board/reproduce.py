@@ -11,10 +11,14 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.records.record import Record
 from xlbench.spec import RunSpec, by_shots, digest
-from xlbench.spec.words import NESTED, OPTIONS, TRAINING_OPTIONS, method_choices
+from xlbench.spec.words import NESTED, OPTIONS, RESOURCE_OPTIONS, TRAINING_OPTIONS, method_choices
 
 AXES = ("method", "config", "shots", "draw", "seed")
-_shared_by = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))
+_shared_fields = attrgetter(*(name for name in RunSpec.model_fields if name not in (*AXES, "resources")))
+
+
+def _shared_by(spec: RunSpec) -> Hashable:
+    return *_shared_fields(spec), _resources(spec)
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,23 @@ def commands(records: Sequence[Record]) -> list[Again]:
     """The commands whose runs are these records' and, where the records have gaps, those in the gaps.
 
     One is enough for records that differ in method, shots, draw and seed alone, as those of a group of the board
-    do; each further parallel corpus takes another. Folders (--data-root, a model's own) are left to the reader.
+    do; each further choice of resources takes another. Folders (--data-root, a model's own) are left to the reader.
     Raises XlbenchError for a record that no command line can ask for.
     """
     found: dict[Hashable, list[RunSpec]] = {}
-    corpora = sorted({_corpus(one.spec) for one in records if one.spec.parallel is not None})
+    resources = sorted({_resources(record.spec) for record in records} - {"{}"})
     for record in records:
         spec, commit = record.spec, record.spec.revision or _commit(record.identity.get("revision", ""))
         if commit != spec.revision:
             spec = spec.with_(revision=commit)
-        if spec.parallel is None and corpora:  # a method that reads none is asked for along with one that does
-            spec = spec.with_(parallel=corpora[0][0], parallel_size=corpora[0][1])
+        if not spec.resources and resources:  # a method that reads none is asked for along with one that does
+            spec = spec.with_(resources=json.loads(resources[0]))
         found.setdefault(_shared_by(spec), []).append(spec)
-    return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _corpus(specs[0]))]
+    return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _resources(specs[0]))]
 
 
-def _corpus(spec: RunSpec) -> tuple[str, int]:
-    return spec.parallel or "", spec.parallel_size
+def _resources(spec: RunSpec) -> str:
+    return json.dumps(spec.resources, sort_keys=True)
 
 
 def _commit(revision: str) -> str | None:
@@ -90,6 +94,12 @@ def _shared(spec: RunSpec) -> Iterable[str]:
             if listed(",".join(value)) != value:
                 raise XlbenchError(f"the languages {value} cannot be named on a command line; ask from Python")
             yield from ("--languages", ",".join(value))
+        elif name == "resources":
+            for resource, settings in value.items():
+                for setting, one in settings.items():
+                    yield from _option(
+                        f"resources.{resource}.{setting}", RESOURCE_OPTIONS.get((resource, setting), ""), one
+                    )
         elif name in NESTED:
             for inner, one in value.items():
                 if one != ordinary[name].get(inner):

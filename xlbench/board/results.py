@@ -16,11 +16,11 @@ from xlbench.records.record import Record
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per method, task, shots, draw, seed and language; accuracies 0 to 1. Failed records are left out."""
+    """One row per method, task, shots, draw, seed and language; `score` is of the metric. No failed record is in it."""
     done = [record for record in records if record.status == "finished"]
     if not done:
         raise XlbenchError("there is no finished record to export; run something first")
-    scored = [sorted(record.accuracy.items()) for record in done]
+    scored = [sorted(record.by_language.items()) for record in done]
     of_runs: dict[str, list[Any]] = {
         "task": [record.spec.task for record in done],
         "model": [record.spec.model for record in done],
@@ -31,21 +31,22 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
         "shots": [record.spec.shots for record in done],
         "draw": [record.spec.draw for record in done],
         "seed": [record.spec.seed for record in done],
-        "premises": [record.test.get("premises") for record in done],
+        "metric": [record.metric for record in done],
+        "units": [record.test.get("units") for record in done],
         "training_seconds": [record.costs.get("training_seconds") for record in done],
         "record": [record.id for record in done],
     }
     runs, run = pd.DataFrame(of_runs), np.repeat(np.arange(len(done)), [len(one) for one in scored])
     language = pd.Series([name for one in scored for name, _ in one], dtype="str")
     source = [name == record.source_language for record, one in zip(done, scored, strict=True) for name, _ in one]
-    accuracy = np.array([value for one in scored for _, value in one])
+    score = np.array([value for one in scored for _, value in one])
     by = ["task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed"]
     first, last = runs.groupby(by, sort=True).ngroup().to_numpy(), runs.record.rank(method="dense").to_numpy()
     order = np.lexsort((last[run], pd.factorize(language, sort=True)[0], first[run]))  # the last of them counts most
     table = runs.iloc[run[order]].reset_index(drop=True)
     table.insert(9, "language", language.iloc[order].to_numpy())
     table.insert(10, "source", np.array(source)[order])
-    table.insert(11, "accuracy", accuracy[order])
+    table.insert(12, "score", score[order])
     return table
 
 

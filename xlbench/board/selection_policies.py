@@ -13,8 +13,8 @@ from xlbench.spec import Selection, digest
 
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end
 WORDS = (
-    "Mean accuracy in percent, by which checkpoint was tested; all else is equal, and each row is the mean over the "
-    "draws and seeds that all policies of the row have",
+    "Mean of the metric in percent, by which checkpoint was tested; all else is equal, and each row is the mean over "
+    "the draws and seeds that all policies of the row have",
     "The oracle chose on target-language labels, which few-shot transfer does not have: a ceiling, not a result",
 )
 

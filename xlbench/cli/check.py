@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,14 @@ from xlbench.corpora import CORPORA
 from xlbench.engine.contamination import TestSentences
 from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import predict
+from xlbench.engine.prepare import class_of
+from xlbench.engine.session import Session
 from xlbench.engine.train import generator, training_batches
 from xlbench.engine.tuning import search_space
 from xlbench.errors import one_line, unknown
 from xlbench.method import Method, Resources
 from xlbench.prompts import Encoded, Template, Verbalizer
+from xlbench.resources import Resource, Surroundings
 from xlbench.sources import DataSource
 from xlbench.task import Row, Task
 
@@ -83,7 +87,7 @@ def _method_points(method_class: type[Method], task: Task, source: DataSource) -
     rows: list[Encoded] = []
 
     def encode() -> str:
-        rows.append(method.encode_labelled(shots.train, task.source))
+        rows.append(method.encode_labelled(shots.train))
         return _sound(rows[0], len(shots.train), backbone)
 
     yield "encode gives ids of the backbone's vocabulary, one row for each", encode
@@ -91,8 +95,9 @@ def _method_points(method_class: type[Method], task: Task, source: DataSource) -
         "encode depends on nothing but rows and language",
         lambda: _same_twice(method, shots.train, task.source),
     )
-    pairs = {language: task.parallel_pairs(language, 8, source) for language in languages if language != task.source}
-    streams = method.streams(Resources(shots.train, pairs, generator(0, "check")))
+    around = Surroundings(task, languages, shots.train, source)
+    loaded = {name: _loaded(name, around) for name in sorted(method_class.needs)}
+    streams = method.streams(Resources(shots.train, generator(0, "check"), loaded))
     batch = next(training_batches(method, rows[0], streams, 8, 0, CPU))
     module[0].train()
 
@@ -106,11 +111,11 @@ def _method_points(method_class: type[Method], task: Task, source: DataSource) -
     yield "loss is one finite number", loss
     yield "gradients reach what trains", lambda: _reached(module[0])
     module[0].eval()
-    test = method.encode_labelled(task.test(languages[-1], source)[:12], languages[-1])
+    test = method.encode_labelled(task.test(languages[-1], source)[:12])
     scores: list[np.ndarray] = []
 
     def score() -> str:
-        scores.append(predict(method, test, CPU, "fp32", 4096))
+        scores.append(predict(method, test, Session(CPU)))
         return ""
 
     yield "score gives (rows, labels), and no NaN", score
@@ -118,9 +123,16 @@ def _method_points(method_class: type[Method], task: Task, source: DataSource) -
     yield "scores do not depend on the batch", lambda: _batch_free(method, test, scores[0])
     yield (
         "scoring twice gives the same",
-        lambda: _close(predict(method, test, CPU, "fp32", 4096), scores[0], 0.0),
+        lambda: _close(predict(method, test, Session(CPU)), scores[0], 0.0),
     )
     yield "scoring leaves the weights alone", lambda: _leaves_weights(method, module[0], test)
+
+
+def _loaded(name: str, around: Surroundings) -> Any:
+    """A resource of a few texts, as a method gets it. Raises XlbenchError for a name that there is not."""
+    resource: type[Resource[Any]] = class_of("resource", name, Resource)
+    settings = {"corpus": around.task.name, "size": 8} if name == "parallel" and around.task.parallel is None else {}
+    return resource(resource.Settings.model_validate(settings)).load(around)
 
 
 def _task_points(task: Task, source: DataSource) -> Iterator[Point]:
@@ -141,7 +153,7 @@ def _task_points(task: Task, source: DataSource) -> Iterator[Point]:
             f"{split} has none of {label}"
             for split, rows in splits.items()
             for number, label in enumerate(task.labels)
-            if not any(row.label == number for row in rows)
+            if not any(row.gold == number for row in rows)
         ),
     )
     yield (
@@ -191,8 +203,8 @@ def _sound(encoded: Encoded, rows: int, backbone: Backbone) -> str:
     for index, ids in enumerate(encoded.ids):
         if len(ids) == 0 or ids.max() >= size:
             return f"row {index} has ids outside the vocabulary of {size}"
-        if encoded.mask_at[index] >= 0 and ids[encoded.mask_at[index]] != backbone.tokenizer.mask_token_id:
-            return f"row {index}: mask_at does not point at the mask"
+        if backbone.tokenizer.mask_token_id in ids and ids[encoded.read_at[index]] != backbone.tokenizer.mask_token_id:
+            return f"row {index}: read_at does not point at the mask"
     return ""
 
 
@@ -209,7 +221,7 @@ def _reached(module: torch.nn.Module) -> str:
 
 
 def _batch_free(method: Method, encoded: Encoded, scores: np.ndarray) -> str:
-    return _close(predict(method, encoded, CPU, "fp32", 64), scores, 1e-4)
+    return _close(predict(method, encoded, Session(CPU, token_budget=64)), scores, 1e-4)
 
 
 def _close(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> str:
@@ -238,9 +250,7 @@ def _aligned(task: Task, source: DataSource) -> str:
     ours = task.rows("test", task.source, source)
     for language in task.languages:
         theirs = task.rows("test", language, source)
-        if [(row.id, row.label, row.premise_id) for row in theirs] != [
-            (row.id, row.label, row.premise_id) for row in ours
-        ]:
+        if [(row.id, row.gold, row.unit) for row in theirs] != [(row.id, row.gold, row.unit) for row in ours]:
             return f"{language} and {task.source} differ in ids, labels or premises"
     return ""
 
@@ -250,7 +260,7 @@ def _drawn(task: Task, source: DataSource) -> str:
     if draw != again:
         return "two draws with the same number differ"
     for rows in (draw.train, draw.dev):
-        if set(Counter(row.label for row in rows).values()) != {SHOTS}:
+        if set(Counter(row.gold for row in rows).values()) != {SHOTS}:
             return "a draw does not have the shots of each label"
     shared = {row.texts for row in draw.train} & {row.texts for row in draw.dev}
     return "train and dev share rows" if shared else ""

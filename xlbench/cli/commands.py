@@ -43,7 +43,7 @@ from xlbench.cli.options import (
     Shard,
     Split,
     Steps,
-    TestPremises,
+    TestUnits,
     TokenBudget,
     Tracker,
     Tune,
@@ -86,7 +86,7 @@ def run_command(
     set_: Settings = None,
     draw: Annotated[int, typer.Option(min=0, help="number of the few-shot draw")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="seed of initialisation, order and dropout")] = 0,
-    model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
+    model: Model = None, revision: Revision = None, languages: Languages = None, test_units: TestUnits = None,
     split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
@@ -120,7 +120,7 @@ def compare_command(
     draws: Annotated[int | None, typer.Option(min=1, help="few-shot draws; 3 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
     task: Annotated[str | None, typer.Option(help="registered task; xnli if left out")] = None,
-    model: Model = None, revision: Revision = None, languages: Languages = None, test_premises: TestPremises = None,
+    model: Model = None, revision: Revision = None, languages: Languages = None, test_units: TestUnits = None,
     split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
     selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
     epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
@@ -164,14 +164,14 @@ def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
     runs: Runs = "runs",
     model: Model = None,
-    test_premises: TestPremises = None,
+    test_units: TestUnits = None,
     plugin: Plugin = None,
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
     registry.load_plugins(plugin or ())
     from xlbench.cli.terminal import show_plan
 
-    fields = {"model": model, "test_premises": test_premises}
+    fields = {"model": model, "test_units": test_units}
     show_plan(suite_of(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
 
 
@@ -196,8 +196,8 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
     from xlbench.comparison.compare import run_suite
 
     comparison = run_suite(suite, runtime, BarProgress(quiet))
-    if comparison.records:
-        show_board(comparison.records, runtime.runs, picture)
+    if comparison.results:
+        show_board(comparison.results, picture)
     for sentence in comparison.skipped:
         echo(f"skipped: {sentence}")
     part = f"; {comparison.part}" if comparison.part else ""

@@ -90,10 +90,10 @@ def _rendered(
         rows = task.test(language, DataSource(data_root))[:EXAMPLES]
         encoded = method.encode(rows, language)
         lines.append(f"{language}, as {model} reads it:")
-        lines += [
-            f"  {text_of(ids, backbone)}  → {task.labels[row.label]}"
-            for ids, row in zip(encoded.ids, rows, strict=True)
-        ]
+        for number, row in enumerate(rows):
+            said = task.problem.in_words(row.gold, row.choices)
+            inputs = [text_of(encoded.ids[place], backbone) for place in encoded.inputs(np.array([number]))]
+            lines += [f"  {text}" for text in inputs[:-1]] + [f"  {inputs[-1]}  → {said}"]
     return lines
 
 

@@ -84,7 +84,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
 
 
-TestPremises = Annotated[int | None, typer.Option(min=1, help="a fixed subset of that many test premises")]
+TestUnits = Annotated[
+    int | None,
+    typer.Option("--test-units", "--test-premises", min=1, help="a fixed subset of that many test units (premises, …)"),
+]
 
 
 Split = Annotated[str | None, typer.Option(help="a published fixed few-shot split, such as zhao-schuetze")]

@@ -31,6 +31,7 @@ from xlbench.host.plain_text import plain
 from xlbench.host.progress import Progress
 from xlbench.host.whole_files import replace_file
 from xlbench.records.bucket import store_at
+from xlbench.records.index import Result
 from xlbench.records.record import Record, trial_settings
 from xlbench.spec import Suite, in_words
 
@@ -118,8 +119,8 @@ def show_record(record: Record, place: str) -> None:
     spec = record.spec
     table = Table(title=said(f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}"))
     table.add_column("language")
-    table.add_column("accuracy", justify="right")
-    for language, value in record.accuracy.items():
+    table.add_column(record.metric, justify="right")
+    for language, value in record.by_language.items():
         name = f"{language} (source)" if language == record.source_language else language
         table.add_row(said(name), percent(value))
     table.add_section()
@@ -145,10 +146,10 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
     rows = []
     for number, trial in enumerate(record.trials):
         lost = "lost" in trial
-        dev = ["lost", "–"] if lost else [percent(trial["dev_accuracy"]), f"{trial['dev_loss']:.4f}"]
+        dev = ["lost", "–"] if lost else [percent(trial["dev_score"]), f"{trial['dev_loss']:.4f}"]
         mark = " (chosen)" if number == record.selection["chosen"] else ""
         rows.append([f"{number}{mark}", *dev, f"{trial['seconds']:.1f}", trial_settings(trial)])
-    return ["trial", "dev accuracy", "dev loss", "training s", "settings"], rows
+    return ["trial", "dev score", "dev loss", "training s", "settings"], rows
 
 
 def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
@@ -185,7 +186,7 @@ def show_plan(suite: Suite, runs: Path | str) -> None:
         hours = "–" if one.seconds is None else f"{one.seconds / 3600:.1f}"
         rows.append([str(one.shots or "all"), shown, *draws, hours, one.basis])
     head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
-    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {found[0].power.premises:,} premises"
+    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(found[0].power.units, 'unit')}"
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {design}", head, rows))
     sentences = [
         "shows: the smallest difference between two methods, in points, that four such tables in five would show, "
@@ -208,11 +209,11 @@ def show_mismatches(groups: Sequence[Group]) -> None:
     out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
 
 
-def show_board(records: list[Record], runs: Path | str, picture: Path | None = None) -> None:
-    """The records as a board: a table for each number of shots, best mean first, and what their predictions under
-    `runs` show of it in words; also as an SVG, where asked."""
+def show_board(results: list[Result], picture: Path | None = None) -> None:
+    """Results as a board: a table for each number of shots, best mean first, and what their predictions show of it in
+    words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
-    groups, store = group(records), store_at(runs)
+    groups = group(results)
     for one in groups:
         for sentence in tuning(one):
             out.print(said(f"{sentence}."), soft_wrap=True)
@@ -224,7 +225,7 @@ def show_board(records: list[Record], runs: Path | str, picture: Path | None = N
             title = f"{one.key['task']} on {one.key['model']}, {in_words(table.shots, ' per class')}"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
-            for sentence in findings(table, store):
+            for sentence in findings(table):
                 out.print(said(f"{sentence}."), soft_wrap=True)
                 drawn.print(said(f"{sentence}."))
             for sentence in table.left_out:

@@ -21,23 +21,27 @@ from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import versions
 from xlbench.records.bucket import store_at
-from xlbench.records.index import Index
+from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
-from xlbench.records.vetting import kept
+from xlbench.records.vetting import kept, result_of
 from xlbench.spec import RunSpec, Runtime, Suite
 
 
 @dataclass
 class Comparison:
-    """What a suite gave: records in the order of its cells, and what has none, with the reason."""
+    """What a suite gave: results in the order of its cells, and what has none, with the reason."""
 
     suite: Suite
     part: str = ""  # which of the suite's cells, where not all
-    records: list[Record] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     computed: int = 0
     skipped: list[str] = field(default_factory=list)  # methods that do not run on the task
     failed: list[str] = field(default_factory=list)  # cells that broke
+
+    @property
+    def records(self) -> list[Record]:
+        return [result.record for result in self.results]
 
     def frame(self) -> pd.DataFrame:
         """One row a finished cell: method, shots, draw, seed, mean, target_mean, gap, and each language."""
@@ -66,24 +70,28 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     store = store_at(runtime.runs)
     sweep(store.root)
     index = Index(store.root)
-    done = {cell.id: record for cell in cells if (record := kept(store, cell.id, progress.say, index))}
+    done = {cell.id: result for cell in cells if (result := kept(store, cell.id, progress.say, index))}
     index.save()
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
-    drifted = drift(done.values(), versions())
+    records = [result.record for result in done.values()]
+    drifted = drift(records, versions())
     if drifted is not None:
         progress.say(drifted)
-    with closing(outcomes(cells, missing, list(done.values()), runtime, progress)) as ends:
+    with closing(outcomes(cells, missing, records, runtime, progress)) as ends:
         for outcome in ends:
             if outcome.skipped:
                 comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
             elif outcome.record is None:
                 comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
             else:
-                done[outcome.prepared.id] = outcome.record
                 comparison.computed += 1
-    comparison.records = [done[cell.id] for cell in cells if cell.id in done]
+                try:
+                    done[outcome.prepared.id] = result_of(outcome.record, store)
+                except XlbenchError as fault:
+                    comparison.failed.append(f"{describe(outcome.prepared.spec)}: {fault}")
+    comparison.results = [done[cell.id] for cell in cells if cell.id in done]
     return comparison
 
 
@@ -163,7 +171,7 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
 
 
 def frame(records: list[Record]) -> pd.DataFrame:
-    """Records as a frame, one row each; accuracies 0 to 1."""
+    """Records as a frame, one row each; the metric from 0 to 1."""
     rows = [
         {
             "method": record.spec.method,
@@ -174,10 +182,10 @@ def frame(records: list[Record]) -> pd.DataFrame:
             "draw": record.spec.draw,
             "seed": record.spec.seed,
             "mean": record.mean,
-            "source": record.accuracy.get(record.source_language),
+            "source": record.by_language.get(record.source_language),
             "target_mean": record.target_mean,
             "gap": record.transfer_gap,
-            **{f"accuracy_{language}": value for language, value in record.accuracy.items()},
+            **{f"accuracy_{language}": value for language, value in record.by_language.items()},
             "training_seconds": record.costs.get("training_seconds"),
             "record": record.id,
         }

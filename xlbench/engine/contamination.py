@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
 from xlbench.task import Row
 
@@ -39,7 +38,7 @@ class TestSentences:
     def of(cls, rows: Iterable[Row]) -> "TestSentences":
         found: dict[str, str] = {}
         for row in rows:
-            for text in row.texts:
+            for _, text in texts_of(row):
                 found.setdefault(normalised(text), row.id)
         found.pop("", None)
         return cls(found)
@@ -49,23 +48,24 @@ class TestSentences:
         return [(id_, self.rows[key]) for id_, text in texts if (key := normalised(text)) in self.rows]
 
 
+def texts_of(row: Row) -> list[tuple[str, str]]:
+    """(id, text) of what a row says: each of its texts, or its words as one where words are labelled."""
+    if isinstance(row.gold, tuple | list):
+        return [(row.id, " ".join(row.texts))]
+    return [(row.id, text) for text in row.texts]
+
+
 def without_shared(test: TestSentences, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows of which no text is a test sentence."""
-    shared = {id_ for id_, _ in test.shared_with((row.id, text) for row in rows for text in row.texts)}
+    shared = {id_ for id_, _ in test.shared_with(text for row in rows for text in texts_of(row))}
     return tuple(row for row in rows if row.id not in shared)
 
 
-def check(
-    test: TestSentences, train: Sequence[Row], dev: Sequence[Row], pairs: Mapping[str, Sequence[Pair]]
-) -> dict[str, int]:
-    """Texts compared, by what they are for. Raises XlbenchError naming rows where one is a test sentence."""
-    learning = {
-        "train": [(row.id, text) for row in train for text in row.texts],
-        "dev": [(row.id, text) for row in dev for text in row.texts],
-        "parallel": [
-            (pair.id, text) for side in pairs.values() for pair in side for text in (*pair.source, *pair.target)
-        ],
-    }
+def check(test: TestSentences, learning: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, int]:
+    """Texts compared, by what they are for: `learning` is (id, text) of each.
+
+    Raises XlbenchError naming rows where one is a test sentence.
+    """
     for purpose, texts in learning.items():
         shared = list(dict.fromkeys(test.shared_with(texts)))
         if shared:

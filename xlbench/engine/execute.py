@@ -1,9 +1,7 @@
 """One run, from a RunSpec to its record: draw, encode, train, select, score every test row, write."""
 
-import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,16 +9,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlbench.backbone import Backbone
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
-from xlbench.engine.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
-from xlbench.engine.flops import FlopMeter
+from xlbench.engine.costs import gpu_joules, joules_since, parameters, peak_memory
 from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
-from xlbench.engine.predict import accuracy, default_token_budget, mean_loss, predict
+from xlbench.engine.predict import predict
 from xlbench.engine.prepare import Prepared, prepare
+from xlbench.engine.session import Session
 from xlbench.engine.token_budget import TokenBudget
 from xlbench.engine.trackers import Followed
-from xlbench.engine.train import fit, generator
+from xlbench.engine.train import Evaluate, Fitted, fit, generator
 from xlbench.engine.tuning import Choice, Configuration, Trained, best_of
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.host.fault_place import place_of
@@ -35,7 +32,7 @@ from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
 from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime
-from xlbench.task import FewShot, Row
+from xlbench.task import Row
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:
@@ -47,9 +44,9 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
     store = store_at(runtime.runs)
-    found = kept(store, prepared.id, progress.say)
-    if found is not None:
-        return found
+    known = kept(store, prepared.id, progress.say)
+    if known is not None:
+        return known.record
     sweep(store.root)
     return execute(prepared, runtime, progress)
 
@@ -62,9 +59,10 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     store.ready()
     followed = Followed(runtime.tracker, prepared.id, prepared.spec, progress)
     try:
-        trims = prepared.method_class.words_beside_batches is not Method.words_beside_batches
-        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words=0 if trims else None)
-        found, predictions = _compute(prepared, runtime, followed)
+        words = None if prepared.method_class.whole_vocabulary else 0
+        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words)
+        session = Session(prepared.device, prepared.spec.precision, runtime.token_budget or 0, followed)
+        measured, predictions = _compute(prepared, runtime, session)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
@@ -78,7 +76,7 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
         followed.ended(failed)
         raise
     seconds = time.perf_counter() - clock
-    record = Record(status="finished", seconds=round(seconds, 2), **{**common, **found})
+    record = Record(status="finished", seconds=round(seconds, 2), **{**common, **measured})
     store.write(record, predictions)
     forget(store.root, prepared.id)
     followed.ended(record)
@@ -103,8 +101,10 @@ def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
         "identity": prepared.identity,
         "method_config": prepared.config.model_dump(mode="json"),
         "source_language": prepared.task.source,
-        "labels": prepared.task.labels,
+        "problem": prepared.task.problem.described(),
+        "metric": prepared.task.problem.metric.name,
         "unit": prepared.task.unit,
+        "aligned": prepared.episode.test.rows.aligned,
         "versions": versions(),
         "commit": commit(),
         "environment": environment(prepared.device),
@@ -113,74 +113,66 @@ def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
     }
 
 
-def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[dict[str, Any], pa.Table]:
+def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[dict[str, Any], pa.Table]:
     """The run itself: the fields of the record that are measured, and the predictions."""
-    spec, device = prepared.spec, prepared.device
-    assert spec.languages is not None
-    budget = runtime.token_budget or default_token_budget(device)
-    watch, drawn = Stopwatch(), gpu_joules(device)
+    device, test = prepared.device, prepared.episode.test.rows
+    drawn = gpu_joules(device)
     if device.type == "cuda":
         PEAK.start(device)
-    meters: list[Meters] = []
-    train = functools.partial(_train, prepared, runtime, watch, progress, meters)
-    choice = best_of(prepared.configurations, train, device, watch, progress)
-    method, tested = choice.trained.method, meters[choice.number].of_test()
-    with watch.stage("encoding"):
-        encoded = [method.encode_labelled(rows, language) for language, rows in prepared.test.items()]
-    with progress.stage("test", sum(map(len, encoded))), watch.stage("test"):
-        every = predict(method, Encoded.join(encoded), device, spec.precision, budget, progress, tested)
-    scores = dict(zip(prepared.test, np.split(every, np.cumsum([len(part) for part in encoded])[:-1]), strict=True))
-    rows = [row for language in spec.languages for row in prepared.test[language]]
-    table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
-    notes = [*known_leaks(spec), *_shared(prepared.contamination), *choice.notes, *method.notes]
-    smaller = TokenBudget(budget, device, method.backbone.name).note
-    flops, more = _flops(meters, tested)
-    costs = _costs(prepared, choice, watch) | flops | joules_since(drawn, device)
-    told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, [*notes, smaller, *more])))}
-    return _measured(prepared, choice, scores) | told, table
+    trials = iter(range(len(prepared.configurations)))
+    choice = best_of(
+        prepared.configurations, lambda chosen: _train(prepared, runtime, session, chosen, next(trials)), session
+    )
+    method = choice.trained.method
+    session.count(method.backbone if runtime.count_flops else None)
+    with session.watch.stage("encoding"):
+        encoded = [method.encode_labelled(rows) for rows in test.by_language.values()]
+    with session.progress.stage("test", sum(map(len, encoded))), session.watch.stage("test"):
+        every = predict(method, Encoded.join(encoded), session, "test")
+    scores = dict(zip(test.by_language, np.split(every, np.cumsum([len(part) for part in encoded])[:-1]), strict=True))
+    measured = _measured(prepared, choice, scores)
+    rows = [row for side in test.by_language.values() for row in side]
+    smaller = TokenBudget(session.tokens, device, method.backbone.name).note
+    notes = [*known_leaks(prepared.spec), *_of_data(prepared), *choice.notes, *method.notes, smaller]
+    costs = _costs(prepared, choice, session) | session.flops | joules_since(drawn, device)
+    told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, notes)))}
+    return measured | told, _predictions(prepared, rows, every)
 
 
 def _train(
-    prepared: Prepared,
-    runtime: Runtime,
-    watch: Stopwatch,
-    progress: Progress,
-    meters: list["Meters"],
-    configuration: Configuration,
+    prepared: Prepared, runtime: Runtime, session: Session, configuration: Configuration, number: int
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
-    spec, device = prepared.spec, prepared.device
-    budget = runtime.token_budget or default_token_budget(device)
-    meters.append(Meters.of(prepared, runtime, configuration.config))
-    training, selection = meters[-1].training, meters[-1].evaluation
-    checkpoint = _checkpoint(prepared, runtime, len(meters) - 1, Spent(watch, training, selection))
+    spec, problem, watch = prepared.spec, prepared.task.problem, session.watch
+    session.count(prepared.backbone if runtime.count_flops else None)
+    checkpoint = _checkpoint(prepared, runtime, number, session)
     try:
-        method, module, shots, selecting, streams = _ready(prepared, watch, configuration.config)
+        method, module, resources = _built(prepared, session, configuration.config)
+        with watch.stage("encoding"):
+            shots = method.encode_labelled(resources.shots)
+            dev = _selecting_rows(prepared)
+            selecting = method.encode_labelled(dev)
+            streams = method.streams(resources)
     except NotSupported:
         raise
     except XlbenchError as fault:
         raise Refused(str(fault)) from fault
+    gold = [row.gold for row in dev]
 
     def evaluate() -> tuple[float, float]:
-        scores = predict(method, selecting, device, spec.precision, budget, flops=selection)
-        assert selecting.labels is not None
-        return accuracy(scores, selecting.labels), mean_loss(scores, selecting.labels)
+        scores = predict(method, selecting, session)
+        return problem.scores(gold, scores)[problem.metrics[0]], problem.loss(scores, gold)
 
-    inputs = [shots, *(stream.encoded for stream in streams.values())]
-    read = words_read(method, [*inputs, selecting])
-    at_once, words = spec.training.batch_size // spec.training.accumulate, None if read is None else len(read)
-    close = note_if_close(prepared.backbone, spec, device, inputs, at_once, words)
-    if close:
-        progress.say(close)
-        method.notes.append(close)
+    if not method.learns_by_gradient:
+        with watch.stage("training"):
+            method.fit(resources)
+        fitted = Fitted(0, 0, 1.0, [])
+    else:
+        fitted = _fitted(
+            prepared, session, method, module, shots, selecting, streams, configuration, checkpoint, evaluate
+        )
     with watch.stage("training"):
-        trimmed = read is not None and method.backbone.trim(read)
-        fitted = fit(
-            method, module, shots, streams, evaluate, configuration.training, spec.selection,
-            spec.seed, device, spec.precision, watch, progress, training, checkpoint,
-        )  # fmt: skip
-        if trimmed:
-            method.backbone.untrim(fitted.kept)
+        method.finish(resources)
     method.notes.extend(checkpoint.notes if checkpoint else ())
     if spec.trials == 1:
         return Trained(configuration, method, module, fitted, None)
@@ -188,125 +180,118 @@ def _train(
         return Trained(configuration, method, module, fitted, evaluate())
 
 
-def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, spent: Spent) -> Checkpoint | None:
+def _fitted(
+    prepared: Prepared,
+    session: Session,
+    method: Method,
+    module: torch.nn.Module,
+    shots: Encoded,
+    selecting: Encoded,
+    streams: Mapping[str, Stream],
+    configuration: Configuration,
+    checkpoint: Checkpoint | None,
+    evaluate: Evaluate,
+) -> Fitted:
+    """Train by gradients, the word embeddings that no step reads left out."""
+    spec, inputs = prepared.spec, [shots, *(stream.encoded for stream in streams.values())]
+    read = words_read(method, [*inputs, selecting])
+    at_once, words = spec.training.batch_size // spec.training.accumulate, None if read is None else len(read)
+    close = note_if_close(prepared.backbone, spec, prepared.device, inputs, at_once, words)
+    if close:
+        session.progress.say(close)
+        method.notes.append(close)
+    with session.watch.stage("training"):
+        trimmed = read is not None and method.backbone.trim(read)
+        fitted = fit(
+            method,
+            module,
+            shots,
+            streams,
+            evaluate,
+            configuration.training,
+            spec.selection,
+            spec.seed,
+            session,
+            checkpoint,
+        )
+        if trimmed:
+            method.backbone.untrim(fitted.kept)
+    return fitted
+
+
+def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, session: Session) -> Checkpoint | None:
     """Where the state of a trial's training is kept; None where it is not."""
     if not runtime.checkpoint_minutes or not prepared.method_class.resumable:
         return None
     here = environment(prepared.device)
     made_with = {**versions(), **{name: str(here[name]) for name in ("device_name", "threads")}}
     file = folder_of(store_at(runtime.runs).root, prepared.id) / f"trial-{trial:04}.safetensors"
+    spent = Spent(session.watch, session.meters["training"], session.meters["evaluation"])
     return Checkpoint(file, made_with, runtime.checkpoint_minutes, spent)
 
 
-def _ready(
-    prepared: Prepared, watch: Stopwatch, config: MethodConfig
-) -> tuple[Method, torch.nn.Module, Encoded, Encoded, dict[str, Stream]]:
-    """A method built on a fresh backbone; its module, the shots, the rows that select, and what else a step needs."""
+def _built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[Method, torch.nn.Module, Resources]:
+    """A method built on a fresh backbone, its module, and what it may learn from."""
     spec, task = prepared.spec, prepared.task
-    assert spec.languages is not None
-    with watch.stage("setup"):
+    with session.watch.stage("setup"):
         torch.manual_seed(spec.seed)
         backbone = prepared.backbone.fresh(spec.tune, spec.lora)
         method = prepared.method_class(config, backbone, task, spec.languages, spec.max_length)
         module = method.build(backbone, task)
         module.to(prepared.device)
         backbone.to(prepared.device)
-    with watch.stage("encoding"):
-        shots = method.encode_labelled(prepared.shots.train, task.source)
-        selecting = _selecting_rows(method, prepared.shots, spec)
-        streams = method.streams(Resources(prepared.shots.train, prepared.pairs, generator(spec.seed, "resources")))
-    return method, module, shots, selecting, streams
+    shots, random = prepared.episode.shots.learnt, generator(spec.seed, "resources")
+    return method, module, Resources(shots, random, prepared.resources)
 
 
 def words_read(method: Method, encoded: Sequence[Encoded]) -> np.ndarray | None:
-    """The ids whose word embeddings a method's training can read, (u,) sorted; None where that is not known."""
-    beside = method.words_beside_batches()
-    if beside is None:
+    """The ids whose word embeddings a method's training can read, (u,) sorted; None where that may be any."""
+    if method.whole_vocabulary:
         return None
     read = np.zeros(len(method.backbone.word_embeddings()), dtype=bool)
-    read[[method.backbone.tokenizer.pad_token_id, 0, *beside]] = True  # 0 stands for a prompt vector until it is put in
+    pad = method.backbone.tokenizer.pad_token_id
+    read[[pad, 0, *method.label_ids()]] = True  # 0 stands for a prompt vector until it is put in
     for part in encoded:
         for ids in part.ids:
             read[ids[ids >= 0]] = True
     return np.flatnonzero(read)
 
 
-def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
+def _selecting_rows(prepared: Prepared) -> Sequence[Row]:
     """The rows that choose the checkpoint: the source dev rows, or the target's for the oracle policy."""
-    if spec.selection != "oracle-target-dev":
-        return method.encode_labelled(shots.dev, method.task.source)
-    return Encoded.join([method.encode_labelled(rows, language) for language, rows in shots.target_dev.items()])
+    shots = prepared.episode.shots
+    if prepared.spec.selection != "oracle-target-dev":
+        return shots.dev
+    return [row for rows in shots.target_dev.values() for row in rows]
 
 
-@dataclass(frozen=True)
-class Meters:
-    """What counts the FLOPs of one trial's training and selection."""
-
-    training: FlopMeter
-    evaluation: FlopMeter
-
-    @classmethod
-    def of(cls, prepared: Prepared, runtime: Runtime, config: MethodConfig) -> "Meters":
-        """New ones, which know what those of this process's other runs learned of the same computation; they count
-        nothing where the runtime says so."""
-        if not runtime.count_flops:
-            return cls(FlopMeter(None), FlopMeter(None))
-        spec, backbone = prepared.spec, prepared.backbone
-        of_method = (prepared.method_class, config.model_dump_json(), spec.task, spec.languages, spec.max_length)
-        known = _first_meters(backbone, (*of_method, spec.tune, spec.lora, spec.precision), prepared.device)
-        return cls(FlopMeter(backbone, alike=known.training), FlopMeter(backbone, alike=known.evaluation))
-
-    def of_test(self) -> FlopMeter:
-        """One for the test, where rows are scored as they were in selection."""
-        return FlopMeter(self.evaluation.backbone, alike=self.evaluation)
-
-
-@functools.lru_cache(maxsize=32)
-def _first_meters(backbone: Backbone, of_run: tuple[object, ...], device: torch.device) -> Meters:
-    """The meters whose knowledge is shared by all runs with the same arguments."""
-    return Meters(FlopMeter(backbone), FlopMeter(backbone))
-
-
-def _flops(meters: Sequence[Meters], test: FlopMeter) -> tuple[dict[str, float], list[str]]:
-    """FLOPs by stage, of all trials together, where they were counted; and what is to be said of them."""
-    stages = {
-        "training": [one.training for one in meters],
-        "evaluation": [one.evaluation for one in meters],
-        "test": [test],
-    }
-    totals = {f"{stage}_flops": round(sum(meter.total for meter in its)) for stage, its in stages.items()}
-    notes = [note for stage, its in stages.items() for meter in its if (note := meter.note(stage))]
-    return {name: total for name, total in totals.items() if total}, notes
-
-
-def _costs(prepared: Prepared, choice: Choice, watch: Stopwatch) -> dict[str, float]:
+def _costs(prepared: Prepared, choice: Choice, session: Session) -> dict[str, float]:
     """Seconds by stage, test rows per second, parameters and memory; what was not there has no key."""
-    costs: dict[str, float] = {
-        f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
-    }
-    rows = sum(len(rows) for rows in prepared.test.values())
-    costs["test_rows_per_second"] = round(rows / max(watch.seconds["test"], 1e-9), 1)
+    seconds = session.watch.seconds
+    costs: dict[str, float] = {f"{stage}_seconds": round(taken, 3) for stage, taken in sorted(seconds.items())}
+    rows = sum(len(rows) for rows in prepared.episode.test.rows.by_language.values())
+    costs["test_rows_per_second"] = round(rows / max(seconds["test"], 1e-9), 1)
     trained = choice.trained
     return costs | choice.costs | parameters(trained.module, trained.method.backbone) | peak_memory(prepared.device)
 
 
 def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What a record says beside what was asked and what it cost: accuracies, and the selected step."""
-    fitted = choice.trained.fitted
+    """What a record says beside what was asked and what it cost: metrics, and the selected step."""
+    fitted, problem, test = choice.trained.fitted, prepared.task.problem, prepared.episode.test.rows.by_language
     phenomena: dict[str, dict[str, float]] = {}
-    right: dict[str, float] = {}
-    for language, rows in prepared.test.items():
-        gold = np.array([row.label for row in rows])
-        right[language] = accuracy(scores[language], gold)
-        kinds = np.array([row.phenomenon for row in rows])
-        for kind in sorted(set(kinds.tolist()) - {""}):
-            phenomena.setdefault(kind, {})[language] = accuracy(scores[language][kinds == kind], gold[kinds == kind])
-    rows_tested = sum(len(rows) for rows in prepared.test.values())
-    premises = {row.premise_id for rows in prepared.test.values() for row in rows}
+    by_metric: dict[str, dict[str, float]] = {name: {} for name in problem.metrics}
+    for language, rows in test.items():
+        for name, value in problem.scores([row.gold for row in rows], scores[language]).items():
+            by_metric[name][language] = value
+        for kind in sorted({row.phenomenon for row in rows} - {""}):
+            places = [place for place, row in enumerate(rows) if row.phenomenon == kind]
+            of_kind = problem.scores([rows[place].gold for place in places], scores[language][places])
+            phenomena.setdefault(kind, {})[language] = of_kind[problem.metrics[0]]
+    units = {row.unit for rows in test.values() for row in rows}
     return {
         "method_config": choice.trained.configuration.config.model_dump(mode="json"),
-        "test": {"rows": rows_tested, "premises": len(premises), "languages": len(prepared.test)},
-        "accuracy": right,
+        "test": {"rows": sum(map(len, test.values())), "units": len(units), "languages": len(test)},
+        "scores": by_metric,
         "phenomena": phenomena,
         "selection": {
             "policy": prepared.spec.selection,
@@ -318,22 +303,17 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
     }
 
 
-def _shared(contamination: Mapping[str, Any]) -> list[str]:
-    """Notes on the oracle's dev rows that are test sentences, and on rows left out for that, where there are any."""
-    number, left_out = contamination["shared"], contamination.get("left_out", 0)
-    said = f"sentences of the oracle's dev rows that are test sentences too: {number}; the ids are in the record"
+def _of_data(prepared: Prepared) -> list[str]:
+    """Notes on the data: rows that are not aligned, the oracle's dev rows that are test sentences, rows left out."""
+    shared, left_out = prepared.contamination["shared"], prepared.episode.left_out
+    said = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
     fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
-    return [said] * bool(number) + [fewer] * bool(left_out)
+    return [prepared.episode.test.rows.note, *[said] * bool(shared), *[fewer] * bool(left_out)]
 
 
-def _predictions(rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
+def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
     """What statistics are computed from: one line a test row, no text."""
-    columns: dict[str, Any] = {
-        "row_id": pa.array([row.id for row in rows]).dictionary_encode(),
-        "premise_id": pa.array([row.premise_id for row in rows]).dictionary_encode(),
-        "language": pa.array([row.language for row in rows]).dictionary_encode(),
-        "gold": pa.array([row.label for row in rows], pa.int8()),
-    }
-    for label in range(scores.shape[1]):
-        columns[f"log_prob_{label}"] = pa.array(scores[:, label], pa.float32())
-    return pa.table(columns)
+    names = {"row_id": [row.id for row in rows], "unit_id": [row.unit for row in rows]}
+    names["language"] = [row.language for row in rows]
+    columns: dict[str, Any] = {name: pa.array(values).dictionary_encode() for name, values in names.items()}
+    return pa.table(columns | prepared.task.problem.columns([row.gold for row in rows], scores))

@@ -201,5 +201,5 @@ def _results(record: Record) -> dict[str, float]:
     """What is said of a finished run: its accuracies, 0 to 1, and its costs; of a failed one nothing."""
     if record.status != "finished":
         return {}
-    by_language = {f"accuracy/{language}": value for language, value in record.accuracy.items()}
+    by_language = {f"accuracy/{language}": value for language, value in record.by_language.items()}
     return {"accuracy/mean": record.mean, **by_language, **{f"costs/{name}": its for name, its in record.costs.items()}}

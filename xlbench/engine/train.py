@@ -13,18 +13,17 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
 from xlbench.engine.checkpoint import Checkpoint
-from xlbench.engine.costs import Stopwatch, trained_parameters
-from xlbench.engine.flops import NOT_COUNTED, FlopMeter
+from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import autocast
+from xlbench.engine.session import Session
 from xlbench.errors import Diverged, NotSupported, XlbenchError
 from xlbench.host.memory import free_bytes, gib, said_if_short
-from xlbench.host.progress import Progress
 from xlbench.method import Method, Stream
 from xlbench.prompts import Encoded
-from xlbench.spec import Selection, Training
+from xlbench.spec import ResolvedTraining, Selection
 
 State = dict[str, Tensor]
-Evaluate = Callable[[], tuple[float, float]]  # → accuracy and mean loss on the rows that select
+Evaluate = Callable[[], tuple[float, float]]  # → the task's metric and mean loss on the rows that select
 
 
 @dataclass(frozen=True)
@@ -43,28 +42,23 @@ def fit(
     shots: Encoded,
     streams: Mapping[str, Stream],
     evaluate: Evaluate,
-    training: Training,
+    training: ResolvedTraining,
     selection: Selection,
     seed: int,
-    device: torch.device,
-    precision: str,
-    watch: Stopwatch,
-    progress: Progress,
-    flops: FlopMeter = NOT_COUNTED,
+    session: Session,
     checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train `module` in place by the method's loss; it ends in the state that the policy selects.
 
     last: the final state. average-last: the mean of the weights at the last checkpoints. source-dev and
-    oracle-target-dev: the checkpoint with the best accuracy by `evaluate` (ties: the lower loss, then the
-    earlier). With a `checkpoint`, what an earlier process left there is where training begins, and what the next
-    step depends on is kept there now and then. Raises Diverged where the loss is not a number, OutOfMemory where a
-    batch does not fit, NotSupported where nothing trains.
+    oracle-target-dev: the checkpoint with the best metric by `evaluate` (ties: the lower loss, then the
+    earlier), among those of the method's last phase. With a `checkpoint`, what an earlier process left there is where
+    training begins, and what the next step depends on is kept there now and then. Raises Diverged where the loss is not
+    a number, OutOfMemory where a batch does not fit, NotSupported where nothing trains.
     """
-    trained = trained_parameters(module)
+    trained, device = trained_parameters(module), session.device
     if not trained:
-        raise NotSupported(f"method {method.name} has nothing to train with --tune frozen; use all or lora")
-    assert training.learning_rate is not None
+        raise NotSupported(nothing_trains(method))
     per_epoch = math.ceil(len(shots) / training.batch_size)
     steps = training.steps or training.epochs * per_epoch
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
@@ -85,17 +79,18 @@ def fit(
     )
     history, losses = course.history, course.losses
     module.train()
-    with progress.stage("train", steps):
+    with session.progress.stage("train", steps):
         if course.step:
-            progress.step(course.step)
+            session.progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
             parts = next(batches)
+            method.progress = (step - 1) / steps
             loss = torch.zeros((), device=device)
-            with said_if_short(partial(_too_large, method, parts[0], device, precision)):
+            with said_if_short(partial(_too_large, method, parts[0], session)):
                 optimiser.zero_grad(set_to_none=True)
                 for batch in parts:
-                    with flops.step(batch):
-                        with autocast(device, precision):
+                    with session.meters["training"].step(batch):
+                        with autocast(device, session.precision):
                             part = _loss(method, batch) / len(parts)
                         part.backward()
                     loss = loss + part.detach()
@@ -110,12 +105,13 @@ def fit(
                 losses.clear()
                 if selects:
                     module.eval()
-                    with watch.stage("evaluation"):
-                        facts["dev_accuracy"], facts["dev_loss"] = evaluate()
+                    with session.watch.stage("evaluation"):
+                        facts["dev_score"], facts["dev_loss"] = evaluate()
                     module.train()
                 history.append({"step": step, **facts})
-                keeper.see(step, facts, decay.kept)
-            progress.step(1, **facts)
+                if step > method.last_phase * steps or step == steps:
+                    keeper.see(step, facts, decay.kept)
+            session.progress.step(1, **facts)
             course.step = step
             if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
                 checkpoint.write(course.tensors(), course.facts())
@@ -133,13 +129,13 @@ class _Keeper:
         self.step, self.decay = 0, 1.0
 
     def see(self, step: int, facts: Mapping[str, float], decay: float) -> None:
-        """A checkpoint is reached; `facts` holds dev_accuracy and dev_loss where the policy asks for them."""
+        """A checkpoint is reached; `facts` holds dev_score and dev_loss where the policy asks for them."""
         self.step, self.decay = step, decay
         if self.selection == "average-last":
             room = self.kept.pop(0)[2] if len(self.kept) == self.last else None
             self.kept.append((step, decay, self._state(room)))
         elif self.selection != "last":
-            rank = (facts["dev_accuracy"], -facts["dev_loss"])
+            rank = (facts["dev_score"], -facts["dev_loss"])
             if self.best is None or rank > self.best:
                 room = self.kept[0][2] if self.kept else None
                 self.best, self.kept = rank, [(step, decay, self._state(room))]
@@ -341,14 +337,25 @@ def _loss(method: Method, batch: Batch) -> Tensor:
     return found
 
 
-def _too_large(method: Method, batch: Batch, device: torch.device, precision: str) -> str:
+def nothing_trains(method: Method) -> str:
+    """That a method has no parameters to train, and what to do about it."""
+    if any(value.requires_grad for value in method.backbone.parameters()):
+        return (
+            f"method {method.name} has nothing that trains: no parameter of what its `build` gives has a gradient, and "
+            "it has no `fit`, by which a method learns without gradients"
+        )
+    return f"method {method.name} has nothing to train with --tune frozen; use all or lora"
+
+
+def _too_large(method: Method, batch: Batch, session: Session) -> str:
     """What was tried, and what to change, where a training step does not fit in memory."""
     parts = {"": batch, **batch.streams}
     tokens = sum(part.ids.numel() for part in parts.values())
     beside = f" and {', '.join(batch.streams)} beside them" if batch.streams else ""
     return (
         f"method {method.name}: a training step of {len(batch)} shots{beside}, {tokens} tokens with padding, in "
-        f"{precision} does not fit in the memory of {device} ({gib(free_bytes(device))} free afterwards); use "
+        f"{session.precision} does not fit in the memory of {session.device} ({gib(free_bytes(session.device))} free "
+        "afterwards); use "
         "a smaller --batch-size or --with training.accumulate=2 or more, a shorter --max-length, --precision bf16, "
         "--tune lora, or a smaller model"
     )

@@ -5,10 +5,7 @@ the method's config declares in `search`, less what the user fixed, times the le
 with the whole budget; the choice looks at the source language's dev rows alone.
 """
 
-import ast
-import inspect
 import math
-import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from xlbench import registry
-from xlbench.engine.costs import Stopwatch
+from xlbench.engine.session import Session
 from xlbench.engine.train import Fitted, generator
 from xlbench.errors import Diverged, XlbenchError, unknown
-from xlbench.host.progress import Progress
 from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
-from xlbench.spec import RunSpec, Scalar, Training, parse
+from xlbench.spec import ResolvedSpec, ResolvedTraining, Scalar, parse
 
 LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own learning rate; searched for every method
 
@@ -33,7 +28,7 @@ class Configuration:
     """One configuration to try. `searched`: its values of what is searched, under `training` and `config`."""
 
     config: MethodConfig
-    training: Training
+    training: ResolvedTraining
     searched: Mapping[str, Mapping[str, Scalar]]
 
 
@@ -56,7 +51,7 @@ def search_space(method: str, config: type[MethodConfig], fixed: Collection[str]
     return {name: values for name, values in found.items() if name not in fixed}
 
 
-def configurations(spec: RunSpec, config: MethodConfig) -> tuple[Configuration, ...]:
+def configurations(spec: ResolvedSpec, config: MethodConfig) -> tuple[Configuration, ...]:
     """The configurations that a run tries, `spec.trials` of them, all different, the given one first.
 
     The draw depends on method, shots, draw and seed alone, and the first N of more are what N would be. `spec`
@@ -66,7 +61,6 @@ def configurations(spec: RunSpec, config: MethodConfig) -> tuple[Configuration, 
         return (Configuration(config, spec.training, {}),)
     space = search_space(spec.method, type(config), spec.config)
     rate = spec.training.learning_rate
-    assert rate is not None
     axes = [tuple(rate * times for times in LEARNING_RATES), *space.values()]
     given = (rate, *(getattr(config, name) for name in space))
     inside = all(value in axis for value, axis in zip(given, axes, strict=True))
@@ -86,34 +80,21 @@ def configurations(spec: RunSpec, config: MethodConfig) -> tuple[Configuration, 
     return tuple(_configuration(spec, config, values[0], dict(zip(space, values[1:], strict=True))) for values in drawn)
 
 
-def _configuration(spec: RunSpec, config: MethodConfig, rate: Scalar, settings: Mapping[str, Scalar]) -> Configuration:
+def _configuration(
+    spec: ResolvedSpec, config: MethodConfig, rate: Scalar, settings: Mapping[str, Scalar]
+) -> Configuration:
     place = f"the search space of method {spec.method}"
     return Configuration(
         parse(type(config), {**config.model_dump(), **settings}, place),
-        parse(Training, {**spec.training.model_dump(), "learning_rate": rate}, place),
+        parse(ResolvedTraining, {**spec.training.model_dump(), "learning_rate": rate}, place),
         {"training": {"learning_rate": rate}, "config": settings},
     )
 
 
-def source_without_search(method_class: type[Method]) -> str:
-    """A method's source less the statement that declares its search space, which changes no run but a search."""
-    source = registry.source_of(method_class)
-    try:
-        lines, _ = inspect.getsourcelines(method_class.Config)
-    except (OSError, TypeError):
-        return source
-    (declared,) = ast.parse(textwrap.dedent("".join(lines))).body
-    for one in declared.body if isinstance(declared, ast.ClassDef) else ():
-        targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "search" for target in targets):
-            source = source.replace("".join(lines[one.lineno - 1 : one.end_lineno]), "", 1)
-    return source
-
-
 @dataclass(frozen=True)
 class Trained:
-    """A trained method. `dev`: accuracy and mean loss on the source dev rows of the state that would be tested;
-    none where there is nothing to choose."""
+    """A trained method. `dev`: metric and mean loss on source dev of the state that would be tested; none where there
+    is nothing to choose."""
 
     configuration: Configuration
     method: Method
@@ -162,11 +143,9 @@ class Choice:
 def best_of(
     asked: Sequence[Configuration],
     train: Callable[[Configuration], Trained],
-    device: torch.device,
-    watch: Stopwatch,
-    progress: Progress,
+    session: Session,
 ) -> Choice:
-    """Train every configuration and choose one: the best dev accuracy, then the lower loss, then the earlier.
+    """Train every configuration and choose one: the best on dev by the metric, then the lower loss, then the earlier.
 
     Only the best so far is kept, off the device while another trains. A trial that diverges is lost; raises
     Diverged where all are.
@@ -175,24 +154,24 @@ def best_of(
         return Choice(train(asked[0]), 0, ())
     trials: list[dict[str, Any]] = []
     best: tuple[tuple[float, float], int, Trained] | None = None
-    with progress.stage("trials", len(asked)):
+    with session.progress.stage("trials", len(asked)):
         for number, one in enumerate(asked):
-            before = watch.seconds["training"]
+            before = session.watch.seconds["training"]
             trial: dict[str, Any] = {kind: dict(values) for kind, values in one.searched.items()}
             try:
                 trained = train(one)
                 assert trained.dev is not None
-                accuracy, loss = trained.dev
-                trial |= {"step": trained.fitted.step, "dev_accuracy": accuracy, "dev_loss": loss}
+                score, loss = trained.dev
+                trial |= {"step": trained.fitted.step, "dev_score": score, "dev_loss": loss}
                 trained.set_aside()
-                if best is None or (accuracy, -loss) > best[0]:
-                    best = (accuracy, -loss), number, trained
+                if best is None or (score, -loss) > best[0]:
+                    best = (score, -loss), number, trained
                 del trained
             except Diverged as fault:
                 trial["lost"] = str(fault)
-            trials.append(trial | {"seconds": round(watch.seconds["training"] - before, 3)})
-            progress.step(1)
+            trials.append(trial | {"seconds": round(session.watch.seconds["training"] - before, 3)})
+            session.progress.step(1)
     if best is None:
         raise Diverged(f"all {len(asked)} configurations were lost; the first: {trials[0]['lost']}")
-    best[2].to(device)
+    best[2].to(session.device)
     return Choice(best[2], best[1], trials)

@@ -1,18 +1,18 @@
 """What was read of a store's records, kept beside them so that the next reading is quick. It can be deleted.
 
-`RUNS/.index/00` … `3f`: of each record its text, and what statistics need of its predictions, each with the inode,
-size and times of the two files. An entry counts while these are to the nanosecond what they were, and no longer.
-A file that was changed less than SETTLED seconds before it was read has no entry, as its next change might leave its
-times as they are. A part that is damaged, or that another version wrote, is as good as none. Nothing is ever looked
-up here that the records do not say, so that results are the same with it, without it, and with half of it.
+`RUNS/.index.parquet`: of each record its text, and what statistics need of its predictions, with the inode, size and
+times of the two files. An entry counts while these are to the nanosecond what they were, and no longer. A file that
+was changed less than SETTLED seconds before it was read has no entry, as its next change might leave its times as they
+are. An index that is damaged, or that another version wrote, is as good as none. Nothing is ever looked up here that
+the records do not say, so that results are the same with it, without it, and with half of it.
 """
 
 import contextlib
 import hashlib
+import json
 import os
-import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,114 +22,120 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench import spec
-from xlbench.host import safe_parquet as parquet
+from xlbench import problem, spec
+from xlbench.host import safe_parquet
 from xlbench.host.safe_parquet import ODD
-from xlbench.records import predictions as premises
-from xlbench.records import store
-from xlbench.records.predictions import Summary, seen
+from xlbench.records import predictions, record, store
+from xlbench.records.predictions import Summary
 from xlbench.records.record import Record
 
-PARTS = 64
+FILE = ".index.parquet"
 WORTH_KEEPING = 200  # records read, where there is no index yet: fewer are read as quickly without one
+WORTH_WRITING = 0.01  # of the records that are in it: fewer new ones are read again the next time
 SETTLED = 2.0  # seconds; file systems keep time in steps of up to so many
-ABANDONED = 86_400.0  # seconds after which what a dead writer left is swept away
-DIGEST = 32  # bytes
+LARGEST = 2**63 - 1
+MADE_BY = b"xlbench.made_by"
 
 Seal = tuple[int, ...]  # inode, size and times of a record's two files
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A record that was found sound, with what its predictions show, and its files as they then were."""
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A sound record, and what statistics need of its predictions; None where these were not read."""
 
-    seal: Seal
     record: Record
-    summary: Summary
+    summary: Summary | None = None
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One file of the index, laid out: the row of each record by its id, and by row what is known of it."""
+class _Rows:
+    """The index as it was read: the row of each record by its id, and by row what is known of it."""
 
-    rows: Mapping[str, int]
+    places: Mapping[str, int]
     seals: Sequence[Seal]
     records: Sequence[str]
     tests: Sequence[str]
-    accuracies: Sequence[Sequence[float]]
+    scores: Sequence[str]
     values: Sequence[np.ndarray]
     chance: Mapping[str, np.ndarray]  # by test set
 
+    def result(self, at: int) -> Result:
+        test = self.tests[at]
+        summary = Summary(json.loads(self.scores[at]), self.values[at], self.chance[test], test)
+        return Result(Record.model_validate_json(self.records[at]), summary)
+
 
 class Index:
-    """The index of a folder of records; parts are read when they are asked for, written by `save` alone."""
+    """The index of a folder of records; read when it is first asked, written by `save` alone."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.folder = root, root / ".index"
-        self.parts: dict[int, _Part] = {}
-        self.added: dict[str, Entry] = {}
+        self.root, self.file = root, root / FILE
+        self.added: dict[str, tuple[Seal, Result]] = {}
+        self._rows: _Rows | None = None
         self._began: int | None = None  # when the first record was read that may be added
 
-    def find(self, run_id: str, seal: Seal | None) -> Entry | None:
+    def find(self, run_id: str, seal: Seal | None) -> Result | None:
         """What is known of a record whose files are as `seal` says; None where nothing is."""
-        if seal is None:
-            return None
-        part = self._part(_number(run_id))
-        row = part.rows.get(run_id)
-        if row is None or part.seals[row] != seal:
-            return None
-        record, test = Record.model_validate_json(part.records[row]), part.tests[row]
-        accuracy = dict(zip(sorted(record.accuracy), part.accuracies[row], strict=True))
-        return Entry(seal, record, Summary(accuracy, part.values[row], part.chance[test], test))
+        at = self._read().places.get(run_id)
+        return None if seal is None or at is None or self._read().seals[at] != seal else self._read().result(at)
 
     def begin(self) -> None:
         """From here on records are read that may be added: what changes while they are read is told by this time."""
         self._began = self._began or self._clock()
 
-    def add(self, run_id: str, seal: Seal | None, record: Record, summary: Summary) -> None:
+    def add(self, seal: Seal | None, result: Result) -> None:
         """Remember a sound record, read after its files were as `seal` says, if they still are and may be relied on."""
-        if seal is None or self._began is None or seal != seal_of(self.root / run_id):
+        if seal is None or self._began is None or seal != seal_of(self.root / result.record.id):
             return
         if max(seal[2:4] + seal[6:8]) > self._began - SETTLED * 1e9:
             return
-        self.added[run_id] = Entry(seal, record, summary)
+        self.added[result.record.id] = seal, result
 
     def save(self) -> None:
-        """Write what was added. Where it cannot be written, the next reading takes its time again, and that is all."""
-        if not self.added or (len(self.added) < WORTH_KEEPING and not self.folder.is_dir()):
-            return
-        with contextlib.suppress(OSError):
-            self.folder.mkdir(exist_ok=True)
-            self._sweep()
-            for number in sorted({_number(run_id) for run_id in self.added}):
-                self._write(number)
-        self.added.clear()
+        """Write what was added, and what still stands of what was there, whole or not at all.
 
-    def _write(self, number: int) -> None:
-        """One part, whole or not at all: what was added, and what is still true of what was there."""
-        new = {run_id: entry for run_id, entry in self.added.items() if _number(run_id) == number}
-        old = self._part(number)
-        held = [run_id for run_id in old.rows if run_id not in new]
-        entries = [
-            entry for run_id in held if (entry := self.find(run_id, seal_of(self.root / run_id))) is not None
-        ]  # fmt: skip
-        content = _written([*entries, *new.values()])
-        beside = self.folder / f".{uuid.uuid4().hex}.part"
+        Where it cannot be written, the next reading takes its time again, and that is all.
+        """
+        held = len(self._read().places)
+        if not self.added or len(self.added) < (WORTH_WRITING * held if held else WORTH_KEEPING):
+            return
+        beside = self.root / f".{uuid.uuid4().hex}.part"
         try:
-            beside.write_bytes(_digest(content) + content)
-            os.replace(beside, self.folder / f"{number:02x}")
+            pq.write_table(self._table(), beside, compression="zstd", write_page_checksum=True)
+            os.replace(beside, self.file)
+            self.added.clear()
+            self._rows = None
+        except OSError:
+            pass
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
-        self.parts.pop(number, None)
 
-    def _part(self, number: int) -> _Part:
-        if number not in self.parts:
+    def _read(self) -> _Rows:
+        if self._rows is None:
             try:
-                self.parts[number] = _read((self.folder / f"{number:02x}").read_bytes())
+                self._rows = _laid_out(pq.read_table(self.file, page_checksum_verification=True, partitioning=None))
             except (*ODD, OSError):
-                self.parts[number] = _laid_out(_table([]))
-        return self.parts[number]
+                self._rows = _Rows({}, [], [], [], [], [], {})
+        return self._rows
+
+    def _table(self) -> pa.Table:
+        """All entries; the chance of a test set stands with the first of its records."""
+        rows = self._read()
+        entries: list[tuple[str, Seal, str, str, str, np.ndarray]] = [
+            (run_id, rows.seals[at], rows.records[at], rows.tests[at], rows.scores[at], rows.values[at])
+            for run_id, at in rows.places.items()
+            if run_id not in self.added and os.path.exists(self.root / run_id)
+        ]
+        chance = dict(rows.chance)
+        for run_id, (seal, result) in self.added.items():
+            text, summary = _as_json(result.record), result.summary
+            if text is not None and summary is not None:
+                entries.append((run_id, seal, text, summary.test, json.dumps(summary.scores), summary.values))
+                chance[summary.test] = summary.chance
+        columns: dict[str, list[Any]] = {name: [entry[at] for entry in entries] for at, name in enumerate(KNOWN)}
+        columns["chance"] = [chance.pop(test, None) for test in columns["test"]]
+        return pa.table(columns, schema=SCHEMA).replace_schema_metadata({MADE_BY: _made_by()})
 
     def _clock(self) -> int | None:
         """Now, in nanoseconds, by the clock that stamps the store's files; None where none can be written."""
@@ -143,64 +149,51 @@ class Index:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
-        for file in self.folder.glob(".*.part"):
-            with contextlib.suppress(OSError):
-                if file.stat().st_mtime < time.time() - ABANDONED:
-                    file.unlink()
-
 
 def seal_of(folder: Path) -> Seal | None:
-    """What tells a record's files from others that stood, or will stand, under the same names; None: not both there."""
-    record, predictions = seen(folder, "record.json"), seen(folder)
-    return record + predictions if record and predictions else None
+    """What tells a record's files from others that stood, or will stand, under the same names: inode, size, and the
+    times of the last changes of what is in each and of what is said of it, in nanoseconds. None: not both there."""
+    seal: Seal = ()
+    for name in ("record.json", "predictions.parquet"):
+        try:
+            file = os.stat(f"{folder}/{name}")
+        except (OSError, ValueError):
+            return None
+        seal += file.st_ino & LARGEST, file.st_size, file.st_mtime_ns, file.st_ctime_ns
+    return seal
 
 
-def predictions_of(seal: Seal) -> Seal:
-    """What tells the predictions among a record's two files."""
-    return seal[len(seal) // 2 :]
-
-
-def _number(run_id: str) -> int:
-    return hashlib.blake2b(run_id.encode("utf-8", "surrogateescape"), digest_size=1).digest()[0] % PARTS
+def _as_json(whole: Record) -> str | None:
+    """A record as JSON; None for one that JSON does not hold."""
+    try:
+        text = whole.model_dump_json()
+        return text if Record.model_validate_json(text) == whole else None
+    except ValueError:
+        return None
 
 
 @cache
 def _made_by() -> bytes:
     """What an entry depends on beside the two files: the code that reads them and finds them sound."""
-    readers = [Path(str(module.__file__)) for module in (parquet, premises, spec, store)]
     here = Path(__file__)
-    sources = [file.read_bytes() for file in (here, here.with_name("vetting.py"), *readers)]
-    return hashlib.blake2b(b"\0".join([np.__version__.encode(), *sources])).digest()
+    modules = [Path(str(module.__file__)) for module in (problem, safe_parquet, predictions, record, store)]
+    files = [here, here.with_name("vetting.py"), *modules, *sorted(Path(str(spec.__file__)).parent.glob("*.py"))]
+    parts = [np.__version__.encode(), *(file.read_bytes() for file in files)]
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest().encode()
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=DIGEST, key=_made_by()).digest()
-
-
-def _read(content: bytes) -> _Part:
-    """A part from its bytes. Raises ValueError for one that is damaged, or was made by other code."""
-    if _digest(content[DIGEST:]) != content[:DIGEST]:
-        raise ValueError("the index is damaged, or of another version")
-    return _laid_out(pq.read_table(pa.BufferReader(content[DIGEST:]), use_threads=False))
-
-
-def _laid_out(table: pa.Table) -> _Part:
-    """A part from its table. Raises ValueError or KeyError for one that is not whole."""
-    ids, tests, texts = (table[name].to_pylist() for name in ("id", "test", "record"))
+def _laid_out(table: pa.Table) -> _Rows:
+    """The index from its table. Raises ValueError or KeyError for one that is not whole, or of another version."""
+    if (table.schema.metadata or {}).get(MADE_BY) != _made_by():
+        raise ValueError("the index is of another version")
+    ids, tests, records, scores = (table[name].to_pylist() for name in ("id", "test", "record", "scores"))
     first = np.flatnonzero(table["chance"].is_valid().to_numpy()).tolist()
     chance = {tests[row]: _arrays(table["chance"].slice(row, 1))[0] for row in first}
     if not chance.keys() >= set(tests):
         raise ValueError("the index lacks the chance of a test set")
-    return _Part(
-        {run_id: row for row, run_id in enumerate(ids)},
-        [tuple(seal) for seal in table["seal"].to_pylist()],
-        texts,
-        tests,
-        table["accuracy"].to_pylist(),
-        _arrays(table["values"]),
-        chance,
-    )
+    seals = [tuple(seal) for seal in table["seal"].to_pylist()]
+    places = {run_id: row for row, run_id in enumerate(ids)}
+    return _Rows(places, seals, records, tests, scores, _arrays(table["values"]), chance)
 
 
 def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
@@ -210,37 +203,8 @@ def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
     return np.split(whole.flatten().to_numpy(), ends[:-1]) if ends else []
 
 
-def _table(entries: Iterable[Entry]) -> pa.Table:
-    """Entries as a table; the chance of a test set stands with the first of its records."""
-    columns: dict[str, list[Any]] = {field.name: [] for field in SCHEMA}
-    for entry in entries:
-        found = entry.summary
-        try:
-            text = entry.record.model_dump_json()
-            whole = Record.model_validate_json(text) == entry.record
-        except ValueError:
-            continue
-        if not whole:
-            continue  # a record that this form of JSON does not hold
-        row = {
-            "id": entry.record.id, "seal": entry.seal, "record": text, "test": found.test,
-            "accuracy": [found.accuracy[language] for language in sorted(found.accuracy)], "values": found.values,
-            "chance": None if found.test in columns["test"] else found.chance,
-        }  # fmt: skip
-        for name, value in row.items():
-            columns[name].append(value)
-    return pa.table(columns, schema=SCHEMA)
-
-
-def _written(entries: Iterable[Entry]) -> bytes:
-    stream = pa.BufferOutputStream()
-    pq.write_table(_table(entries), stream, compression="zstd")
-    return bytes(stream.getvalue())
-
-
-SCHEMA = pa.schema(
-    {
-        "id": pa.string(), "seal": pa.list_(pa.int64()), "record": pa.string(), "test": pa.string(),
-        "accuracy": pa.list_(pa.float64()), "values": pa.list_(pa.float64()), "chance": pa.list_(pa.float64()),
-    }
-)  # fmt: skip
+KNOWN = {
+    "id": pa.string(), "seal": pa.list_(pa.int64()), "record": pa.string(), "test": pa.string(),
+    "scores": pa.string(), "values": pa.list_(pa.float64()),
+}  # fmt: skip
+SCHEMA = pa.schema({**KNOWN, "chance": pa.list_(pa.float64())})

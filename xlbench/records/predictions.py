@@ -1,16 +1,15 @@
-"""Predictions → accuracy per premise: all that statistics need to know of a run.
+"""Predictions → a metric per unit: all that statistics need to know of a run.
 
-The rows of one premise, in all languages, stand or fall together, so the premise is the unit; a run of 75,150
+The rows of one unit (a premise, a passage, a sentence), in all languages, stand or fall together; a run of 75,150
 predictions becomes 1,670 numbers a language.
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,54 +17,46 @@ from numpy.typing import NDArray
 
 from xlbench.errors import XlbenchError
 from xlbench.host.safe_parquet import read_parquet
+from xlbench.problem import METRICS, Answers, Metric, Problem
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Cell = tuple[int, int]  # draw, seed
-Unit = Literal["premise", "row"]
-
-LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class PremiseScores:
-    """One run, by language and premise; accuracies of 0 to 1.
+class UnitScores:
+    """One run by language and unit.
 
-    `by_language` is (languages, premises), and its mean over premises is each language's accuracy. Where all
-    premises have the same number of rows, an entry is the share of the premise's rows that are right; where
-    not, it is the linearised share (Särndal et al. 1992, section 5.7), whose spread is that of the accuracy.
-    `majority` is the same for the one class that does best when it is always answered; `test` tells test sets
-    apart (a digest of row ids and gold labels).
+    `by_language` is (languages, units), and its mean over units is the metric in each language: `Metric.unit_values`.
+    `constant` is the same for the one answer that does best when it is always given; `test` tells test sets apart (a
+    digest of row ids, units and gold answers); `scores` holds every metric of the problem by language.
     """
 
     languages: tuple[str, ...]
-    premises: tuple[str, ...]
+    units: tuple[str, ...]
     by_language: FloatArray
-    majority: FloatArray
+    constant: FloatArray
+    scores: Mapping[str, Mapping[str, float]]
     test: str
 
     @property
     def values(self) -> FloatArray:
-        """(premises,): the mean over languages, each with equal weight."""
+        """(units,): the mean over languages, each with equal weight."""
         return self.by_language.mean(axis=0)
-
-    @property
-    def chance(self) -> FloatArray:
-        """(premises,): `majority`, its mean over languages."""
-        return self.majority.mean(axis=0)
 
     @property
     def summary(self) -> "Summary":
         """What statistics need of it, without the rest."""
-        accuracy = dict(zip(self.languages, self.by_language.mean(axis=1).tolist(), strict=True))
-        return Summary(accuracy, self.values, self.chance, self.test)
+        return Summary(self.scores, self.values, self.constant.mean(axis=0), self.test)
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """One run as statistics need it: `values`, `chance` and `test` of its PremiseScores, and accuracy by language."""
+    """One run as statistics need it: `values`, (units,), the best constant answer's `chance`, (units,), and `test` of
+    its UnitScores, and every metric by language."""
 
-    accuracy: Mapping[str, float]
+    scores: Mapping[str, Mapping[str, float]]
     values: FloatArray
     chance: FloatArray
     test: str
@@ -76,100 +67,100 @@ class _Layout:
     """Where predictions stand that name the same rows, units and languages, in the same order.
 
     `rows`, `languages` and `ids` (of the units) are sorted; `row` and `language` are those of each prediction;
-    `unit` is that of each row, `unit_of` its place among the ids; `present` is (rows, languages), `counts`
-    (languages, ids); `named` is a digest of rows, units and languages, to be gone on with.
+    `unit`, (rows, languages), is that of each row by its number, -1 where a language lacks the row; `place` is each
+    prediction's number among languages × units, `order` that of predictions by row and language; `named` is a digest of
+    all this, to be gone on with. `constants` are the best constant answers found so far, by problem and gold answers.
     """
 
     rows: list[str]
     languages: list[str]
     ids: tuple[str, ...]
-    row: IntArray
-    language: IntArray
-    unit: list[str]
-    unit_of: IntArray
-    present: NDArray[np.bool_]
-    counts: FloatArray
+    unit: IntArray
+    place: IntArray
+    order: IntArray
     named: Any
+    constants: dict[tuple[Problem, bytes], FloatArray] = field(default_factory=dict)
+
+    def sums(self, credits: FloatArray) -> FloatArray:
+        """Credits of predictions, (n, c), summed over each unit's in each language: (languages, units, c)."""
+        size = len(self.languages) * len(self.ids)
+        columns = [np.bincount(self.place, weights=column, minlength=size) for column in credits.T]
+        return np.stack(columns, axis=1).reshape(len(self.languages), len(self.ids), -1).astype(np.float64)
 
 
-def premise_scores(source: pa.Table | Path, *, unit: Unit = "premise") -> PremiseScores:
-    """Accuracy by language and premise, from predictions or from a record's folder.
+def unit_scores(source: pa.Table | Path, problem: Problem, *, aligned: bool = True) -> UnitScores:
+    """A problem's metrics by language and unit, from predictions or from a record's folder.
 
-    `unit="premise"` wants every row in every language; `unit="row"`, for tasks without shared premises, takes each row
-    id as a unit and lets languages have rows of their own. A row counts as in `xlbench.engine.predict.accuracy`.
+    `aligned` wants every row in every language; else languages have rows of their own.
 
-    Raises XlbenchError for columns, rows, premises or languages that are missing or of another kind, for NaN, and
-    for duplicates.
+    Raises XlbenchError for columns, rows or units that are missing or of another kind, for NaN, and for duplicates.
     """
     place = f"the predictions in {source}" if isinstance(source, Path) else "the predictions"
     table = _read(source) if isinstance(source, Path) else source
-    scores, gold_of = _answers(table, unit, place)
-    found = _layout(table, unit, place)
-    if unit == "premise":
-        _complete(found, place)
-    gold = np.full(found.present.shape, -1)
-    gold[found.row, found.language] = gold_of
-    right = np.zeros(gold.shape, np.bool_)
-    right[found.row, found.language] = (scores.argmax(axis=1) == gold_of) & np.isfinite(scores.max(axis=1))
-    classes, tested = range(int(gold.max()) + 1), found.counts.sum(axis=1)
-    best = max(classes, key=lambda label: float(((gold == label).sum(axis=0) / tested).mean()))
-    digest = found.named.copy()
-    digest.update(gold.tobytes())
-    return PremiseScores(
-        tuple(found.languages),
-        found.ids,
-        _linearised(_sums(right, found.unit_of, len(found.ids)), found.counts),
-        _linearised(_sums(gold == best, found.unit_of, len(found.ids)), found.counts),
-        digest.hexdigest()[:12],
+    names = _names_of(table, aligned, place)
+    gold, given = problem.read(table, place)
+    layout = _layout([table[name] for name in names], place)
+    if aligned:
+        _agree(layout, place)
+    scores = {}
+    by_language: FloatArray | None = None
+    for name in problem.metrics:
+        metric = METRICS[name]
+        sums = layout.sums(metric.credits(gold, given, problem.labels))
+        values = [float(np.real(metric.of(of_language.sum(axis=0)))) for of_language in sums]
+        scores[name] = dict(zip(layout.languages, values, strict=True))
+        if by_language is None:
+            by_language = _by_unit(metric, sums)
+    assert by_language is not None
+    ordered = _ordered(gold, layout.order)
+    digest = layout.named.copy()
+    digest.update(ordered)
+    key = problem, hashlib.sha256(ordered).digest()
+    if key not in layout.constants:
+        layout.constants[key] = _best_constant(problem, gold, layout)
+    return UnitScores(
+        tuple(layout.languages), layout.ids, by_language, layout.constants[key], scores, digest.hexdigest()[:12]
     )
 
 
-def summary(folder: Path, unit: Unit = "premise") -> Summary:
-    """What statistics need of a record's predictions, read once a process while the file stays what it is."""
-    file, known = seen(folder), _known.get((folder, unit))
-    if known is None or known[0] != file:
-        found = premise_scores(folder, unit=unit)
-        known = file, found.summary
-        _known[folder, unit] = known
-    return known[1]
+def _by_unit(metric: Metric, sums: FloatArray) -> FloatArray:
+    return np.stack([metric.unit_values(of_language) for of_language in sums])
 
 
-def remember(folder: Path, unit: Unit, found: Summary, file: tuple[int, ...]) -> None:
-    """Take a summary for that of a record's predictions, in place of reading them, while they are `seen` as `file`."""
-    _known[folder, unit] = file, found
+def _best_constant(problem: Problem, gold: Answers, layout: _Layout) -> FloatArray:
+    """(languages, units) of the one answer that, always given, has the best metric in the mean over languages."""
+    best: FloatArray | None = None
+    for answers in problem.constant_answers(gold):
+        values = _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)))
+        if best is None or values.mean() > best.mean():
+            best = values
+    assert best is not None
+    return best
 
 
-_known: dict[tuple[Path, Unit], tuple[tuple[int, ...], Summary]] = {}  # 13 KB for a run on the whole of XNLI's test
+def _ordered(gold: Answers, order: IntArray) -> bytes:
+    """Gold answers in the order of rows and languages, as bytes."""
+    if isinstance(gold, np.ndarray):
+        return gold[order].astype(np.int64).tobytes()
+    return b"|".join(gold[at].tobytes() for at in order.tolist())
 
 
-def seen(folder: Path, name: str = "predictions.parquet") -> tuple[int, ...]:
-    """What tells a record's file from others that stand, or stood, under the same name; empty where there is none.
-
-    Inode, size, and the times of the last changes of what is in it and of what is said of it, in nanoseconds.
-    """
-    try:
-        file = os.stat(f"{folder}/{name}")
-    except (OSError, ValueError):
-        return ()
-    return file.st_ino & LARGEST, file.st_size, file.st_mtime_ns, file.st_ctime_ns
-
-
-def stack(runs: Mapping[str, Mapping[Cell, PremiseScores | Summary]]) -> dict[str, FloatArray]:
-    """Methods' runs by draw and seed as arrays (draws, seeds, premises), in the order of draws, seeds, premises.
+def stack(runs: Mapping[str, Mapping[Cell, UnitScores | Summary]]) -> dict[str, FloatArray]:
+    """Methods' runs by draw and seed as arrays (draws, seeds, units), in the order of draws, seeds, units.
 
     Raises XlbenchError where methods differ in their draws and seeds, where draws differ in their number of
     seeds, or where runs were not tested on the same rows.
     """
-    every = [(method, cell, one) for method, cells in runs.items() for cell, one in sorted(cells.items())]
+    every = [(method, cell, run) for method, cells in runs.items() for cell, run in sorted(cells.items())]
     if not every:
         raise XlbenchError("there is no run to compute statistics of; name at least one")
     first_method, first_cell, first = every[0]
     cells = sorted(runs[first_method])
     seeds = [[cell for cell in cells if cell[0] == draw] for draw in sorted({draw for draw, _ in cells})]
-    for method, cell, one in every:
+    for method, cell, run in every:
         if sorted(runs[method]) != cells:
             raise XlbenchError(f"{method} and {first_method} have different draws and seeds; compare those both have")
-        if one.test != first.test:
+        if run.test != first.test:
             raise XlbenchError(
                 f"{method} (draw {cell[0]}, seed {cell[1]}) and {first_method} (draw {first_cell[0]}, seed "
                 f"{first_cell[1]}) were not tested on the same rows; compare only runs that were"
@@ -191,58 +182,37 @@ def _read(folder: Path) -> pa.Table:
         raise XlbenchError(f"the predictions in {folder} cannot be read ({reason}); run it again") from fault
 
 
-def _answers(table: pa.Table, unit: Unit, place: str) -> tuple[NDArray[np.floating[Any]], IntArray]:
-    """The log-probabilities, (predictions, classes), and the gold label of each. Raises XlbenchError for odd ones."""
-    labels = [name for name in table.column_names if name.startswith("log_prob_")]
-    scored = [f"log_prob_{label}" for label in range(max(2, len(labels)))]
-    needed = list(dict.fromkeys(["row_id", _unit_column(unit), "language", "gold", *scored]))
-    missing = [name for name in needed if name not in table.column_names]
+def _names_of(table: pa.Table, aligned: bool, place: str) -> tuple[str, str, str]:
+    """The columns that name a prediction's row, unit and language. Raises XlbenchError where one is odd.
+
+    In predictions of schema 1 the unit was the premise, or the row where languages have rows of their own.
+    """
+    old = "premise_id" if aligned else "row_id"
+    names = "row_id", old if "premise_id" in table.column_names else "unit_id", "language"
+    missing = [name for name in dict.fromkeys(names) if name not in table.column_names]
     if missing:
-        raise XlbenchError(f"{place} lack the column {', '.join(missing)}; they need {', '.join(needed)}")
+        raise XlbenchError(f"{place} lack the column {', '.join(missing)}; they need {', '.join(names)}")
     if table.num_rows == 0:
         raise XlbenchError(f"{place} have no row; run it again")
-    empty = [name for name in needed if table[name].null_count]
-    if empty:
-        raise XlbenchError(f"{place} have an empty cell in the column {empty[0]}; run it again")
-    for name in ("row_id", _unit_column(unit), "language"):
-        if not _names(table[name].type):
+    for name in names:
+        if table[name].null_count:
+            raise XlbenchError(f"{place} have an empty cell in the column {name}; run it again")
+        if not _is_name(table[name].type):
             raise XlbenchError(
                 f"{place} have a column {name} of {table[name].type}, neither text nor whole numbers; run it again"
             )
-    scored_as = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
-    odd = [name for name, fits in scored_as.items() if not fits(table[name].type)]
-    if odd:
-        raise XlbenchError(f"{place} have a column {odd[0]} of {table[odd[0]].type}, which is no number; run it again")
-    scores = np.stack([table[name].to_numpy() for name in scored], axis=1)
-    gold = table["gold"].to_numpy().astype(np.int64)
-    for wrong, words in (
-        (np.isnan(scores).any(axis=1), "has a log-probability that is NaN"),
-        ((gold < 0) | (gold >= len(scored)), f"has a gold label outside 0 to {len(scored) - 1}"),
-    ):
-        if wrong.any():
-            at = int(np.flatnonzero(wrong)[0])
-            row, language = table["row_id"][at].as_py(), table["language"][at].as_py()
-            raise XlbenchError(f"in {place}, row {row} in {language} {words}; run it again")
-    return scores, gold
+    return names
 
 
-def _names(kind: pa.DataType) -> bool:
-    """Whether a column may name rows, premises or languages."""
+def _is_name(kind: pa.DataType) -> bool:
+    """Whether a column may name rows, units or languages."""
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
     return any(fits(values) for fits in texts)
 
 
-def _unit_column(unit: Unit) -> str:
-    column = {"premise": "premise_id", "row": "row_id"}.get(unit)
-    if column is None:
-        raise XlbenchError(f"unknown unit {unit!r}; it is 'premise' or 'row'")
-    return column
-
-
-def _layout(table: pa.Table, unit: Unit, place: str) -> _Layout:
+def _layout(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
     """The layout of predictions; runs on the same test set share it. Raises XlbenchError for what has none."""
-    columns = [table[name] for name in ("row_id", _unit_column(unit), "language")]
     for others, layout in tuple(_layouts):
         if all(column.equals(other) for column, other in zip(columns, others, strict=True)):
             return layout
@@ -251,7 +221,7 @@ def _layout(table: pa.Table, unit: Unit, place: str) -> _Layout:
     return layout
 
 
-_layouts: deque[tuple[list[pa.ChunkedArray], _Layout]] = deque(maxlen=8)  # the last that were made
+_layouts: deque[tuple[Sequence[pa.ChunkedArray], _Layout]] = deque(maxlen=8)  # the last that were made
 
 
 def _laid_out(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
@@ -261,17 +231,11 @@ def _laid_out(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
     if len(twice):
         at = int(twice[0])
         raise XlbenchError(f"in {place}, row {rows[row[at]]} in {languages[language[at]]} is there twice; run it again")
-    unit_of = np.zeros(len(rows), np.int64)
-    unit_of[row] = of
-    if (unit_of[row] != of).any():
-        at = int(np.flatnonzero(unit_of[row] != of)[0])
-        raise XlbenchError(f"in {place}, row {rows[row[at]]} has more than one premise; its languages must agree")
-    present = np.zeros((len(rows), len(languages)), np.bool_)
-    present[row, language] = True
-    unit = [units[one] for one in unit_of]
-    named = hashlib.sha256("\n".join([*rows, "", *unit, "", *languages]).encode())
-    counts = _sums(present, unit_of, len(units))
-    return _Layout(rows, languages, tuple(units), row, language, unit, unit_of, present, counts, named)
+    unit_of = np.full((len(rows), len(languages)), -1)
+    unit_of[row, language] = of
+    where, order = language * len(units) + of, np.argsort(keys, kind="stable")
+    named = hashlib.sha256("\n".join([*rows, "", *units, "", *languages]).encode() + where[order].tobytes())
+    return _Layout(rows, languages, tuple(units), unit_of, where, order, named)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
@@ -284,24 +248,16 @@ def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:
     return used[seen].tolist(), place.astype(np.int64)
 
 
-def _complete(found: _Layout, place: str) -> None:
-    """Raise XlbenchError where a row, and so a part of its premise, is not in every language."""
-    gaps = np.argwhere(~found.present)
+def _agree(layout: _Layout, place: str) -> None:
+    """Raise XlbenchError where a row is not in every language, or of another unit in one than in another."""
+    gaps = np.argwhere(layout.unit < 0)
     if len(gaps):
         row, language = gaps[0]
+        unit = layout.ids[layout.unit[row].max()]
         raise XlbenchError(
-            f"{place} lack row {found.rows[row]} of premise {found.unit[row]} in {found.languages[language]} "
-            f"({len(gaps)} such gaps); run it again, or take rows as units if languages have rows of their own"
+            f"{place} lack row {layout.rows[row]} of unit {unit} in {layout.languages[language]} "
+            f"({len(gaps)} such gaps); run it again"
         )
-
-
-def _sums(cells: NDArray[np.bool_], unit_of: IntArray, units: int) -> FloatArray:
-    """(rows, languages) summed over each unit's rows: (languages, units)."""
-    return np.array([np.bincount(unit_of, weights=column, minlength=units) for column in cells.T.astype(float)])
-
-
-def _linearised(right: FloatArray, counts: FloatArray) -> FloatArray:
-    """Scores whose mean over units is the accuracy, and whose spread is the accuracy's; (languages, units)."""
-    rows = counts.sum(axis=1, keepdims=True)
-    accuracy = right.sum(axis=1, keepdims=True) / rows
-    return np.asarray(accuracy + counts.shape[1] * (right - accuracy * counts) / rows)
+    unlike = np.flatnonzero((layout.unit != layout.unit[:, :1]).any(axis=1))
+    if len(unlike):
+        raise XlbenchError(f"in {place}, row {layout.rows[unlike[0]]} has more than one unit; its languages must agree")

@@ -54,7 +54,7 @@ def fields_of(record: Record) -> dict[str, Any]:
     return {
         "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
         "config": spec.settings, "shots": "all" if spec.shots == ALL else spec.shots, "draw": spec.draw,
-        "seed": spec.seed, "accuracy": record.mean if record.accuracy else None, "seconds": record.seconds,
+        "seed": spec.seed, "accuracy": record.mean if record.by_language else None, "seconds": record.seconds,
         "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
         "commit": record.commit, "started": record.started,
     }  # fmt: skip

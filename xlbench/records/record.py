@@ -11,11 +11,11 @@ from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
 from xlbench.spec import RunSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Record(BaseModel):
-    """One run as it is kept. `accuracy` is the share of test rows right, by language, 0 to 1."""
+    """One run as it is kept. `scores` are by metric and language; the metric `metric` selects, ranks and is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,14 +26,16 @@ class Record(BaseModel):
     identity: dict[str, str]  # what was hashed beside the spec: protocol, task version, data, revision, source
     method_config: dict[str, Any]  # all settings of the method; with several trials, the chosen one's
     source_language: str = ""
-    labels: tuple[str, ...] = ()
-    unit: Literal["premise", "row"] = "premise"  # what statistics resample, as the task declares
+    problem: dict[str, Any] = {}  # what the task asks: kind, labels, metrics, as xlbench.problem.problem_of takes it
+    metric: str = "accuracy"
+    unit: str = "premise"  # the task's word for what statistics resample
+    aligned: bool = True  # rows of one id, and their units, are the same in every language
     versions: dict[str, str] = {}
     commit: str = ""
     environment: dict[str, Any] = {}
-    test: dict[str, int] = {}
-    accuracy: dict[str, float] = {}
-    phenomena: dict[str, dict[str, float]] = {}  # phenomenon → language → accuracy
+    test: dict[str, int] = {}  # rows, units, languages
+    scores: dict[str, dict[str, float]] = {}  # metric → language → value
+    phenomena: dict[str, dict[str, float]] = {}  # phenomenon → language → the metric
     selection: dict[str, Any] = {}  # policy, step, history; with several trials also `trials`, and which is `chosen`
     costs: dict[str, float] = {}
     contamination: dict[str, Any] = {}
@@ -52,14 +54,19 @@ class Record(BaseModel):
         return fields
 
     @property
+    def by_language(self) -> dict[str, float]:
+        """The metric by language; empty in a failed run."""
+        return self.scores.get(self.metric, {})
+
+    @property
     def mean(self) -> float:
-        """Mean accuracy over the test languages."""
-        return sum(self.accuracy.values()) / len(self.accuracy)
+        """The metric's mean over the test languages."""
+        return sum(self.by_language.values()) / len(self.by_language)
 
     @property
     def target_mean(self) -> float | None:
-        """Mean accuracy over the languages other than the source; None where there is no other."""
-        targets = [value for language, value in self.accuracy.items() if language != self.source_language]
+        """The metric's mean over the languages other than the source; None where there is no other."""
+        targets = [value for language, value in self.by_language.items() if language != self.source_language]
         return sum(targets) / len(targets) if targets else None
 
     @property
@@ -74,9 +81,40 @@ class Record(BaseModel):
 
     @property
     def transfer_gap(self) -> float | None:
-        """Source accuracy minus target mean; None where either is missing."""
-        source, target = self.accuracy.get(self.source_language), self.target_mean
+        """The metric in the source language minus the target mean; None where either is missing."""
+        source, target = self.by_language.get(self.source_language), self.target_mean
         return None if source is None or target is None else source - target
+
+
+def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record of an older schema as those of today's; its id stands as it is.
+
+    Schema 1 knew one metric and one kind of problem, called units premises, and had a unit "row" where languages have
+    rows of their own.
+    """
+    if fields.get("schema_version", 1) != 1:
+        return fields
+    new = {**fields, "schema_version": SCHEMA_VERSION}
+    labels, scores, dev = new.pop("labels", ()), new.pop("accuracy", {}), "dev_accuracy"
+    new["problem"] = {"kind": "classification", "labels": list(labels), "metrics": ["accuracy"]}
+    new["scores"] = {"accuracy": scores} if scores else {}
+    new["aligned"] = new.get("unit", "premise") != "row"
+    if isinstance(new.get("test"), dict):
+        new["test"] = {{"premises": "units"}.get(name, name): value for name, value in new["test"].items()}
+    selection = new.get("selection")
+    if isinstance(selection, dict):
+        lists = {name: selection[name] for name in ("history", "trials") if isinstance(selection.get(name), list)}
+        renamed = {
+            name: [
+                {{dev: "dev_score"}.get(key, key): value for key, value in entry.items()}
+                if isinstance(entry, dict)
+                else entry
+                for entry in entries
+            ]
+            for name, entries in lists.items()
+        }
+        new["selection"] = {**selection, **renamed}
+    return new
 
 
 def trial_settings(trial: Mapping[str, Any]) -> str:
@@ -98,7 +136,7 @@ def read_record(file: Path) -> Record:
             raise NewerRecord(
                 f"the record {file} has schema {version}; this xlbench reads {SCHEMA_VERSION}: upgrade it"
             )
-        return Record.model_validate(fields)
+        return Record.model_validate(upgraded(fields) if isinstance(fields, dict) else fields)
     except (OSError, ValueError, ValidationError) as fault:
         reason = _reason(fault)
         raise XlbenchError(

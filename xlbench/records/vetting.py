@@ -7,8 +7,9 @@ from pathlib import Path
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
-from xlbench.records.index import Entry, Index, predictions_of, seal_of
-from xlbench.records.predictions import remember, summary
+from xlbench.problem import METRICS, problem_of
+from xlbench.records.index import Index, Result, seal_of
+from xlbench.records.predictions import unit_scores
 from xlbench.records.record import Record, read_record
 from xlbench.records.store import Store
 from xlbench.spec import in_words
@@ -20,11 +21,15 @@ TOLERANCE = 1e-6  # of a share: sums in another order, and no row more or less
 
 @dataclass(frozen=True)
 class Vetted:
-    """The records that can be used, in the order of their ids, and why others are not, in sentences without
+    """The results that can be used, in the order of their ids, and why other records are not, in sentences without
     their full stops."""
 
-    records: tuple[Record, ...]
+    results: tuple[Result, ...]
     left_out: tuple[str, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(result.record for result in self.results)
 
 
 def vet(store: Store) -> Vetted:
@@ -36,46 +41,40 @@ def vet(store: Store) -> Vetted:
     sound, left_out, index = [], [], Index(store.root)
     for folder in store.folders():
         try:
-            record, fault = _looked_at(folder, index)
+            record, looked_at = _looked_at(folder, index)
         except XlbenchError as unreadable:
             left_out.append(str(unreadable).replace(f"{store.root}/", ""))
             continue
-        if fault is None:
-            sound.append(record)
+        if isinstance(looked_at, Result):
+            sound.append(looked_at)
         else:
-            left_out.append(f"record {folder.name} ({_cell(record)}) {fault}")
+            left_out.append(f"record {folder.name} ({_cell(record)}) {looked_at}")
     index.save()
     if left_out and not sound:
         raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
     return Vetted(tuple(sound), tuple(left_out))
 
 
-def _looked_at(folder: Path, index: Index) -> tuple[Record, str | None]:
-    """A record, and what is wrong with it; its files are not read where the index has seen them as they are.
+def _looked_at(folder: Path, index: Index) -> tuple[Record, Result | str]:
+    """A record as a result, or what is wrong with it; its files are not read where the index has seen them as they are.
 
     Raises XlbenchError where it cannot be read.
     """
     seal = seal_of(folder)
     known = index.find(folder.name, seal)
     if known is not None:  # and was sound, or the index would not know it
-        return _known(folder, known), None
+        return known.record, known
     index.begin()
     record = read_record(folder / "record.json")
-    fault = _fault(record, folder)
-    if fault is None:
-        index.add(folder.name, seal, record, summary(folder, record.unit))
-    return record, fault
-
-
-def _known(folder: Path, known: Entry) -> Record:
-    """The record of an entry, its predictions' summary taken for read."""
-    remember(folder, known.record.unit, known.summary, predictions_of(known.seal))
-    return known.record
+    judged = judge(record, folder)
+    if isinstance(judged, Result):
+        index.add(seal, judged)
+    return record, judged
 
 
 def readable(store: Store) -> list[Record]:
     """The finished records that can be read, their predictions unseen; none where there is no folder."""
-    return [one for _, one in stored(store) if isinstance(one, Record) and one.status == "finished"]
+    return [record for _, record in stored(store) if isinstance(record, Record) and record.status == "finished"]
 
 
 def stored(store: Store) -> Iterator[tuple[str, Record | XlbenchError]]:
@@ -90,8 +89,8 @@ def stored(store: Store) -> Iterator[tuple[str, Record | XlbenchError]]:
             yield folder.name, unreadable
 
 
-def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Record | None:
-    """The finished record of a run; None where there is none, or one that no board would take.
+def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Result | None:
+    """The finished record of a run as a result; None where there is none, or one that no board would take.
 
     The latter is said and put aside, so that the run is computed again; with an `index` predictions that it knows are
     not read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
@@ -105,13 +104,13 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
         return None
     known = None if index is None else index.find(run_id, seal)
     if known is not None and known.record == record:
-        remember(folder, record.unit, known.summary, predictions_of(known.seal))
-    fault = _fault(record, folder)
-    if fault is None:
-        if index is not None and known is None:
-            index.add(run_id, seal, record, summary(folder, record.unit))
-        return record
-    say(f"record {run_id} {fault.removesuffix('; run it again')}: it is computed again")
+        return known
+    judged = judge(record, folder)
+    if isinstance(judged, Result):
+        if index is not None:
+            index.add(seal, judged)
+        return judged
+    say(f"record {run_id} {judged.removesuffix('; run it again')}: it is computed again")
     try:
         store.put_aside(run_id)
     except OSError as error:
@@ -119,23 +118,31 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
     return None
 
 
+def result_of(record: Record, store: Store) -> Result:
+    """A record with what its predictions show. Raises XlbenchError for one that no board would take."""
+    judged = judge(record, store.path(record.id))
+    if isinstance(judged, Result):
+        return judged
+    raise XlbenchError(f"record {record.id} {judged}")
+
+
 def _cell(record: Record) -> str:
     spec = record.spec
     return f"{spec.method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
 
 
-def _fault(record: Record, folder: Path) -> str | None:
-    """What is wrong with a record, to be said after its name; None where nothing is."""
+def judge(record: Record, folder: Path) -> Result | str:
+    """A record with what its predictions show; or what is wrong with it, to be said after its name."""
     if folder.name != record.id:
         return misplaced(record)
     if record.status == "failed":
         return "failed, and has no result"
     missing = [name for name in IDENTITY if name not in record.identity]
-    missing += [f"the number of test {name}" for name in ("rows", "premises") if name not in record.test]
+    missing += [f"the number of test {name}" for name in ("rows", "units") if name not in record.test]
     missing += ["the learning rate"] if record.spec.training.learning_rate is None else []
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
-    return _wrong_accuracy(record) or malformed(record) or _wrong_predictions(record, folder)
+    return _wrong_scores(record) or malformed(record) or _held_against_predictions(record, folder)
 
 
 def misplaced(record: Record) -> str:
@@ -147,8 +154,8 @@ def malformed(record: Record) -> str | None:
     """What of a record does not fit together, to be said after its name; None where all does, as in a failed one."""
     if record.status == "failed":
         return None
-    if not record.accuracy or not all(record.phenomena.values()):
-        return "has no accuracy; run it again"
+    if not record.by_language or not all(record.phenomena.values()):
+        return f"has no {plain(record.metric)}; run it again"
     odd = [name for name, value in (*record.costs.items(), ("seconds", record.seconds)) if not 0 <= value < math.inf]
     if odd:
         return f"has a cost {plain(odd[0])} that is no number of 0 or more; run it again"
@@ -162,35 +169,40 @@ def malformed(record: Record) -> str | None:
 def _is_trial(trial: object) -> bool:
     if not isinstance(trial, Mapping) or not all(isinstance(trial.get(part, {}), Mapping) for part in PARTS):
         return False
-    measured = ("seconds",) if "lost" in trial else ("seconds", "dev_accuracy", "dev_loss")
+    measured = ("seconds",) if "lost" in trial else ("seconds", "dev_score", "dev_loss")
     return all(isinstance(trial.get(name), int | float) for name in measured)
 
 
-def _wrong_accuracy(record: Record) -> str | None:
-    asked, there = set(record.spec.languages or ()), set(record.accuracy)
-    if not there or asked != there:
+def _wrong_scores(record: Record) -> str | None:
+    metric, asked, there = record.metric, set(record.spec.languages or ()), set(record.by_language)
+    if metric not in METRICS or not there:
+        return f"has no {plain(metric)}; run it again"
+    if asked != there:
         lacking, unasked = ", ".join(sorted(asked - there)), ", ".join(sorted(there - asked))
-        words = [f"lacks the accuracy of {lacking}"] if lacking else []
-        words += [f"has an accuracy of {unasked}, which its spec does not name"] if unasked else []
-        return " and ".join(words or ["has no accuracy"]) + "; run it again"
-    for language, value in sorted(record.accuracy.items()):
-        if math.isnan(value) or not 0 <= value <= 1:
-            return f"has an accuracy of {value} in {language}, which is no share of 1; run it again"
+        words = [f"lacks the {metric} of {lacking}"] if lacking else []
+        words += [f"has {metric} in {unasked}, which its spec does not name"] if unasked else []
+        return " and ".join(words) + "; run it again"
+    low, high = METRICS[metric].low, METRICS[metric].high
+    for language, value in sorted(record.by_language.items()):
+        if math.isnan(value) or not low <= value <= high:
+            return f"has {metric} of {value} in {language}, which is not from {low:g} to {high:g}; run it again"
     return None
 
 
-def _wrong_predictions(record: Record, folder: Path) -> str | None:
+def _held_against_predictions(record: Record, folder: Path) -> Result | str:
     if not (folder / "predictions.parquet").is_file():
         return "lacks its predictions; run it again"
     try:
-        scored = summary(folder, record.unit).accuracy
+        scored = unit_scores(folder, problem_of(record.problem), aligned=record.aligned)
     except XlbenchError as fault:
         return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
-    if set(scored) != set(record.accuracy):
-        there, said = ", ".join(scored), ", ".join(sorted(record.accuracy))
-        return f"has predictions in {there} and accuracies in {said}; run it again"
-    for language, found in scored.items():
-        if abs(found - record.accuracy[language]) > TOLERANCE:
-            said = f"{100 * record.accuracy[language]:.2f} % in {language}"
-            return f"says {said}, its predictions {100 * found:.2f} %; run it again"
-    return None
+    for metric, by_language in record.scores.items():
+        shown = scored.scores.get(metric, {})
+        if set(shown) != set(by_language):
+            there, said = ", ".join(shown), ", ".join(sorted(by_language))
+            return f"has predictions in {there} and {plain(metric)} in {said}; run it again"
+        for language, value in shown.items():
+            if not abs(value - by_language[language]) <= TOLERANCE:
+                said = f"{100 * by_language[language]:.2f} % in {language}"
+                return f"says {said}, its predictions {100 * value:.2f} %; run it again"
+    return Result(record, scored.summary)

@@ -10,6 +10,8 @@ from xlbench.spec.run_spec import (
     ALL,
     Lora,
     Precision,
+    ResolvedSpec,
+    ResolvedTraining,
     RunSpec,
     Selection,
     Training,
@@ -21,6 +23,7 @@ from xlbench.spec.runtime import Runtime, is_url
 from xlbench.spec.suite import MethodChoice, Suite
 
 __all__ = [
-    "ALL", "Frozen", "Lora", "MethodChoice", "Precision", "RunSpec", "Runtime", "Scalar", "Selection", "Suite",
-    "Training", "Tune", "by_shots", "digest", "digest_of_list", "in_words", "is_url", "parse",
+    "ALL", "Frozen", "Lora", "MethodChoice", "Precision", "ResolvedSpec", "ResolvedTraining", "RunSpec", "Runtime",
+    "Scalar", "Selection", "Suite", "Training", "Tune", "by_shots", "digest", "digest_of_list", "in_words", "is_url",
+    "parse",
 ]  # fmt: skip

@@ -2,16 +2,11 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from xlbench.spec.parsing import Frozen, Scalar
 
@@ -43,14 +38,6 @@ class Training(Frozen):
             raise ValueError(f"batch_size {self.batch_size} makes no {self.accumulate} equal parts (accumulate)")
         return self
 
-    @model_serializer(mode="wrap")
-    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields; `accumulate` only where it is not 1, so that records from before it keep their ids."""
-        fields: dict[str, Any] = handler(self)
-        if self.accumulate == 1:
-            fields.pop("accumulate", None)
-        return fields
-
 
 class Lora(Frozen):
     """Low-rank adapters (Hu et al., arXiv 2106.09685), used where tune is `lora`."""
@@ -71,7 +58,12 @@ class RunSpec(Frozen):
     seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
     split: str | None = Field(None, description="a published fixed draw in place of our own")
     languages: tuple[str, ...] | None = Field(None, description="test languages; none: all the task has")
-    test_premises: int | None = Field(None, ge=1, description="a fixed subset of test premises; none: all")
+    test_units: int | None = Field(
+        None, ge=1, description="a fixed subset of the test's units (premises, sentences, …); none: all"
+    )
+    target_shots: int = Field(
+        0, ge=0, description="labelled examples per class of each target language, beside the shots"
+    )
     model: str = Field("xlm-roberta-base", description="masked language model: hub id, folder, or `tiny`")
     revision: str | None = Field(None, description="commit, branch or tag of a hub model")
     tune: Tune = Field("all", description="what trains of the backbone")
@@ -80,14 +72,20 @@ class RunSpec(Frozen):
     precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp32 on a CPU")
     selection: Selection = Field("source-dev", description="which checkpoint is tested")
     trials: int = Field(1, ge=1, description="configurations tried of the method, chosen by source dev")
-    parallel: str | None = Field(None, description="parallel corpus; none: the task's own choice")
-    parallel_size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
+    resources: dict[str, dict[str, Scalar]] = Field(
+        {}, description="settings of what methods learn from beside the shots, by name: parallel.corpus, parallel.size"
+    )
     training: Training = Field(Training(), description="budget and optimiser")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, fields: Any) -> Any:
+        return of_today(fields)
 
     @field_validator("shots", mode="before")
     @classmethod
     def _all(cls, value: Any) -> Any:
-        return _or_all(value)
+        return or_all(value)
 
     @model_validator(mode="after")
     def _all_rows_are_one_draw(self) -> Self:
@@ -111,15 +109,9 @@ class RunSpec(Frozen):
             )
         return self
 
-    @model_serializer(mode="wrap")
-    def _hashed_as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields; `trials` only where there are several, so that records from before it keep their ids."""
-        fields: dict[str, Any] = handler(self)
-        if fields.get("shots") == ALL:
-            fields["shots"] = "all"
-        if self.trials == 1:
-            fields.pop("trials", None)
-        return fields
+    @field_serializer("shots")
+    def _all_in_words(self, shots: int) -> int | str:
+        return shots or "all"
 
     @property
     def settings(self) -> str:
@@ -132,12 +124,53 @@ class RunSpec(Frozen):
         folder = os.path.expanduser(self.model)  # as Path's, but for a user or a name that cannot be
         return Path(folder).resolve().name if os.path.isdir(folder) else self.model
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What is hashed of a spec: the fields that are not at their defaults, so that a new field changes no id."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
         return type(self).model_validate({**self.model_dump(), **changes})
 
 
-def _or_all(shots: Any) -> Any:
+class ResolvedTraining(Training):
+    """A budget with its learning rate known."""
+
+    learning_rate: float = Field(gt=0, description="AdamW's step size")
+
+
+class ResolvedSpec(RunSpec):
+    """A run with every choice made: what is hashed, computed and kept."""
+
+    languages: tuple[str, ...]
+    training: ResolvedTraining
+
+
+OLD_NAMES = {"test_premises": "test_units"}
+OLD_RESOURCES = {"parallel": ("parallel", "corpus"), "parallel_size": ("parallel", "size")}
+
+
+def of_today(fields: Any) -> Any:
+    """Fields of a run under the names that they have today; a value under its name of today holds before an old one.
+
+    `test_premises` was a task's one word for units, `parallel` and `parallel_size` what are settings of a resource now.
+    """
+    if not isinstance(fields, Mapping):
+        return fields
+    new = {name: value for name, value in fields.items() if name not in OLD_NAMES and name not in OLD_RESOURCES}
+    for old, name in OLD_NAMES.items():
+        if old in fields:
+            new.setdefault(name, fields[old])
+    without = "parallel" in fields and fields["parallel"] is None  # then the size that stood beside it said nothing
+    for old, (resource, setting) in OLD_RESOURCES.items():
+        if fields.get(old) is not None and not without:
+            resources = new.get("resources") or {}
+            new["resources"] = {**resources, resource: {setting: fields[old], **resources.get(resource, {})}}
+    return new
+
+
+def or_all(shots: Any) -> Any:
     """`all` as the number that stands for it, which nobody may write."""
     if isinstance(shots, int | float) and not isinstance(shots, bool) and shots == ALL:
         raise ValueError("shots must be 1 or more, or all, not 0")

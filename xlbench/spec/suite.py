@@ -1,6 +1,6 @@
 """A suite: the runs of one comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,24 +13,30 @@ from pydantic import (
 from xlbench.errors import XlbenchError
 from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
 from xlbench.spec.parsing import Frozen, Scalar, parse
-from xlbench.spec.run_spec import RunSpec, _or_all
+from xlbench.spec.run_spec import RunSpec, of_today, or_all
 
 
 class MethodChoice(Frozen):
-    """A method as a suite names it: the method, the settings that differ from its defaults, and the parallel text
-    that it reads where that is not the suite's own."""
+    """A method as a suite names it: the method, the settings that differ from its defaults, and those of resources
+    that are not the suite's own."""
 
     method: str
     config: dict[str, Scalar] = Field({})
-    parallel: str | None = None
-    parallel_size: int | None = Field(None, ge=1)
+    resources: dict[str, dict[str, Scalar]] = Field({})
 
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What it says of a run, as fields of a RunSpec."""
-        return {"method": self.method, "config": self.config} | {
-            name: value for name in ("parallel", "parallel_size") if (value := getattr(self, name)) is not None
-        }
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, fields: Any) -> Any:
+        return of_today(fields)
+
+    def over(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a run that all cells share, with what this method says in their place."""
+        shared = of_today(run)
+        resources = {**shared.get("resources", {})}
+        for name, settings in self.resources.items():
+            resources[name] = {**resources.get(name, {}), **settings}
+        more = {"resources": resources} if resources else {}
+        return {**shared, "method": self.method, "config": self.config, **more}
 
 
 class Suite(Frozen):
@@ -54,7 +60,7 @@ class Suite(Frozen):
     @field_validator("shots", mode="before")
     @classmethod
     def _all(cls, value: Any) -> Any:
-        return [_or_all(one) for one in value] if isinstance(value, list | tuple) else value
+        return [or_all(one) for one in value] if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _axes(self) -> Self:
@@ -73,7 +79,7 @@ class Suite(Frozen):
                     for choice in self.methods:
                         yield parse(
                             RunSpec,
-                            {**self.run, **choice.fields, "shots": shots or "all", "draw": draw, "seed": seed},
+                            {**choice.over(self.run), "shots": shots or "all", "draw": draw, "seed": seed},
                             f"suite {self.name}",
                         )  # fmt: skip
 

@@ -12,11 +12,12 @@ from xlbench.host.safe_reading import from_toml
 
 # The fields of a run, and of its training, that have an option of their own; any other is given by --with.
 OPTIONS = (
-    "model", "revision", "test_premises", "split", "tune", "max_length", "precision", "selection", "parallel",
+    "model", "revision", "test_units", "split", "tune", "max_length", "precision", "selection", "parallel",
     "parallel_size",
 )  # fmt: skip
 TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
 NESTED = ("training", "lora")
+RESOURCE_OPTIONS = {("parallel", "corpus"): "parallel", ("parallel", "size"): "parallel_size"}  # resource, its setting
 
 
 def run_fields(options: Mapping[str, Any]) -> dict[str, Any]:

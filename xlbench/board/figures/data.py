@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from xlbench.analysis.evidence import evidence_once
+from xlbench.analysis.evidence import evidence
 from xlbench.analysis.languages import by_family
 from xlbench.analysis.matching import Group, Line, Table, mean_of
 from xlbench.analysis.transfer_gap import left_out, placed
 from xlbench.errors import XlbenchError
-from xlbench.records.store import Store
 from xlbench.spec import digest
 
 
 @dataclass(frozen=True)
 class Point:
-    """A method's mean accuracy with its interval, where there is one, and its training time; accuracy in percent."""
+    """A method's mean of the metric with its interval, where there is one, in percent, and its training time."""
 
     method: str
     mean: float
@@ -28,13 +27,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """What the figures show of a table. `chance` is in percent; `accuracy`, by method and language, a share of 1."""
+    """What the figures show of a table. `chance` is in percent; `by_language`, by method and language, a share of 1."""
 
     shots: int
     points: tuple[Point, ...]
     chance: float | None
     scope: str
-    accuracy: Mapping[str, Mapping[str, float]]
+    by_language: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Shown:
     """
 
     title: str
+    metric: str
     oracle: bool
     source: str
     languages: tuple[str, ...]
@@ -54,11 +54,17 @@ class Shown:
 
 
 KINDS = {  # what a figure shows, by the end of its name
-    "shots": "Mean accuracy against the number of shots",
-    "languages": "Accuracy by language and method",
+    "shots": "Mean {metric} against the number of shots",
+    "languages": "{metric} by language and method",
     "distance": "Transfer gap against language distance",
-    "cost": "Mean accuracy against training time",
+    "cost": "Mean {metric} against training time",
 }
+
+
+def titled(kind: str, metric: str) -> str:
+    """What a figure of a kind shows, said of a metric."""
+    title = KINDS[kind].format(metric=metric)
+    return title[:1].upper() + title[1:]
 
 
 def figure_name(one: Group, kind: str) -> str:
@@ -67,22 +73,22 @@ def figure_name(one: Group, kind: str) -> str:
     return f"{plain or 'board'}-{digest(one.key)[:8]}-{kind}.svg"
 
 
-def panels(one: Group, store: Store) -> list[Panel]:
+def panels(one: Group) -> list[Panel]:
     """A group's tables as the figures show them. A table without intervals has means alone; an empty one is none."""
     found = []
     for table in one.tables:
         if not table.cells:
             continue
         try:
-            shown = None if one.oracle else evidence_once(table, store)
+            shown = None if one.oracle else evidence(table)
         except XlbenchError:
             shown = None
         points = tuple(_point(line, table, shown.scores if shown else {}) for line in table.by_mean)
         chance, scope = None, ""
         if shown is not None:
             name, score = next(iter(shown.scores.items()))
-            chance, scope = 100 * (score.estimate - shown.above[name].excess), score.scope
-        found.append(Panel(table.shots, points, chance, scope, table.accuracy))
+            chance, scope = 100 * (score.estimate - shown.above[name].excess), shown.scope
+        found.append(Panel(table.shots, points, chance, scope, table.by_language))
     return found
 
 
@@ -98,15 +104,14 @@ def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
     )
 
 
-def shown(one: Group, store: Store) -> Shown:
-    """What the figures of a group show; `store` has the records' predictions."""
+def shown(one: Group) -> Shown:
+    """What the figures of a group show."""
     tables = [table for table in one.tables if table.cells]
     names = {name for table in tables for line in table.lines for name in line.languages}
     source = tables[0].first.source_language if tables else ""
     distances, notes = ({}, []) if one.oracle or not tables else (placed(one), left_out(one))
-    return Shown(
-        one.title, one.oracle, source, tuple(by_family(names)), tuple(panels(one, store)), distances, tuple(notes)
-    )
+    languages = tuple(by_family(names))
+    return Shown(one.title, one.metric, one.oracle, source, languages, tuple(panels(one)), distances, tuple(notes))
 
 
 def kinds(found: Shown) -> list[str]:

@@ -45,12 +45,12 @@ def draw_gaps(shown: Shown) -> "Figure":
     figure = canvas(shown, "distance", 7.6, 1.7 + rows * max(2.3, 0.7 + 0.2 * len(styles)))
     grid = figure.subplots(rows, 1, squeeze=False, sharex=True)
     for panel, axes in zip(shown.panels, grid.flat, strict=True):
-        _draw_panel(axes, gaps(panel.accuracy, shown.source), shown.distances, styles)
+        _draw_panel(axes, gaps(panel.by_language, shown.source), shown.distances, styles)
         axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
     source = plain(shown.source, 20)
     label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
     figure.supxlabel("\n".join([label, *shown.left_out]), fontsize=9)
-    figure.supylabel(f"transfer gap: accuracy in {source} less that in the language, points", fontsize=9)
+    figure.supylabel(f"transfer gap: {shown.metric} in {source} less that in the language, points", fontsize=9)
     return figure
 
 

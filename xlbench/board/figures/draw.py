@@ -1,5 +1,5 @@
-"""The board's pictures: accuracy against shots, a heat map of languages, transfer gap against language distance,
-accuracy against training time."""
+"""The board's pictures: the metric against shots, a heat map of languages, transfer gap against language distance,
+the metric against training time."""
 
 import math
 import re
@@ -18,7 +18,6 @@ from xlbench.board.figures.style import GREY, canvas, styles_of, svg
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
-from xlbench.records.store import Store
 from xlbench.spec import in_words
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class NoFigures(XlbenchError):  # noqa: N818 - as NotSupported: what was found, 
     """matplotlib is not there."""
 
 
-def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path]:
+def write_figures(groups: Sequence[Group], out: Path) -> list[Path]:
     """Write `out/figures/*.svg` in place of those that an earlier board left there; the same records, same bytes.
 
     Returns the files in the order of the groups. Raises NoFigures where matplotlib is missing, and XlbenchError
@@ -44,7 +43,7 @@ def write_figures(groups: Sequence[Group], store: Store, out: Path) -> list[Path
         )
     written = []
     for one in groups:
-        content = shown(one, store)
+        content = shown(one)
         for kind in kinds(content):
             written.append(replace_file(out / "figures" / figure_name(one, kind), picture(content, kind)))
     remove_figures(out, kept=written)
@@ -115,7 +114,7 @@ def _draw_shots(found: Shown) -> "Figure":
     if len(shots) == 1:
         axes.set_xlim(along[shots[0]] - 0.5, along[shots[0]] + 0.5)
     axes.set_xlabel("shots per class" + (" (log scale)" if len(shots) > 1 else ""))
-    axes.set_ylabel("mean accuracy over languages, %")
+    axes.set_ylabel(f"mean {found.metric} over languages, %")
     scopes = sorted({panel.scope for panel in shown if panel.scope})
     if scopes:
         axes.set_title(f"bands: 95 % intervals ({'; '.join(scopes)})", fontsize=9, color=GREY)
@@ -139,7 +138,7 @@ def _draw_languages(found: Shown) -> "Figure":
     columns = found.languages
     rows, labels = [], []
     for panel in found.panels:
-        for method, means in sorted(panel.accuracy.items()):
+        for method, means in sorted(panel.by_language.items()):
             rows.append([100 * means.get(name, math.nan) for name in columns])
             labels.append(f"{plain(method, 40)}, {in_words(panel.shots)}")
     values = np.array(rows)
@@ -159,7 +158,7 @@ def _draw_languages(found: Shown) -> "Figure":
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     axes.tick_params(length=0)
     axes.set_xlabel(_families(columns), fontsize=9)
-    axes.set_title("accuracy, %; the lighter, the higher", fontsize=9, color=GREY)
+    axes.set_title(f"{found.metric}, %; the lighter, the higher", fontsize=9, color=GREY)
     axes.spines[:].set_visible(False)
     return figure
 
@@ -199,7 +198,7 @@ def _draw_costs(found: Shown) -> "Figure":
         axes.set_xlim(0, 1.15 * max(point.seconds or 0.0 for point in panel.points) or 1.0)
         axes.margins(y=0.15)
         axes.set_xlabel("training time of a run, s", fontsize=9)
-    figure.supylabel("mean accuracy over languages, %", fontsize=10)
+    figure.supylabel(f"mean {found.metric} over languages, %", fontsize=10)
     _cost_legend(figure, styles)
     return figure
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from xlbench.board.figures.data import KINDS, Panel, Shown
+from xlbench.board.figures.data import Panel, Shown, titled
 from xlbench.host.plain_text import plain
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
 
     drawn = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     oracle = " (oracle: a ceiling, not a result)" if shown.oracle else ""
-    drawn.suptitle(f"{KINDS[kind]}{oracle}\n{plain(shown.title, 80)}", fontsize=11)
+    drawn.suptitle(f"{titled(kind, shown.metric)}{oracle}\n{plain(shown.title, 80)}", fontsize=11)
     return drawn
 
 

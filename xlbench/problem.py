@@ -1,0 +1,487 @@
+"""Problem and Metric: what a task asks, how its answers are laid out, and what they are worth.
+
+A problem says how shots are drawn, how logits become one distribution for each answer, what stands in
+predictions, and by which metrics answers are counted; the first metric selects, ranks and is shown. A metric is a
+smooth function of credits, numbers that each row brings and that add up: so a test set can be resampled by its
+units (`unit_values`). Nothing here imports torch; where a problem handles tensors, it only asks them for what numpy
+arrays and tensors both have.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlbench.errors import XlbenchError, unknown
+
+FloatArray = NDArray[np.float64]
+Answers = Any  # one answer a row: an array of labels or choices, or a list of arrays of tags; -1 is none
+
+STEP = 1e-30  # of the complex step: so small that its square is nothing beside 1
+LEAST = -100.0  # a log-probability below this counts as this in a loss: a label may score -inf
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of merit, `low` at worst and `high` at best, the higher the better.
+
+    `credits` gives the numbers of each row, (rows, c), from the gold answers, the given ones and how many labels
+    there are; `of` the figure from their sums or means over rows, (c,). It must be smooth and written with
+    operations that complex numbers have, for its gradient is taken by a complex step.
+    """
+
+    name: str
+    credits: Callable[[Answers, Answers, Sequence[str]], FloatArray]
+    of: Callable[[Any], Any]
+    low: float = 0.0
+    high: float = 1.0
+
+    def value(self, credits: FloatArray) -> float:
+        """The figure of some rows, from their credits, (rows, c)."""
+        return float(np.real(self.of(credits.sum(axis=0))))
+
+    def unit_values(self, sums: FloatArray) -> FloatArray:
+        """Numbers of units, (units,), whose mean is the figure and whose spread is that of the figure.
+
+        `sums`: (units, c), each unit's credits added up. By the delta method: the figure, and how far each unit's
+        sums pull it from there (Särndal et al. 1992, section 5.7, for a ratio).
+        """
+        mean = sums.mean(axis=0)
+        return float(np.real(self.of(mean))) + (sums - mean) @ self.gradient(mean)
+
+    def gradient(self, sums: FloatArray) -> FloatArray:
+        """How the figure changes with each sum, (c,): the complex step (Squire & Trapp 1998), exact to rounding."""
+        steps = sums + 1j * STEP * np.eye(len(sums))
+        return np.array([np.imag(self.of(moved)) / STEP for moved in steps])
+
+
+def _ratio(part: Any, whole: Any) -> Any:
+    """part / whole; 0 where the whole is nothing. Arrays or numbers, complex ones too."""
+    there = np.real(whole) != 0
+    return np.where(there, part / np.where(there, whole, 1.0), 0.0)
+
+
+def _flat(answers: Answers) -> NDArray[np.int64]:
+    """All answers of all rows, one after the other."""
+    if isinstance(answers, np.ndarray):
+        return answers
+    return np.concatenate([np.atleast_1d(answer) for answer in answers]) if len(answers) else np.zeros(0, np.int64)
+
+
+def _lengths(answers: Answers) -> NDArray[np.int64]:
+    if isinstance(answers, np.ndarray):
+        return np.ones(len(answers), dtype=np.int64)
+    return np.array([np.size(answer) for answer in answers], dtype=np.int64)
+
+
+def _right_of_all(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:
+    """(rows, 2): answers that are right, and answers that were asked for."""
+    right = _by_row(gold, (_flat(gold) == _flat(given)).astype(np.float64))
+    return np.stack([right, _lengths(gold).astype(np.float64)], axis=1)
+
+
+def _by_row(gold: Answers, of_answers: FloatArray) -> FloatArray:
+    """Numbers of answers summed over each row's."""
+    if isinstance(gold, np.ndarray):
+        return of_answers
+    rows = np.repeat(np.arange(len(gold)), _lengths(gold))
+    return np.bincount(rows, of_answers, len(gold)).astype(np.float64)
+
+
+def _confusion(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:
+    """(rows, 3k): of each of k labels, how often it was right, was given, was the gold one."""
+    of_gold, of_given = _flat(gold), _flat(given)
+    counts = [
+        _by_row(gold, counted.astype(np.float64))
+        for counted in (
+            *((of_gold == label) & (of_given == label) for label in range(len(labels))),
+            *(of_given == label for label in range(len(labels))),
+            *(of_gold == label for label in range(len(labels))),
+        )
+    ]
+    return np.stack(counts, axis=1)
+
+
+def _macro_f1(sums: Any) -> Any:
+    """The mean F1 of the labels that stand in gold or answers, as scikit-learn's `f1_score(average="macro")`."""
+    right, given, gold = np.split(sums, 3)
+    there = np.real(given + gold) > 0
+    return _ratio(2 * right, given + gold).sum() / max(1, there.sum())
+
+
+def _weighted_f1(sums: Any) -> Any:
+    """The F1 of each label, weighted by how often it is the gold one."""
+    right, given, gold = np.split(sums, 3)
+    return _ratio((_ratio(2 * right, given + gold) * gold).sum(), gold.sum())
+
+
+def _mcc(sums: Any) -> Any:
+    """Matthews' correlation for any number of labels (Gorodkin 2004); 0 where gold or answers are all of one."""
+    right, given, gold = np.split(sums, 3)
+    rows = gold.sum()
+    covariance = right.sum() * rows - (given * gold).sum()
+    spread = (rows * rows - (given * given).sum()) * (rows * rows - (gold * gold).sum())
+    return _ratio(covariance, np.sqrt(np.where(np.real(spread) > 0, spread, 1.0)) * (np.real(spread) > 0))
+
+
+def spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """The spans of a row's tags, (first, past the last, type), as conlleval reads B-, I- and O.
+
+    A span begins at B-, at an I- behind O or behind another type, and ends where its type does.
+    """
+    found: list[tuple[int, int, str]] = []
+    begun = -1
+    for at, tag in enumerate([*tags, "O"]):
+        before = tags[at - 1] if at else "O"
+        (mark, _, kind), (_, _, kind_before) = tag.partition("-"), before.partition("-")
+        goes_on = mark == "I" and before != "O" and kind == kind_before
+        if begun >= 0 and not goes_on:
+            found.append((begun, at, kind_before))
+            begun = -1
+        if begun < 0 and tag != "O":
+            begun = at
+    return found
+
+
+def _span_counts(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:
+    """(rows, 3): spans that are right, given, and gold; a token without an answer is outside of all."""
+    counts = np.zeros((len(gold), 3))
+    for row, sides in enumerate(zip(gold, given, strict=True)):
+        theirs, ours = ({*spans([labels[tag] if tag >= 0 else "O" for tag in side])} for side in sides)
+        counts[row] = len(theirs & ours), len(ours), len(theirs)
+    return counts
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", _right_of_all, lambda sums: _ratio(sums[0], sums[1])),
+        Metric("macro-F1", _confusion, _macro_f1),
+        Metric("weighted-F1", _confusion, _weighted_f1),
+        Metric("MCC", _confusion, _mcc, low=-1.0),
+        Metric("span-F1", _span_counts, lambda sums: _ratio(2 * sums[0], sums[1] + sums[2])),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The base of every kind of problem. `metrics` are names in METRICS; the first selects, ranks and is shown."""
+
+    labels: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    kind: ClassVar[str]
+    rows_are_apart: ClassVar[bool] = True  # the loss of a batch is the mean over those of equal parts of it
+
+    def __post_init__(self) -> None:
+        """Raises XlbenchError for a metric that there is not, or none."""
+        for name in self.metrics or ("",):
+            if name not in METRICS:
+                raise unknown("metric", name, METRICS, f"a problem of {self.kind}")
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that selects, ranks and is shown."""
+        return METRICS[self.metrics[0]]
+
+    @property
+    def outputs(self) -> int:
+        """How many logits a method gives where an answer is read."""
+        return len(self.labels)
+
+    def fields(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """What a template's holes may name: the texts of a row."""
+        return tuple(fields)
+
+    def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
+        """What is wrong with a row's answer or choices, to be said after its place; empty where nothing is."""
+        raise NotImplementedError
+
+    def in_words(self, gold: Any, choices: Sequence[str]) -> str:
+        """A row's answer as a reader names it."""
+        return self.labels[gold]
+
+    def stratum(self, gold: Any) -> Hashable:
+        """Of which class a row is when K a class are drawn."""
+        raise NotImplementedError
+
+    def strata(self) -> dict[Hashable, str]:
+        """The classes of which K each are drawn, and what they are called."""
+        raise NotImplementedError
+
+    def arranged(self, logits: Any, batch: Any) -> Any:
+        """A method's logits as one distribution for each answer of a batch, (…, alternatives)."""
+        return logits
+
+    def score_shape(self, batch: Any) -> tuple[int, ...]:
+        """The shape of a batch's scores, as `Method.score` must give them."""
+        return batch.rows, len(self.labels)
+
+    def where_read(self, log_probs: Any, batch: Any) -> Any:
+        """Log-probabilities with -inf where nothing was read."""
+        return log_probs
+
+    def answers(self, scores: np.ndarray) -> Answers:
+        """The answer of each row, from log-probabilities, (rows, alternatives). Where all are -inf it is -1, none."""
+        return np.where(np.isfinite(scores.max(axis=-1)), scores.argmax(axis=-1), -1)
+
+    def label_array(self, gold: Sequence[Any], width: int) -> NDArray[np.int64]:
+        """Gold answers as a batch holds them, (rows,)."""
+        return np.array(gold, dtype=np.int64)
+
+    def loss(self, scores: np.ndarray, gold: Sequence[Any]) -> float:
+        """Mean of -log-probability of the gold answers, each at most 100."""
+        return -float(np.maximum(scores[np.arange(len(scores)), list(gold)], LEAST).mean())
+
+    def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
+        """Every metric of some rows, by its name, from their gold answers and log-probabilities."""
+        asked, given = self.as_answers(gold), self.answers(scores)
+        return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+
+    def as_answers(self, gold: Sequence[Any]) -> Answers:
+        """Gold answers in the form that `credits` takes."""
+        return np.array(gold, dtype=np.int64)
+
+    def columns(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, Any]:
+        """What stands in predictions of each row's answer, as Arrow arrays by column."""
+        import pyarrow as pa
+
+        shown: dict[str, Any] = {"gold": pa.array(gold, pa.int16())}
+        for number in range(scores.shape[1]):
+            shown[f"log_prob_{number}"] = pa.array(scores[:, number], pa.float32())
+        return shown
+
+    def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
+        """Gold and given answers of predictions. Raises XlbenchError for columns that are missing or odd."""
+        gold, scores = _log_probabilities(table, place, len(self.labels))
+        return gold, self.answers(scores)
+
+    def constant_answers(self, gold: Answers) -> list[Answers]:
+        """What is given where one answer is always given, for each that can be."""
+        return [np.full(len(gold), label) for label in range(len(self.labels))]
+
+    def described(self) -> dict[str, Any]:
+        """The problem as a record keeps it, for `problem_of`."""
+        return {"kind": self.kind, "labels": list(self.labels), "metrics": list(self.metrics)}
+
+
+@dataclass(frozen=True)
+class Classification(Problem):
+    """One of some labels for each row: `gold` is a label's number. K rows of each label are K shots."""
+
+    kind: ClassVar[str] = "classification"
+
+    def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
+        if _is_number(gold, len(self.labels)):
+            return ""
+        known = ", ".join(f"{number} {name}" for number, name in enumerate(self.labels))
+        return f"unknown label {gold!r}; known: {known}"
+
+    def stratum(self, gold: Any) -> Hashable:
+        return int(gold)
+
+    def strata(self) -> dict[Hashable, str]:
+        return {number: repr(name) for number, name in enumerate(self.labels)}
+
+
+@dataclass(frozen=True)
+class MultipleChoice(Problem):
+    """One of a row's own `choices`: `gold` is its number, from 0. A method gives one logit for each choice, read in an
+    input of its own. K rows for each place of the right choice, up to `most`, are K shots; none where a place is not
+    to be balanced (`most` = 0): then K rows in all.
+    """
+
+    most: int = 2
+
+    kind: ClassVar[str] = "multiple-choice"
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    def fields(self, fields: Sequence[str]) -> tuple[str, ...]:
+        return (*fields, "choice")
+
+    def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
+        if len(choices) < 2:
+            return f"it has {len(choices)} choices; a row has two or more"
+        if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+            return "a choice is empty or no text; repair or remove the row"
+        right = _is_number(gold, len(choices))
+        return "" if right else f"the right choice is {gold!r}, not one of 0 to {len(choices) - 1}"
+
+    def in_words(self, gold: Any, choices: Sequence[str]) -> str:
+        return choices[gold]
+
+    def stratum(self, gold: Any) -> Hashable:
+        return int(gold) if self.most else 0
+
+    def strata(self) -> dict[Hashable, str]:
+        return {place: f"choice {place}" for place in range(max(1, self.most))}
+
+    def arranged(self, logits: Any, batch: Any) -> Any:
+        """(inputs,) or (inputs, 1) → (rows, most choices of a row); where a row has fewer, -inf."""
+        slots = batch.slots
+        grid = logits.new_full((slots.rows * slots.width,), -float("inf"))
+        grid[slots.at] = logits.reshape(-1)
+        return grid.reshape(slots.rows, slots.width)
+
+    def score_shape(self, batch: Any) -> tuple[int, ...]:
+        return batch.rows, batch.slots.width
+
+    def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
+        gold, scores = _log_probabilities(table, place, None)
+        return gold, self.answers(scores)
+
+    def constant_answers(self, gold: Answers) -> list[Answers]:
+        return [np.full(len(gold), choice) for choice in range(int(np.max(gold)) + 1)]
+
+    def described(self) -> dict[str, Any]:
+        return {**super().described(), "most": self.most}
+
+
+@dataclass(frozen=True)
+class TokenLabelling(Problem):
+    """A tag for each word of a row: `texts` are the words, `gold` a tag's number for each, `labels` the tags.
+
+    With tags that begin with B- the metric is the F1 of spans, else accuracy. K rows in all are K shots.
+    """
+
+    metrics: tuple[str, ...] = ()
+
+    kind: ClassVar[str] = "token-labelling"
+    rows_are_apart: ClassVar[bool] = False  # rows differ in words, and the loss is the mean over words
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            spanned = any(tag.startswith("B-") for tag in self.labels)
+            object.__setattr__(self, "metrics", ("span-F1",) if spanned else ("accuracy",))
+        super().__post_init__()
+
+    def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
+        if len(gold) != len(texts):
+            return f"it has {len(texts)} words and {len(gold)} tags; each word has one"
+        wrong = [tag for tag in gold if not _is_number(tag, len(self.labels))]
+        return f"unknown tag {wrong[0]!r}; known: 0 to {len(self.labels) - 1}" if wrong else ""
+
+    def in_words(self, gold: Any, choices: Sequence[str]) -> str:
+        return " ".join(self.labels[tag] for tag in gold)
+
+    def stratum(self, gold: Any) -> Hashable:
+        return 0
+
+    def strata(self) -> dict[Hashable, str]:
+        return {0: "rows"}
+
+    def score_shape(self, batch: Any) -> tuple[int, ...]:
+        return (*batch.read_at.shape, len(self.labels))
+
+    def where_read(self, log_probs: Any, batch: Any) -> Any:
+        return log_probs.masked_fill((batch.read_at < 0)[..., None], -float("inf"))
+
+    def label_array(self, gold: Sequence[Any], width: int) -> NDArray[np.int64]:
+        """(rows, width): the tags of the words that are read; -1 where a row has fewer words."""
+        labels = np.full((len(gold), width), -1, dtype=np.int64)
+        for row, tags in enumerate(gold):
+            labels[row, : min(width, len(tags))] = tags[:width]
+        return labels
+
+    def loss(self, scores: np.ndarray, gold: Sequence[Any]) -> float:
+        labels = self.label_array(gold, scores.shape[1])
+        asked = np.nonzero(labels >= 0)
+        return -float(np.maximum(scores[(*asked, labels[asked])], LEAST).mean())
+
+    def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
+        asked, given = self.as_answers(gold), _cut(self.answers(scores), gold)
+        return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+
+    def as_answers(self, gold: Sequence[Any]) -> Answers:
+        return [np.array(tags, dtype=np.int64) for tags in gold]
+
+    def columns(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, Any]:
+        import pyarrow as pa
+
+        kind = pa.list_(pa.int16())
+        given = [tags.tolist() for tags in _cut(self.answers(scores), gold)]
+        return {"gold": pa.array([list(tags) for tags in gold], kind), "answer": pa.array(given, kind)}
+
+    def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
+        sides = []
+        for name, least in (("gold", 0), ("answer", -1)):
+            _there(table, (name,), place)
+            tags = [np.array(row, dtype=np.int64) for row in table[name].to_pylist()]
+            if any(((row < least) | (row >= len(self.labels))).any() for row in tags):
+                raise XlbenchError(f"{place} have a tag outside {least} to {len(self.labels) - 1} in the column {name}")
+            sides.append(tags)
+        if not np.array_equal(_lengths(sides[0]), _lengths(sides[1])):
+            raise XlbenchError(f"{place} have rows of which not every word has an answer; run it again")
+        return sides[0], sides[1]
+
+    def constant_answers(self, gold: Answers) -> list[Answers]:
+        return [[np.full(len(tags), label) for tags in gold] for label in range(len(self.labels))]
+
+
+KINDS: dict[str, type[Problem]] = {kind.kind: kind for kind in (Classification, MultipleChoice, TokenLabelling)}
+
+
+def problem_of(described: Mapping[str, Any]) -> Problem:
+    """The problem that `Problem.described` described. Raises XlbenchError for one of no known kind."""
+    kind = KINDS.get(str(described.get("kind")))
+    if kind is None:
+        raise unknown("kind of problem", str(described.get("kind")), KINDS)
+    more = {"most": described["most"]} if "most" in described else {}
+    return kind(tuple(described.get("labels", ())), tuple(described.get("metrics", ())), **more)
+
+
+def _is_number(value: Any, below: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) < below
+
+
+def _cut(answers: Answers, gold: Sequence[Any]) -> list[NDArray[np.int64]]:
+    """Each row's answers, as many as it has words; -1 for words that were not read."""
+    whole = []
+    for given, tags in zip(answers, gold, strict=True):
+        row = np.full(len(tags), -1, dtype=np.int64)
+        row[: min(len(tags), len(given))] = given[: len(tags)]
+        whole.append(row)
+    return whole
+
+
+def _there(table: Any, names: Sequence[str], place: str) -> None:
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise XlbenchError(f"{place} lack the column {', '.join(missing)}; they need {', '.join(names)}")
+
+
+def _log_probabilities(table: Any, place: str, labels: int | None) -> tuple[NDArray[np.int64], np.ndarray]:
+    """Gold answers, (rows,), and log-probabilities, (rows, alternatives). Raises XlbenchError for odd ones.
+
+    `labels`: how many alternatives every row has; None where rows differ: then an empty cell is one that a row lacks.
+    """
+    import pyarrow as pa
+
+    there = sum(name.startswith("log_prob_") for name in table.column_names)
+    scored = [f"log_prob_{number}" for number in range(max(2, there if labels is None else labels))]
+    _there(table, ("gold", *scored), place)
+    kinds = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
+    for name, fits in kinds.items():
+        if not fits(table[name].type):
+            raise XlbenchError(f"{place} have a column {name} of {table[name].type}, which is no number; run it again")
+        if table[name].null_count and (labels is not None or name == "gold"):
+            raise XlbenchError(f"{place} have an empty cell in the column {name}; run it again")
+    if there > len(scored):
+        raise XlbenchError(f"{place} have {there} log-probabilities a row for {len(scored)} labels; run it again")
+    scores = np.stack([table[name].fill_null(-np.inf).to_numpy() for name in scored], axis=1)
+    gold = table["gold"].to_numpy().astype(np.int64)
+    for wrong, words in (
+        (np.isnan(scores).any(axis=1), "has a log-probability that is NaN"),
+        ((gold < 0) | (gold >= len(scored)), f"has a gold label outside 0 to {len(scored) - 1}"),
+    ):
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            row, language = (table[name][at].as_py() for name in ("row_id", "language"))
+            raise XlbenchError(f"in {place}, row {row} in {language} {words}; run it again")
+    return gold, scores
