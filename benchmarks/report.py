@@ -1,4 +1,4 @@
-"""benchmarks/README.md, written from measured.json: every figure in it was measured in one run."""
+"""measured.json, figures by processor, and README.md beside it, with a table of each processor that was measured."""
 
 import json
 import re
@@ -20,58 +20,71 @@ BARS_ON_A_GPU = {
 }
 GROWTH = re.compile(r"growth, (\d+) (\w+): (.+)")
 OPENING = """
-How fast xlbench is, beside what a user would write instead (`rivals.py`), measured by `make bench` on one machine, the
-contenders of a part in turn. Log-probabilities are checked equal (within 0.001 on a CPU) before any is timed. Machines
-are shared and noisy: ratios are the medians of those of each round; compare them, not the seconds.
+How fast xlbench is, beside what a user would write instead (`rivals.py`), measured by `make bench`, the contenders of a
+part in turn. Log-probabilities are checked equal (within 0.001 on a CPU) before any is timed. Machines are shared and
+noisy: ratios are the medians of those of each round; compare them, not the seconds, and only within a processor.
 
 - **B0** is a Trainer script as an expert writes it: sdpa, dynamic padding, all languages sorted by length in one
   process, the head at `<mask>` only (`lm_head`, so the whole vocabulary there), the best checkpoint kept in memory.
 - **B1** is what the defaults give: padded to 128, fp32, one language after the other, batches of eight.
 - **B2** is B1 with the logits of the whole vocabulary at every position, as prompt libraries compute them.
 """
-GROWING = [
-    "## How the cost grows",
-    "Seconds of a comparison on the embedded model and task, one process; what is not named is at 5 languages, "
-    "40 premises, 1 method, 1 draw. Encoding: the test is tokenised once a template and then looked up; shots are "
-    "tokenised for each draw, and MPT's pairs once.",
-]
 CLOSING = """
+## How to read the tables
+
 The suite is that of fine-tuning, soft prompting, PCT and MPT × 3 numbers of shots × 2 draws: a draw of B0's, all of
 xlbench's, and the other draw of B0's. xlbench starts its workers, reads its data, counts FLOPs and writes records; B0
 is in one process that has everything imported and gets its test rows for nothing.
 
-Compiled layers are torch.compile's, of fine-tuning. They are off in xlbench: `make bench` says what they would be
-worth, and after how many steps of a process their warm-up has paid.
+How the cost grows: seconds of a comparison on the embedded model and task, one process; what is not named is at 5
+languages, 40 premises, 1 method, 1 draw. Encoding: the test is tokenised once a template and then looked up; shots are
+tokenised for each draw, and MPT's pairs once.
 
 The share of the ceiling is that of the matrix products of the encoder's layers that are needed (two operations a
 weight and token that is no padding; of the last layer, keys and values alone at positions that are not read),
-against the rate at which this machine multiplies matrices of those shapes and does nothing else, by the faster of
-its kernels, in the same run.
-`make bench-quick` measures the first ratios again, in under two minutes, and prints them beside these.
+against the rate at which this machine multiplies matrices of those shapes and does nothing else, in the same run.
+`make bench-quick` measures the first ratios again, in under two minutes, and prints them beside its processor's.
 """
 
 
-def write_report(measured: Path) -> Path:
+def measured_on(kept: Path, processor: str) -> dict[str, Any]:
+    """What measured.json holds of a processor: `of`, its conditions, and `figures` by name; empty where it has none."""
+    found: dict[str, Any] = _read(kept).get(processor, {})
+    return found
+
+
+def keep(kept: Path, processor: str, of: dict[str, str], found: dict[str, Any]) -> None:
+    """Put figures among those of a processor in measured.json; its figures of other conditions leave, other processors'
+    stay."""
+    before = measured_on(kept, processor)
+    figures = {**(before["figures"] if before.get("of") == of else {}), **found}
+    whole = {**_read(kept), processor: {"of": of, "figures": figures}}
+    kept.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(kept: Path) -> dict[str, Any]:
+    return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+
+
+def write_report(kept: Path) -> Path:
     """Write README.md beside measured.json; returns its path."""
-    kept = json.loads(measured.read_text(encoding="utf-8"))
-    of, figures = kept["of"], kept["figures"]
-    plain = {name: one for name, one in figures.items() if not GROWTH.match(name)}
-    parts = [
-        "# Speed",
-        OPENING.strip(),
-        f"Measured on {of['machine']}, torch {of['torch']}, model {of['model']}, task {of['task']}, {of['precision']}.",
-        _table(plain, BARS_ON_A_CPU if "CPU" in of["machine"] else BARS_ON_A_GPU),
-        *(GROWING if len(plain) < len(figures) else []),
-        *_growth(figures),
-        CLOSING.strip(),
-    ]
-    target = measured.with_name("README.md")
-    target.write_text("\n\n".join(part if "|" in part else _filled(part) for part in parts) + "\n", encoding="utf-8")
+    tables = [part for processor, one in _read(kept).items() for part in _section(processor, **one)]
+    target = kept.with_name("README.md")
+    target.write_text("\n\n".join(["# Speed", OPENING.strip(), *tables, CLOSING.strip()]) + "\n", encoding="utf-8")
     return target
 
 
-def _filled(part: str) -> str:
-    return part if "\n" in part else textwrap.fill(part, 118)
+def _section(processor: str, of: dict[str, str], figures: dict[str, Any]) -> list[str]:
+    """The tables of a processor, under headings that name it."""
+    said = f"{of['machine']}, torch {of['torch']}, model {of['model']}, task {of['task']}, {of['precision']}."
+    plain = {name: one for name, one in figures.items() if not GROWTH.match(name)}
+    return [
+        f"## {processor}",
+        textwrap.fill(f"{said} {of.get('note', '')}".strip(), 118),
+        _table(plain, BARS_ON_A_CPU if "CPU" in of["machine"] else BARS_ON_A_GPU),
+        *([f"### How the cost grows: {processor}"] if len(plain) < len(figures) else []),
+        *_growth(figures),
+    ]
 
 
 def _table(figures: dict[str, Any], bars: dict[str, float]) -> str:

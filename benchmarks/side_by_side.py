@@ -4,11 +4,11 @@
 
 With a model folder and a data root it measures on XNLI, else on `logic` with random weights of the shape of
 multilingual-e5-small and a vocabulary of 250,002 (speed does not care). Prints one table; without --quick it
-writes measured.json and README.md beside this file, with --quick it prints the ratios beside those written last.
+writes what it measured into this processor's part of measured.json, and README.md beside this file; with --quick it
+prints the ratios beside those that were last written of this processor.
 """
 
 import argparse
-import json
 import platform
 import statistics
 import subprocess
@@ -20,17 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from compiling import compiling
 from equals import PRECISION, check_equal, contenders
 from growth import growth
 from paper_grid import random_model
-from report import write_report
+from report import keep, measured_on, write_report
 from rivals import B1, HONEST, Kind, Style, load, train
 from suite import BATCH, RATE, suite
 from timing import Measured, ceiling, interleaved, ratios
 
 import xlbench
 from xlbench.backbone import Backbone
+from xlbench.host.provenance import environment
 from xlbench.registry import get
 
 Part = Callable[[str, Path | None, Measured], None]
@@ -163,37 +163,34 @@ def main() -> int:
             quick(model, root, kept)
             return 0
         name = Path(model).name if asked.model else "random weights, 12 layers of 384, 250,002 words"
-        of = conditions(name, "xnli" if root else "logic")
+        processor, of = conditions(name, "xnli" if root else "logic")
         for part in asked.parts.split(","):
             found = Measured()
             PARTS[part](model, root, found)
-            write(kept, of, found)
+            keep(kept, processor, of, found)
     print(f"wrote {kept.name} and {write_report(kept).name}")
     return 0
 
 
-def conditions(model: str, task: str) -> dict[str, str]:
-    """On what it is measured: figures of other conditions do not stand beside these."""
-    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    return {
+def conditions(model: str, task: str) -> tuple[str, dict[str, str]]:
+    """The processor, and on what else it is measured: figures of other conditions do not stand beside these."""
+    here = environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    machine = "a GPU" if here["device"] == "cuda" else f"{here['threads']} CPU threads"
+    return here["device_name"], {
         "machine": f"{machine}, {platform.machine()}", "torch": torch.__version__, "model": model, "task": task,
         "precision": PRECISION,
     }  # fmt: skip
 
 
-def write(kept: Path, of: dict[str, str], found: Measured) -> None:
-    """Put a part's figures into measured.json; what was measured under other conditions leaves it."""
-    before = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"of": of, "figures": {}}
-    figures = {**(before["figures"] if before["of"] == of else {}), **found}
-    kept.write_text(json.dumps({"of": of, "figures": figures}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def quick(model: str, root: Path | None, kept: Path) -> None:
-    """The ratios that a change is most likely to move, beside those that were kept."""
+    """The ratios that a change is most likely to move, beside those that were kept of this processor."""
     found = Measured()
     evaluation("soft-prompt", model, root, 1, 1, found)
     training("soft-prompt", model, root, 4, 1, found)
-    before = json.loads(kept.read_text(encoding="utf-8"))["figures"] if kept.is_file() else {}
+    processor, _ = conditions("", "")
+    before = measured_on(kept, processor).get("figures", {})
+    if not before:
+        print(f"{kept.name} holds no figures of {processor}; `make bench` measures them")
     for name, now in found.items():
         if now["unit"] == "×" and name in before:
             print(f"{name:62} {before[name]['value']:10.2f} × committed, {now['value']:.2f} × now")
@@ -212,7 +209,6 @@ PARTS: dict[str, Part] = {  # each with all its contenders in turn
     "evaluation": _of_each(evaluation, 4, 3),
     "training": _of_each(training, 4, 3),
     "memory": _of_each(memory, 2),
-    "compile": lambda model, root, found: compiling("finetune", model, root, 20, found),
     "suite": lambda model, root, found: suite(model, root, 8, 4, (4, 16, 64), 2, found),
     "growth": lambda _model, _root, found: growth(found.say),
 }
