@@ -26,7 +26,6 @@ from xlbench.records.store import Store
 from xlbench.spec import in_words
 from xlbench.version import __version__
 
-ENDS = ("html", "css", "js")  # of the files beside this one that the page is made from
 LONGEST = 2000  # letters of a text in the page
 NOTES = {
     "shots": "The bands are the intervals of the tables below; where there is none, there is no band.",
