@@ -76,7 +76,7 @@ def _written(table: pd.DataFrame, form: Format) -> str:
     if form == "json":
         return table.to_json(orient="records", indent=1, force_ascii=False) + "\n"
     same = [column for column in ("comparison", "shots") if column in table and table[column].nunique() == 1]
-    return table.drop(columns=same).map(shown).rename(columns=shown).to_latex(index=False, escape=True)
+    return _latex(table.drop(columns=same))
 
 
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
@@ -99,9 +99,13 @@ def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
     return _results_as(results(found.records), form), found.left_out
 
 
-def shown(value: Any) -> Any:
-    """A cell as it may stand in LaTeX's source: a text without what cannot be seen."""
-    return plain(value, None) if isinstance(value, str) else value
+def _latex(table: pd.DataFrame) -> str:
+    """A table as LaTeX's source: texts without what cannot be seen and escaped, numbers with one decimal."""
+
+    def cleaned(value: Any) -> Any:
+        return plain(value, None) if isinstance(value, str) else value
+
+    return table.map(cleaned).rename(columns=cleaned).to_latex(index=False, escape=True, float_format="%.1f")
 
 
 def _results_as(table: pd.DataFrame, form: Format) -> str:
@@ -111,9 +115,9 @@ def _results_as(table: pd.DataFrame, form: Format) -> str:
         return table.to_json(orient="records", indent=1) + "\n"
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.accuracy).groupby([*axes, "language"], sort=True).percent.mean()
-    wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
+    wide = means.unstack("language").reset_index()
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
-    return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
+    return _latex(wide.drop(columns=same))
 
 
 def citations(records: Iterable[Record]) -> list[str]:

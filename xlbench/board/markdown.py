@@ -7,6 +7,7 @@ from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
+from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
 from xlbench.records.store import Store
 from xlbench.spec import in_words
@@ -52,7 +53,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Grid):
         return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
     if isinstance(block, Command):
-        return "    " + visible(block.text)  # code, in which nothing is markup
+        return "    " + plain(block.text, None)  # code, in which nothing is markup
     return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
 
 
@@ -62,14 +63,9 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def visible(text: object) -> str:
-    """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
-    return "".join(char if char.isprintable() else " " for char in str(text))
-
-
 def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    return visible(text)[:longest].translate(MARKUP)
+    return plain(text, longest).translate(MARKUP)
 
 
 MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}
