@@ -264,6 +264,20 @@ def test_without_matplotlib_the_board_stands_and_one_sentence_says_what_is_missi
     assert not (tmp_path / "board" / "figures").exists()
 
 
+def test_without_figures_neither_the_words_nor_the_page_speak_of_any(tmp_path):
+    pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")
+    keep(tmp_path / "runs", four())
+    index = tmp_path / "board" / "index.html"
+    publish(tmp_path / "runs", tmp_path / "board")
+    assert "<figure" in index.read_text(encoding="utf-8")
+    board = publish(tmp_path / "runs", tmp_path / "board", figures=False)
+    assert board.notes == ()
+    assert {*board.files} == {path for path in (tmp_path / "board").rglob("*") if path.is_file()}
+    assert not {"figure", "img"} & {tag for tag, _ in Page(index.read_text(encoding="utf-8")).tags}
+    for words in (Page(index.read_text(encoding="utf-8")).words, (tmp_path / "board" / "README.md").read_text("utf-8")):
+        assert "figure" not in words.lower()
+
+
 # In a browser
 
 DRIVER = """

@@ -7,10 +7,13 @@ from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
+from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
 from xlbench.records.store import Store
 from xlbench.spec import in_words
+
+TITLE = "# Leaderboard\n"
 
 
 def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[str] = ()) -> Path:
@@ -21,15 +24,18 @@ def write(groups: Sequence[Group], store: Store, out: Path, left_out: Sequence[s
     """
     words = about(out)
     missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
-    parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
+    parts = [TITLE, *([words + "\n"] if words else []), *([missing] if missing else [])]
     text = "\n".join([*parts, markdown(groups, store)])
     return replace_file(out / "README.md", text.encode())
 
 
 def about(out: Path) -> str:
-    """What `out/ABOUT.md` says, where there is one."""
+    """What `out/ABOUT.md` says, where there is one. Raises XlbenchError for one that cannot be read."""
     file = out / "ABOUT.md"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    try:
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    except (OSError, ValueError) as fault:
+        raise XlbenchError(f"cannot read {file}: {one_line(fault)}; save it as text in UTF-8") from fault
 
 
 def markdown(groups: Sequence[Group], store: Store) -> str:
