@@ -41,14 +41,14 @@ def about(out: Path) -> str:
 def markdown(groups: Sequence[Group], store: Store) -> str:
     """The board's tables, group by group; `store` has the records' predictions."""
     parts = []
-    for one in groups:
-        parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
-        parts += [_block((leak,)) + "\n" for leak in leaks(one)]
-        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
-        for table in one.tables:
+    for group in groups:
+        parts += [f"## {escape(group.title, 500)}\n", f"{escape(shared(group), 2000)}.\n"]
+        parts += [_block((leak,)) + "\n" for leak in leaks(group)]
+        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if group.oracle else []
+        for table in group.tables:
             parts.append(f"### {in_words(table.shots, ' per class')}\n")
             parts += [_block(block) + "\n" for block in blocks(table, store)]
-        parts += [_block(block) + "\n" for block in origin(one)]
+        parts += [_block(block) + "\n" for block in origin(group)]
     for family in side_by_side(groups):
         parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
         parts.append(_block(family.grid) + "\n")
