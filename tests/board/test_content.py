@@ -283,6 +283,10 @@ def test_a_sign_that_is_spelt_as_an_entity_is_read_as_itself():
     assert escape("p < 0.001 | #1") == "p &#60; 0.001 &#124; \\#1"
 
 
+def test_a_mark_of_direction_is_spelt_in_markdown_as_on_the_page():
+    assert escape("a\u202eb\tc") == "a\\\\u202eb c"
+
+
 def test_escaped_text_ends():
     assert len(escape("a" * 10_000)) == 200
 

@@ -126,19 +126,40 @@ def test_the_oracle_is_named_and_a_reason_for_no_intervals_is_given(tmp_path):
     assert "No intervals: the predictions in" in text
 
 
-def test_words_about_the_board_are_simple_markdown(tmp_path):
+def test_words_about_the_board_are_markdown(tmp_path):
     about = (
         "## Why\n\nOne **bold** `a<b` word,\nand [a link](https://example.org/x) or [not](javascript:alert(1)).\n\n"
-        "- one\n- two\n  lines\n\n| a | b |\n|---|---|\n| 1 | <b> |\n\n    xlbench demo --x\n"
+        "- one\n- two\n  lines\n\n| a | b |\n|---|--:|\n| 1 | <b> |\n\n    xlbench demo --x\n"
     )
-    text = page_of(keep(tmp_path / "runs", [record()]), tmp_path, about)
+    text = " ".join(page_of(keep(tmp_path / "runs", [record()]), tmp_path, about).split())
     for part in (
         "<h3>Why</h3>", "<p>One <strong>bold</strong> <code>a&lt;b</code> word, and", "[not](javascript:alert(1)).</p>",
-        '<a href="https://example.org/x">a link</a>', "<ul><li>one</li><li>two lines</li></ul>",
-        '<tr><th scope="col">a</th><th scope="col">b</th></tr>', "<tr><td>1</td><td>&lt;b&gt;</td></tr>",
-        '<pre tabindex="0"><code>xlbench demo --x</code></pre>',
+        '<a href="https://example.org/x">a link</a>', "<ul> <li>one</li> <li>two lines</li> </ul>",
+        '<tr> <th scope="col">a</th> <th scope="col">b</th> </tr>', "<tr> <td>1</td> <td>&lt;b&gt;</td> </tr>",
+        '<pre tabindex="0"><code>xlbench demo --x </code></pre>',
     ):  # fmt: skip
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("about", "shown"),
+    [
+        ("<img src=x onerror=alert(1)>\n\n<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("![seen](https://example.org/x.png)", "!seen"),
+        ("[a](data:text/html,x) <file:///etc/passwd> [b][c]\n\n[c]: vbscript:x", "[a](data:text/html,x)"),
+        ("[a](java&#115;cript:x)", "[a](javascript:x)"),
+        ("one &#x202e; two \u202e", "one \\u202e two \\u202e"),
+    ],
+)
+def test_words_about_the_board_bring_no_markup_no_other_link_and_nothing_hidden(tmp_path, about, shown):
+    store = keep(tmp_path / "runs", [record()])
+    found, ordinary = Page(page_of(store, tmp_path, about)), Page(page_of(store, tmp_path, "ordinary"))
+    assert {tag for tag, _ in found.tags} <= {tag for tag, _ in ordinary.tags} | {"a"}
+    links = [value for tag, name, value in found.attributes if (tag, name) == ("a", "href")]
+    assert all(value.startswith(("https://example.org/", "#")) for value in links)
+    assert not [one for one in found.attributes if one[1].startswith("on")]
+    assert shown in found.words
+    assert "\u202e" not in found.words
 
 
 # Nothing of a record is run
@@ -241,6 +262,20 @@ def test_without_matplotlib_the_board_stands_and_one_sentence_says_what_is_missi
     assert notes[0].startswith("note: no figures were drawn, for matplotlib is not installed; install")
     assert "<img" not in (tmp_path / "board" / "index.html").read_text(encoding="utf-8")
     assert not (tmp_path / "board" / "figures").exists()
+
+
+def test_without_figures_neither_the_words_nor_the_page_speak_of_any(tmp_path):
+    pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")
+    keep(tmp_path / "runs", four())
+    index = tmp_path / "board" / "index.html"
+    publish(tmp_path / "runs", tmp_path / "board")
+    assert "<figure" in index.read_text(encoding="utf-8")
+    board = publish(tmp_path / "runs", tmp_path / "board", figures=False)
+    assert board.notes == ()
+    assert {*board.files} == {path for path in (tmp_path / "board").rglob("*") if path.is_file()}
+    assert not {"figure", "img"} & {tag for tag, _ in Page(index.read_text(encoding="utf-8")).tags}
+    for words in (Page(index.read_text(encoding="utf-8")).words, (tmp_path / "board" / "README.md").read_text("utf-8")):
+        assert "figure" not in words.lower()
 
 
 # In a browser

@@ -429,4 +429,4 @@ def test_a_folder_of_records_that_is_a_file_is_said_before_anything_is_trained(t
 def test_a_board_that_cannot_be_written(tmp_path):
     (tmp_path / "taken").write_text("a file")
     assert CliRunner().invoke(app, [*LOGIC, "--runs", "kept"]).exit_code == 0
-    assert "cannot write the board taken/README.md" in mistake("leaderboard", "--runs", "kept", "--out", "taken")
+    assert "cannot write the board taken/results.parquet" in mistake("leaderboard", "--runs", "kept", "--out", "taken")

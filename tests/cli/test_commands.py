@@ -105,7 +105,8 @@ from xlbench.spec import digest
 try:
     app()
 finally:
-    heavy = {"torch", "transformers", "datasets", "peft", "pandas", "numpy", "pyarrow", "scipy"} & set(sys.modules)
+    heavy = {"torch", "transformers", "datasets", "peft", "pandas", "numpy", "pyarrow", "scipy", "jinja2"}
+    heavy &= set(sys.modules)
     assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60)
@@ -262,11 +263,9 @@ def test_leaderboard_writes_from_records_alone(tmp_path):
     assert run(RunSpec(method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_premises=4,
                        training={"steps": 1, "checkpoints": 1}), Runtime(runs="runs", device="cpu"))  # fmt: skip
     said = command("leaderboard").splitlines()
-    assert said[:4] == [
-        f"wrote leaderboard/{name}" for name in ("README.md", "index.html", "results.csv", "results.parquet")
-    ]
-    assert all(line.startswith(("wrote leaderboard/figures/", "note: no figures were drawn")) for line in said[4:])
-    first = (tmp_path / "leaderboard" / "README.md").read_bytes()
+    assert said[:4] == [f"wrote board/{name}" for name in ("README.md", "index.html", "results.csv", "results.parquet")]
+    assert all(line.startswith(("wrote board/figures/", "note: no figures were drawn")) for line in said[4:])
+    first = (tmp_path / "board" / "README.md").read_bytes()
     assert b"| finetune |" in first
     command("leaderboard", "--runs", "runs", "--out", "other")
     assert (tmp_path / "other" / "README.md").read_bytes() == first

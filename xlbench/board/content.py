@@ -1,4 +1,4 @@
-"""Groups of records → the board: markdown, deterministic, from records alone."""
+"""What the board says of groups of records: tables, commands and sentences, from records alone, nothing escaped."""
 
 from statistics import fmean
 
@@ -24,11 +24,11 @@ def blocks(table: Table) -> list[Block]:
 
 
 def _blocks(table: Table) -> list[Block]:
-    found: list[Block] = [(NOTHING_COMMON,)]
+    parts: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
-        found = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table), _languages(table)]
-        found += [*_phenomena(table), _costs(table), *_chosen(table)]
-    return [*found, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
+        parts = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table), _languages(table)]
+        parts += [*_phenomena(table), _costs(table), *_chosen(table)]
+    return [*parts, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
 
 
 def _mixed(table: Table) -> list[Block]:
@@ -126,14 +126,14 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
              f"{draws} × {seeds}"]
         )  # fmt: skip
     head = ["method", f"mean {table.metric}", "range of runs", "source", "target mean", "gap", "draws × seeds"]
-    known = {line.method: _figures(table, line) for line in table.by_mean}
+    known = {line.method: _published_figures(table, line) for line in table.by_mean}
     if not any(known.values()):
         return head, rows
-    theirs = ["; ".join(f"{one.accuracy:.2f} ({one.source})" for one in found) or "–" for found in known.values()]
+    theirs = ["; ".join(f"{one.accuracy:.2f} ({one.source})" for one in given) or "–" for given in known.values()]
     return [*head, PUBLISHED], [[*row, cell] for row, cell in zip(rows, theirs, strict=True)]
 
 
-def _figures(table: Table, line: Line) -> list[Figure]:
+def _published_figures(table: Table, line: Line) -> list[Figure]:
     """What was published for a method as it is; none for one whose settings were changed, and none for the oracle."""
     spec = next(iter(line.records.values())).spec
     return [] if spec.config or spec.selection == ORACLE else figures(spec)
@@ -141,11 +141,11 @@ def _figures(table: Table, line: Line) -> list[Figure]:
 
 def published(table: Table) -> list[Block]:
     """How to read the published figures beside ours, and where they stand; nothing where there are none."""
-    found = [one for line in table.by_mean for one in _figures(table, line)]
-    if not found:
+    theirs = [figure for line in table.by_mean for figure in _published_figures(table, line)]
+    if not theirs:
         return []
-    backbones = ", ".join(sorted({one.backbone for one in found}))
-    references = "; ".join(sorted({one.reference for one in found}))
+    backbones = ", ".join(sorted({figure.backbone for figure in theirs}))
+    references = "; ".join(sorted({figure.reference for figure in theirs}))
     return [
         (f"Published: means over the same languages with {backbones}, one draw of the shots and another budget, so "
          f"that no difference from ours is evidence ({references})",)
@@ -157,31 +157,31 @@ def _evidence(table: Table) -> list[Block]:
     if table.first.spec.selection == ORACLE:
         return []
     try:
-        found = evidence(table)
+        weighed = evidence(table)
     except XlbenchError as fault:
         return [(f"No intervals: {fault}",)]
     scores = [
-        [name, interval(one, least=0.0), str(found.places.get(name, "–") if len(found.places) > 1 else "–"),
-         f"{points(found.above[name].excess)} points, p {p_value(found.above[name].p)}"]
-        for name, one in found.scores.items()
+        [method, interval(score, least=0.0), str(weighed.places.get(method, "–") if len(weighed.places) > 1 else "–"),
+         f"{points(weighed.above[method].excess)} points, p {p_value(weighed.above[method].p)}"]
+        for method, score in weighed.scores.items()
     ]  # fmt: skip
     pairs = [
         [f"{pair.first} − {pair.second}", points(pair.difference.estimate), interval(pair.difference),
          interval(pair.corrected), p_value(pair.corrected_p)]
-        for pair in found.pairs
+        for pair in weighed.pairs
     ]  # fmt: skip
     parts = []
-    for name, one in found.parts.items():
-        shares = one.shares(found.draws, found.seeds, found.units)
-        parts.append([name, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
-    scope = found.scope
-    notes = dict.fromkeys(note.capitalize() for one in found.parts.values() for note in one.notes)
+    for method, variance in weighed.parts.items():
+        shares = variance.shares(weighed.draws, weighed.seeds, weighed.units)
+        parts.append([method, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
+    scope = weighed.scope
+    notes = dict.fromkeys(note.capitalize() for variance in weighed.parts.values() for note in variance.notes)
     grids = [Grid("Intervals and places", ["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
     if pairs:
         head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
         grids.append(Grid("Pairwise differences", head, pairs))
-    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", f"{found.unit}s", "rest"], parts))
-    return [(*found.words(), *notes), *grids]
+    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", f"{weighed.unit}s", "rest"], parts))
+    return [(*weighed.words(), *notes), *grids]
 
 
 def _languages(table: Table) -> Grid:
@@ -195,24 +195,24 @@ def _languages(table: Table) -> Grid:
 
 def _phenomena(table: Table) -> list[Grid]:
     """The metric by what a row tests, mean over languages; none where the task names no phenomena."""
-    kinds = sorted({kind for line in table.lines for record in line.records.values() for kind in record.phenomena})
+    phenomena = sorted({name for line in table.lines for record in line.records.values() for name in record.phenomena})
     rows = []
     for line in table.by_mean:
         records = [line.records[cell] for cell in table.cells]
         rows.append(
             [line.method,
-             *(percent(mean_of(mean_of(r.phenomena.get(kind, {}).values()) for r in records)) for kind in kinds)]
+             *(percent(mean_of(mean_of(r.phenomena.get(name, {}).values()) for r in records)) for name in phenomena)]
         )  # fmt: skip
-    return [Grid("By phenomenon", ["phenomenon", *kinds], rows)] if kinds else []
+    return [Grid("By phenomenon", ["phenomenon", *phenomena], rows)] if phenomena else []
 
 
 def _costs(table: Table) -> Grid:
     """Mean costs of a run; no column of what no run of the table has, where that is nothing to wonder at."""
     lines = [(line.method, [line.records[cell].costs for cell in table.cells]) for line in table.by_mean]
-    there = {name for _, runs in lines for run in runs for name in run}
-    shown = [head for head, name, _, _ in COSTS if name in there or name not in NOT_OF_ALL]
-    rows = [[method, *(text for head, text in costs_of(runs).items() if head in shown)] for method, runs in lines]
-    return Grid("Costs", ["cost", *shown], rows)
+    measured = {name for _, runs in lines for run in runs for name in run}
+    columns = [head for head, name, _, _ in COSTS if name in measured or name not in NOT_OF_ALL]
+    rows = [[method, *(text for head, text in costs_of(runs).items() if head in columns)] for method, runs in lines]
+    return Grid("Costs", ["cost", *columns], rows)
 
 
 def _chosen(table: Table) -> list[Grid]:

@@ -41,8 +41,7 @@ def export_table(runs: Path | str, name: str, form: Format) -> tuple[str, tuple[
     check_format(form)
     if name not in TABLES:
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
-    store = store_at(runs)
-    found = vet(store)
+    found = vet(store_at(runs))
     groups = group(found.results)
     if name == "policies":
         parts = [_frame(one.grid, {"comparison": one.title}) for one in side_by_side(groups)]
@@ -75,7 +74,7 @@ def _written(table: pd.DataFrame, form: Format) -> str:
     if form == "json":
         return table.to_json(orient="records", indent=1, force_ascii=False) + "\n"
     same = [column for column in ("comparison", "shots") if column in table and table[column].nunique() == 1]
-    return table.drop(columns=same).map(shown).rename(columns=shown).to_latex(index=False, escape=True)
+    return _latex(table.drop(columns=same))
 
 
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
@@ -98,9 +97,13 @@ def export(runs: Path | str, form: Format) -> tuple[str, tuple[str, ...]]:
     return _results_as(results(found.records), form), found.left_out
 
 
-def shown(value: Any) -> Any:
-    """A cell as it may stand in LaTeX's source: a text without what cannot be seen."""
-    return plain(value, None) if isinstance(value, str) else value
+def _latex(table: pd.DataFrame) -> str:
+    """A table as LaTeX's source: texts without what cannot be seen and escaped, numbers with one decimal."""
+
+    def cleaned(value: Any) -> Any:
+        return plain(value, None) if isinstance(value, str) else value
+
+    return table.map(cleaned).rename(columns=cleaned).to_latex(index=False, escape=True, float_format="%.1f")
 
 
 def _results_as(table: pd.DataFrame, form: Format) -> str:
@@ -110,9 +113,9 @@ def _results_as(table: pd.DataFrame, form: Format) -> str:
         return table.to_json(orient="records", indent=1) + "\n"
     axes = ["task", "model", "selection", "trials", "shots", "method", "config"]
     means = table.assign(percent=100 * table.score).groupby([*axes, "language"], sort=True).percent.mean()
-    wide = means.unstack("language").reset_index().map(shown).rename(columns=shown)
+    wide = means.unstack("language").reset_index()
     same = [name for name in axes if wide[name].nunique() == 1 and name != "method"]
-    return wide.drop(columns=same).to_latex(index=False, escape=True, float_format="%.1f")
+    return _latex(wide.drop(columns=same))
 
 
 def citations(records: Iterable[Record]) -> list[str]:

@@ -7,8 +7,12 @@ from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
+from xlbench.errors import XlbenchError, one_line
+from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
 from xlbench.spec import in_words
+
+TITLE = "# Leaderboard\n"
 
 
 def write(groups: Sequence[Group], out: Path, left_out: Sequence[str] = ()) -> Path:
@@ -19,28 +23,31 @@ def write(groups: Sequence[Group], out: Path, left_out: Sequence[str] = ()) -> P
     """
     words = about(out)
     missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
-    parts = ["# Leaderboard\n", *([words + "\n"] if words else []), *([missing] if missing else [])]
+    parts = [TITLE, *([words + "\n"] if words else []), *([missing] if missing else [])]
     text = "\n".join([*parts, markdown(groups)])
     return replace_file(out / "README.md", text.encode())
 
 
 def about(out: Path) -> str:
-    """What `out/ABOUT.md` says, where there is one."""
+    """What `out/ABOUT.md` says, where there is one. Raises XlbenchError for one that cannot be read."""
     file = out / "ABOUT.md"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    try:
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    except (OSError, ValueError) as fault:
+        raise XlbenchError(f"cannot read {file}: {one_line(fault)}; save it as text in UTF-8") from fault
 
 
 def markdown(groups: Sequence[Group]) -> str:
     """The board's tables, group by group."""
     parts = []
-    for one in groups:
-        parts += [f"## {escape(one.title, 500)}\n", f"{escape(shared(one), 2000)}.\n"]
-        parts += [_block((leak,)) + "\n" for leak in leaks(one)]
-        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if one.oracle else []
-        for table in one.tables:
+    for group in groups:
+        parts += [f"## {escape(group.title, 500)}\n", f"{escape(shared(group), 2000)}.\n"]
+        parts += [_block((leak,)) + "\n" for leak in leaks(group)]
+        parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if group.oracle else []
+        for table in group.tables:
             parts.append(f"### {in_words(table.shots, ' per class')}\n")
             parts += [_block(block) + "\n" for block in blocks(table)]
-        parts += [_block(block) + "\n" for block in origin(one)]
+        parts += [_block(block) + "\n" for block in origin(group)]
     for family in side_by_side(groups):
         parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
         parts.append(_block(family.grid) + "\n")
@@ -51,7 +58,7 @@ def _block(block: Block) -> str:
     if isinstance(block, Grid):
         return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
     if isinstance(block, Command):
-        return "    " + visible(block.text)  # code, in which nothing is markup
+        return "    " + plain(block.text, None)  # code, in which nothing is markup
     return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
 
 
@@ -61,14 +68,9 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def visible(text: object) -> str:
-    """A text from a plug-in or record on one line, with nothing in it that cannot be seen."""
-    return "".join(char if char.isprintable() else " " for char in str(text))
-
-
 def escape(text: object, longest: int = 200) -> str:
     """A text from a plug-in or record as it may stand in markdown: no markup, no HTML, one line, not endless."""
-    return visible(text)[:longest].translate(MARKUP)
+    return plain(text, longest).translate(MARKUP)
 
 
 MARKUP = {ord(char): f"&#{ord(char)};" for char in "<>|"} | {ord(char): "\\" + char for char in "\\`*_{}[]#"}

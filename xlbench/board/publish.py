@@ -9,14 +9,19 @@ from xlbench.analysis.matching import Group, NotMatched, apart, group
 from xlbench.analysis.transfer_gap import left_out as without_distance
 from xlbench.analysis.transfer_gap import placed, targets
 from xlbench.board.figures.draw import NoFigures, remove_figures, write_figures
-from xlbench.board.markdown import about, write
+from xlbench.board.markdown import TITLE, about, write
 from xlbench.board.page import write_page
 from xlbench.board.results import csv_of, results
+from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
+from xlbench.host.safe_parquet import read_parquet
 from xlbench.host.whole_files import replace_file
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
+from xlbench.records.store import Store
 from xlbench.records.vetting import vet
+
+FILES = ("README.md", "index.html", "results.csv", "results.parquet")  # of a board, beside its figures
 
 
 @dataclass(frozen=True)
@@ -27,24 +32,33 @@ class Published:
     notes: tuple[str, ...]
 
 
-def publish(runs: Path | str, out: Path, together: bool = False, figures: bool = True) -> Published:
+def publish(
+    runs: Path | str, out: Path, together: bool = False, figures: bool = True, replace: bool = False
+) -> Published:
     """Write README.md, index.html, figures/*.svg, results.csv and results.parquet from the records under `runs`.
 
     The same records give the same bytes. A record that cannot be used is left out, and named on the board and in a
     note; without matplotlib there are no figures, and a note. `figures=False` leaves them out, as for a board of
-    100,000 records. Raises XlbenchError; with `together`, NotMatched where the records may not all share tables, and
-    then nothing is written.
+    100,000 records. A board in `out` is written again where `runs` has all of its records, with more or without.
+    Raises XlbenchError, unless `replace`, where `out` has a board of other records or a file that is no board's, and
+    with `together` NotMatched where the records may not all share tables; then nothing is written.
     """
     store = store_at(runs)
-    found = vet(store)
-    records, left_out = found.records, found.left_out
-    groups = group(found.results)
+    vetted = vet(store)
+    records, left_out = vetted.records, vetted.left_out
+    groups = group(vetted.results)
     if together and len(groups) > 1:
         raise NotMatched(groups)
+    words, other = about(out), _other_board(out, records, store)
+    if other and not replace:
+        raise XlbenchError(f"{other}; name another folder with --out, or write over it with --replace")
     notes = [f"left out: {sentence}" for sentence in left_out]
     several = apart(groups)
     notes += [several] if several is not None else []
-    words, tables = write(groups, out, left_out), _tables(records, out)
+    if other and words:
+        notes.append(f"{out / 'ABOUT.md'} was there before these records, and stands above them; see that it fits them")
+    tables = _tables(records, out)  # first, for they say of which records all else is
+    readme = write(groups, out, left_out)
     drawn: list[Path] = []
     if figures:
         try:
@@ -54,8 +68,37 @@ def publish(runs: Path | str, out: Path, together: bool = False, figures: bool =
             notes.append(str(fault))
     if not drawn:
         remove_figures(out)
-    page = write_page(groups, out, about(out), left_out)
-    return Published((words, page, *tables, *drawn), tuple(notes))
+    page = write_page(groups, out, words, left_out)
+    return Published((readme, page, *tables, *drawn), tuple(notes))
+
+
+def _other_board(out: Path, records: Sequence[Record], store: Store) -> str | None:
+    """Why what is in `out` should stay: no board that can be read, or one of records that `store` lacks; else None."""
+    there = [out / name for name in FILES if (out / name).exists()]
+    if not there:
+        return None
+    earlier = _records_of(out)
+    if not earlier:
+        return f"{there[0]} is there already, and is not of a board that xlbench can read"
+    lacking = earlier - {record.id for record in records}
+    lacking -= {folder.name for folder in store.folders()} if lacking else set()  # those that were left out
+    if not lacking:
+        return None
+    return (
+        f"the board in {out} is of other records: of its {len(earlier):,}, {store.name} lacks {len(lacking):,}, as "
+        f"{plain(min(map(str, lacking)))}"
+    )
+
+
+def _records_of(out: Path) -> set[str]:
+    """The ids of the records of the board in a folder; none where it is not one, or cannot be read."""
+    try:
+        readme = out / "README.md"
+        if readme.exists() and not readme.read_bytes().startswith(TITLE.encode()):
+            return set()
+        return set(read_parquet(out / "results.parquet", "the board's table", ["record"])["record"].to_pylist())
+    except (XlbenchError, OSError, ValueError, KeyError):
+        return set()
 
 
 def _without_distances(groups: Sequence[Group]) -> list[str]:
@@ -71,7 +114,5 @@ def _tables(records: Sequence[Record], out: Path) -> list[Path]:
     """The results for other programs, as CSV and Parquet."""
     table, stream = results(records), io.BytesIO()
     table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
-    return [
-        replace_file(out / "results.csv", csv_of(table).encode()),
-        replace_file(out / "results.parquet", stream.getvalue()),
-    ]
+    parquet = replace_file(out / "results.parquet", stream.getvalue())
+    return [replace_file(out / "results.csv", csv_of(table).encode()), parquet]

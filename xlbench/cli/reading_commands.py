@@ -21,7 +21,10 @@ from xlbench.spec.words import shipped_suites
 
 def leaderboard_command(
     runs: Runs = "runs",
-    out: Annotated[Path, typer.Option(help="folder to write")] = Path("leaderboard"),
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("board"),
+    replace: Annotated[
+        bool, typer.Option("--replace", help="write over a board of other records, or files that are no board's")
+    ] = False,
     together: Annotated[
         bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
     ] = False,
@@ -32,7 +35,7 @@ def leaderboard_command(
     from xlbench.board.publish import publish
 
     try:
-        board = publish(runs, out, together, figures=not no_figures)
+        board = publish(runs, out, together, figures=not no_figures, replace=replace)
     except NotMatched as fault:
         from xlbench.cli.terminal import show_mismatches
 
