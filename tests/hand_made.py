@@ -2,16 +2,23 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from xlbench.analysis import matching
+from xlbench.analysis.matching import Group
+from xlbench.records.index import Result
 from xlbench.records.record import Record
+from xlbench.records.store import Store
+from xlbench.records.vetting import judge
 from xlbench.spec import RunSpec
 
+LABELS = ("entailment", "neutral", "contradiction")
 IDENTITY = {
-    "protocol": "1",
+    "protocol": "2",
     "task_version": "1",
     "data": "d0",
     "test_data": "t0",
@@ -26,6 +33,15 @@ COSTS = {
     "total_parameters": 20.0,
     "peak_host_bytes": 3.0 * 2**20,
 }
+
+
+def group(things: Store | Iterable[Record | Result]) -> list[Group]:
+    """Groups of the records of a store, with what their predictions show where these are sound, or of records alone."""
+    if isinstance(things, Store):
+        things = [
+            judged if isinstance(judged := judge(one, things.path(one.id)), Result) else one for one in things.records()
+        ]
+    return matching.group(one if isinstance(one, Result) else Result(one) for one in things)
 
 
 def record(
@@ -47,10 +63,10 @@ def record(
         "identity": {**IDENTITY, **(identity or {})},
         "method_config": {},
         "source_language": "en",
-        "labels": ("entailment", "neutral", "contradiction"),
+        "problem": {"kind": "classification", "labels": list(LABELS), "metrics": ["accuracy"]},
         "environment": {"device": "cpu", "device_name": "a processor"},
-        "test": {"rows": 12, "premises": 2, "languages": len(accuracy)},
-        "accuracy": accuracy,
+        "test": {"rows": 12, "units": 2, "languages": len(accuracy)},
+        "scores": {"accuracy": accuracy},
         "costs": COSTS,
         "started": "2026-01-01T00:00:00+00:00",
         "seconds": 3.0,
@@ -64,12 +80,12 @@ def sound(kept: Record, premises: int = 20) -> pa.Table:
     """Predictions that give a record's accuracies: three rows a premise, and which are right by draw and seed."""
     random = np.random.default_rng([kept.spec.draw, kept.spec.seed])
     rows = 3 * premises
-    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "premise_id", "language", "gold")}
+    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "unit_id", "language", "gold")}
     said: list[int] = []
     for language, accuracy in kept.accuracy.items():
         wrong = set(random.permutation(rows)[round(accuracy * rows) :].tolist())
         columns["row_id"] += [str(row) for row in range(rows)]
-        columns["premise_id"] += [str(row // 3) for row in range(rows)]
+        columns["unit_id"] += [str(row // 3) for row in range(rows)]
         columns["language"] += [language] * rows
         columns["gold"] += [row % 3 for row in range(rows)]
         said += [(row + (row in wrong)) % 3 for row in range(rows)]
@@ -81,13 +97,13 @@ def predictions(accuracy: float, seed: int, premises: int = 60) -> pa.Table:
     """Three rows a premise in two languages; about so many right, the same premises hard for all."""
     random = np.random.default_rng(seed)
     hard = np.random.default_rng(0).normal(0, 0.1, premises)
-    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "premise_id", "language", "gold")}
+    columns: dict[str, list[object]] = {name: [] for name in ("row_id", "unit_id", "language", "gold")}
     scores = []
     for language in ("en", "fr"):
         for premise in range(premises):
             for gold in range(3):
                 columns["row_id"].append(f"{premise}-{gold}")
-                columns["premise_id"].append(str(premise))
+                columns["unit_id"].append(str(premise))
                 columns["language"].append(language)
                 columns["gold"].append(gold)
                 right = random.random() < accuracy + hard[premise]

@@ -5,11 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hand_made import predictions, record
+from hand_made import group, predictions, record
 
 from xlbench import Store, XlbenchError
 from xlbench.analysis.evidence import evidence, weigh
-from xlbench.analysis.matching import group
 from xlbench.board.markdown import write
 
 LANGUAGES = ("en", "fr")
@@ -56,18 +55,18 @@ def test_the_board_shows_intervals_pairs_and_variance_parts(tmp_path):
         for draw in range(3):
             one = record(method, {"en": accuracy, "fr": accuracy}, {"draw": draw})
             store.write(one, predictions(accuracy, 10 * number + draw))
-    text = write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
+    text = write(group(store), tmp_path / "board").read_text(encoding="utf-8")
     assert "finetune is better than mpt by" in text
     for head in ("| evidence | 95 % interval (other draws, seeds and premises)", "| difference |", "| variance of"):
         assert head in text
-    (table,) = group(store.records())[0].tables
-    assert evidence(table, store).scores.keys() == {"finetune", "mpt"}
+    (table,) = group(store)[0].tables
+    assert evidence(table).scores.keys() == {"finetune", "mpt"}
 
 
 def test_predictions_that_cannot_be_read_are_named_and_the_rest_of_the_board_stands(tmp_path):
     store = Store(tmp_path / "runs")
     store.write(record(), pa.table({"row_id": ["a"]}))
-    text = write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
+    text = write(group(store), tmp_path / "board").read_text(encoding="utf-8")
     assert "No intervals: the predictions in" in text
     assert "| finetune | 45.0 |" in text
 
@@ -96,8 +95,8 @@ def test_a_task_whose_languages_have_rows_of_their_own_is_weighed_by_rows(tmp_pa
 def test_predictions_that_were_computed_again_are_weighed_again(tmp_path):
     store = Store(tmp_path / "runs")
     folder = store.write(record(), predictions(0.9, 0))
-    (table,) = group(store.records())[0].tables
-    before = evidence(table, store)
-    assert evidence(table, store) is before
+    (table,) = group(store)[0].tables
+    before = evidence(table)
+    assert evidence(table) is before
     pq.write_table(predictions(0.5, 1), folder / "predictions.parquet")
-    assert evidence(table, store).scores["finetune"].estimate < before.scores["finetune"].estimate - 0.2
+    assert evidence(table).scores["finetune"].estimate < before.scores["finetune"].estimate - 0.2

@@ -1,10 +1,10 @@
 """Groups that may share no table: what differs, field by field, and what is said of it."""
 
-from hand_made import record, sound
+from hand_made import group, record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store
-from xlbench.analysis.matching import apart, group, mismatches
+from xlbench.analysis.matching import apart, mismatches
 from xlbench.board.markdown import write
 from xlbench.cli import app
 
@@ -87,5 +87,5 @@ def test_runs_of_two_versions_of_a_method_in_one_mean_are_said(tmp_path):
         store = Store(tmp_path / name)
         for one in kept:
             store.write(one, sound(one))
-        text = write(group(store.records()), store, tmp_path / f"{name}-board").read_text(encoding="utf-8")
+        text = write(group(store), tmp_path / f"{name}-board").read_text(encoding="utf-8")
         assert ("Mixed: the runs of finetune are of 2 versions of the method's source." in text) == (name == "mixed")

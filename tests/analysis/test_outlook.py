@@ -9,7 +9,7 @@ from xlbench.cli import app
 
 
 def suite(**axes) -> Suite:
-    run = {"task": "logic", "model": "tiny", "test_premises": 60}
+    run = {"task": "logic", "model": "tiny", "test_units": 60}
     return Suite.model_validate({"methods": ["finetune", "mpt"], "shots": [4], "draws": 5, "run": run, **axes})
 
 

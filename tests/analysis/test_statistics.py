@@ -15,8 +15,8 @@ from scipy import stats
 from xlbench.analysis.power import DEFAULT_PARTS, VarianceParts, power, variance_parts
 from xlbench.analysis.statistics import (
     OVER_DRAWS,
-    OVER_PREMISES,
     OVER_SEEDS,
+    OVER_UNITS,
     Interval,
     Pair,
     above_chance,
@@ -28,7 +28,7 @@ from xlbench.analysis.statistics import (
 )
 from xlbench.errors import XlbenchError
 from xlbench.records import predictions as premises
-from xlbench.records.predictions import premise_scores, stack
+from xlbench.records.predictions import stack, unit_scores
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(2, 8))
 seeds = st.integers(0, 2**32 - 1)
@@ -47,7 +47,7 @@ def predictions(rows: list[tuple[str, str, str, int, int]]) -> pa.Table:
     return pa.table(
         {
             "row_id": pa.array(ids).dictionary_encode(),
-            "premise_id": pa.array(premises).dictionary_encode(),
+            "unit_id": pa.array(premises).dictionary_encode(),
             "language": pa.array(languages).dictionary_encode(),
             "gold": pa.array(gold, pa.int8()),
             "log_prob_0": pa.array([math.log(0.9 if one == 0 else 0.1) for one in predicted], pa.float32()),
@@ -66,7 +66,7 @@ ROWS = [
 
 
 def test_scores_of_premises_worked_by_hand():
-    found = premise_scores(predictions(ROWS))
+    found = unit_scores(predictions(ROWS))
     assert found.languages == ("en", "sw")
     assert found.premises == ("p1", "p2")
     assert found.by_language == pytest.approx(np.array([[1, 0.5], [0.5, 0]]))
@@ -74,22 +74,22 @@ def test_scores_of_premises_worked_by_hand():
     assert found.chance == pytest.approx([0.5, 0.5])
 
 
-def test_premises_of_unequal_size_keep_each_language_s_accuracy():
+def test_units_of_unequal_size_keep_each_language_s_accuracy():
     rows = [*ROWS, ("p2-2", "p2", "en", 0, 0), ("p2-2", "p2", "sw", 0, 0)]
-    found = premise_scores(predictions(rows))
+    found = unit_scores(predictions(rows))
     assert found.by_language.mean(axis=1) == pytest.approx([4 / 5, 2 / 5])
     assert found.chance.mean() == pytest.approx(3 / 5)
 
 
 def test_languages_count_the_same_whatever_their_number_of_rows():
     rows = [("a", "", "en", 0, 0), ("b", "", "en", 0, 0), ("c", "", "en", 0, 0), ("d", "", "sw", 0, 1)]
-    found = premise_scores(predictions(rows), unit="row")
+    found = unit_scores(predictions(rows), unit="row")
     assert found.premises == ("a", "b", "c", "d")
     assert found.values.mean() == pytest.approx(0.5)
 
 
 def test_the_order_of_rows_does_not_matter():
-    one, other = premise_scores(predictions(ROWS)), premise_scores(predictions(ROWS[::-1]))
+    one, other = unit_scores(predictions(ROWS)), unit_scores(predictions(ROWS[::-1]))
     assert one.test == other.test
     assert np.array_equal(one.by_language, other.by_language)
 
@@ -110,9 +110,9 @@ def test_scores_are_the_same_whatever_was_read_before(runs):
     alone = []
     for table in tables:
         premises._layouts.clear()
-        alone.append(premise_scores(table))
+        alone.append(unit_scores(table))
     for table, expected in zip(tables, alone, strict=True):
-        found = premise_scores(table)
+        found = unit_scores(table)
         assert (found.languages, found.premises, found.test) == (expected.languages, expected.premises, expected.test)
         assert np.array_equal(found.by_language, expected.by_language)
         assert np.array_equal(found.majority, expected.majority)
@@ -124,12 +124,12 @@ def test_a_row_without_a_finite_score_is_wrong():
         values = table[column].to_numpy().copy()
         values[0] = -np.inf
         table = table.set_column(table.column_names.index(column), column, pa.array(values))
-    assert premise_scores(table).values == pytest.approx([0.5, 0.25])
+    assert unit_scores(table).values == pytest.approx([0.5, 0.25])
 
 
 def test_a_record_s_folder_is_read(tmp_path):
     pq.write_table(predictions(ROWS), tmp_path / "predictions.parquet")
-    assert premise_scores(tmp_path).values == pytest.approx([0.75, 0.25])
+    assert unit_scores(tmp_path).values == pytest.approx([0.75, 0.25])
 
 
 @pytest.mark.parametrize(
@@ -144,25 +144,25 @@ def test_a_record_s_folder_is_read(tmp_path):
 )
 def test_predictions_that_would_mislead_are_refused_in_one_sentence(rows, wanted, sentence):
     with pytest.raises(XlbenchError, match=re.escape(sentence)) as fault:
-        premise_scores(predictions(rows), **wanted)
+        unit_scores(predictions(rows), **wanted)
     assert "\n" not in str(fault.value)
 
 
-@pytest.mark.parametrize("column", ["row_id", "premise_id", "language", "gold", "log_prob_0", "log_prob_1"])
+@pytest.mark.parametrize("column", ["row_id", "unit_id", "language", "gold", "log_prob_0", "log_prob_1"])
 def test_a_missing_column_is_named(column):
     with pytest.raises(XlbenchError, match=f"lack the column {column}; they need row_id"):
-        premise_scores(predictions(ROWS).drop_columns([column]))
+        unit_scores(predictions(ROWS).drop_columns([column]))
 
 
 def test_rows_may_be_numbered():
     table = predictions(ROWS)
     ids = pa.array([int(name[1] + name[3]) for name in table["row_id"].to_pylist()])
-    found = premise_scores(table.set_column(0, "row_id", ids))
-    assert found.values == pytest.approx(premise_scores(table).values)
+    found = unit_scores(table.set_column(0, "row_id", ids))
+    assert found.values == pytest.approx(unit_scores(table).values)
 
 
 def test_rows_as_units_need_no_premise():
-    found = premise_scores(predictions(ROWS).drop_columns(["premise_id"]), unit="row")
+    found = unit_scores(predictions(ROWS).drop_columns(["unit_id"]), unit="row")
     assert found.values == pytest.approx([0.5, 1, 0.5, 0])
 
 
@@ -173,29 +173,29 @@ def test_missing_scores_are_refused(value, sentence):
     table = predictions(ROWS)
     column = pa.array([value, *table["log_prob_1"].to_pylist()[1:]], pa.float32())
     with pytest.raises(XlbenchError, match=sentence):
-        premise_scores(table.set_column(5, "log_prob_1", column))
+        unit_scores(table.set_column(5, "log_prob_1", column))
 
 
 @pytest.mark.parametrize(("at", "column"), [(3, "gold"), (4, "log_prob_0")])
 def test_a_column_of_text_is_refused(at, column):
     table = predictions(ROWS).set_column(at, column, pa.array(["yes"] * len(ROWS)))
     with pytest.raises(XlbenchError, match=f"a column {column} of string, which is no number"):
-        premise_scores(table)
+        unit_scores(table)
 
 
 def test_no_rows_and_no_file_are_refused(tmp_path):
     with pytest.raises(XlbenchError, match="have no row; run it again"):
-        premise_scores(predictions(ROWS).slice(0, 0))
+        unit_scores(predictions(ROWS).slice(0, 0))
     with pytest.raises(XlbenchError, match="cannot be read"):
-        premise_scores(tmp_path)
+        unit_scores(tmp_path)
     (tmp_path / "predictions.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(XlbenchError, match="cannot be read"):
-        premise_scores(tmp_path)
+        unit_scores(tmp_path)
 
 
 def test_runs_are_stacked_by_draw_and_seed():
-    right = premise_scores(predictions(ROWS))
-    wrong = premise_scores(predictions([(*row[:4], 1 - row[3]) for row in ROWS]))
+    right = unit_scores(predictions(ROWS))
+    wrong = unit_scores(predictions([(*row[:4], 1 - row[3]) for row in ROWS]))
     cells = {(1, 0): wrong, (0, 7): right, (1, 4): right, (0, 2): wrong}
     stacked = stack({"mpt": cells})["mpt"]
     assert stacked.shape == (2, 2, 2)
@@ -203,8 +203,8 @@ def test_runs_are_stacked_by_draw_and_seed():
 
 
 def test_runs_that_do_not_match_are_not_stacked():
-    run = premise_scores(predictions(ROWS))
-    other = premise_scores(predictions([(*row[:3], 1 - row[3], row[4]) for row in ROWS]))
+    run = unit_scores(predictions(ROWS))
+    other = unit_scores(predictions([(*row[:3], 1 - row[3], row[4]) for row in ROWS]))
     for methods, sentence in (
         ({}, "there is no run"),
         ({"mpt": {(0, 0): run}, "pct": {(1, 0): run}}, "pct and mpt have different draws and seeds"),
@@ -239,7 +239,7 @@ def test_one_draw_is_flagged_and_uses_what_there_is():
     found = score(values)
     by_t = stats.t.interval(0.95, 49, loc=values.mean(), scale=stats.sem(values[0, 0]))
     assert (found.low, found.high) == pytest.approx(by_t)
-    assert found.scope == OVER_PREMISES
+    assert found.scope == OVER_UNITS
     assert score(design((1, 2, 50), 3)).scope == OVER_SEEDS
 
 

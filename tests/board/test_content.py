@@ -5,12 +5,11 @@ import re
 
 import pyarrow as pa
 import pytest
-from hand_made import COSTS, IDENTITY, record
+from hand_made import COSTS, IDENTITY, group, record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import Store, XlbenchError
-from xlbench.analysis.matching import group
 from xlbench.analysis.statistics import OVER_DRAWS, Interval
 from xlbench.board.blocks import interval, percent
 from xlbench.board.content import score_rows
@@ -24,7 +23,7 @@ def keep(tmp_path, *records, runs="runs"):
     for one in records:
         Store(tmp_path / runs).write(one, PREDICTIONS)
     store = Store(tmp_path / runs)
-    return write(group(store.records()), store, tmp_path / f"{runs}-board").read_text(encoding="utf-8")
+    return write(group(store), tmp_path / f"{runs}-board").read_text(encoding="utf-8")
 
 
 def lines_of(text: str, first: str) -> list[list[str]]:
@@ -174,7 +173,7 @@ def test_a_broken_record_is_named(tmp_path):
     "change",
     [
         {"spec": {"task": "xnli"}}, {"spec": {"model": "large"}}, {"spec": {"split": "zhao-schuetze"}},
-        {"spec": {"test_premises": 3}}, {"spec": {"tune": "lora"}}, {"spec": {"lora": {"rank": 2}}},
+        {"spec": {"test_units": 3}}, {"spec": {"tune": "lora"}}, {"spec": {"lora": {"rank": 2}}},
         {"spec": {"max_length": 64}}, {"spec": {"precision": "bf16"}}, {"spec": {"selection": "last"}},
         {"spec": {"selection": "oracle-target-dev"}}, {"spec": {"languages": ["en", "fr", "sw"]}},
         {"spec": {"trials": 2}},

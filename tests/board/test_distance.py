@@ -3,14 +3,13 @@
 from itertools import pairwise
 
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from hypothesis import given
 from hypothesis import strategies as st
 from test_figures import drawn, texts
 
 from xlbench import Store
 from xlbench.analysis.languages import languages
-from xlbench.analysis.matching import group
 from xlbench.analysis.transfer_gap import gaps, left_out, placed, rank_correlation
 from xlbench.board.figures.data import KINDS
 from xlbench.board.figures.distance import WIDEST, spread

@@ -5,11 +5,10 @@ import json
 
 import pandas as pd
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from typer.testing import CliRunner
 
 from xlbench import Store
-from xlbench.analysis.matching import group
 from xlbench.board.blocks import Grid
 from xlbench.board.content import blocks
 from xlbench.board.export import TABLES, export_table
@@ -34,7 +33,7 @@ def asked(*words):
 @pytest.mark.parametrize("name", ["scores", "intervals", "pairs", "variance", "languages", "costs"])
 def test_a_table_is_that_of_the_board_in_each_form(runs, name):
     store = Store(runs)
-    (table,) = [table for one in group(store.records()) for table in one.tables]
+    (table,) = [table for one in group(store) for table in one.tables]
     (board,) = [block for block in blocks(table, store) if isinstance(block, Grid) and block.title == TABLES[name]]
     rows = json.loads(export_table(runs, name, "json")[0])
     assert [list(row.values())[2:] for row in rows] == [list(row) for row in board.rows]

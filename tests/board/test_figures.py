@@ -6,12 +6,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hand_made import COSTS, predictions, record
+from hand_made import COSTS, group, predictions, record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlbench import Store, XlbenchError
-from xlbench.analysis.matching import group
 from xlbench.board.figures.data import Point, figure_name, panels
 from xlbench.board.figures.draw import NoFigures, on_front, write_figures
 from xlbench.board.figures.style import plain
@@ -28,7 +27,7 @@ def drawn(tmp_path: Path, *records: Record, truth: bool = True) -> dict[str, str
     store = Store(tmp_path / "runs")
     for number, one in enumerate(records):
         store.write(one, predictions(one.mean, number) if truth else None)
-    files = write_figures(group(store.records()), store, tmp_path / "board")
+    files = write_figures(group(store), tmp_path / "board")
     return {file.stem.rsplit("-", 1)[1]: file.read_text(encoding="utf-8") for file in files}
 
 
@@ -67,7 +66,7 @@ def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path):
         store = Store(tmp_path / name / "runs")
         for one in ordered:
             store.write(one, predictions(one.mean, one.spec.draw))
-        write_figures(group(store.records()), store, tmp_path / name)
+        write_figures(group(store), tmp_path / name)
     first, second = (
         {file.name: file.read_bytes() for file in (tmp_path / name / "figures").iterdir()} for name in ("one", "other")
     )
@@ -117,7 +116,7 @@ def test_more_methods_than_colours_have_a_look_of_their_own(tmp_path):
 def test_a_name_is_text_in_the_picture_whatever_it_is(tmp_path, name):
     asked = record(name, {"en": 0.5, name: 0.4}, {"task": name})
     (one,) = group([asked])
-    write_figures([one], Store(tmp_path / "none"), tmp_path)
+    write_figures([one], tmp_path)
     said = texts((tmp_path / "figures" / figure_name(one, "shots")).read_text(encoding="utf-8"))
     assert " ".join(plain(name).split()) in [" ".join(each.split()) for each in said]
 
@@ -134,11 +133,11 @@ def test_panels_are_the_board_s_own_numbers(tmp_path):
     store = Store(tmp_path / "runs")
     for draw, accuracy in enumerate((0.6, 0.8)):
         store.write(record("mpt", {"en": accuracy}, {"draw": draw}), predictions(accuracy, draw))
-    (panel,) = panels(group(store.records())[0], store)
+    (panel,) = panels(group(store)[0])
     (point,) = panel.points
     assert (panel.shots, point.method, round(point.mean, 6), point.seconds) == (4, "mpt", 70.0, 2.0)
     assert panel.chance == pytest.approx(100 / 3)
-    board = write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
+    board = write(group(store), tmp_path / "board").read_text(encoding="utf-8")
     assert f"| mpt | {point.low:.1f} – {point.high:.1f} |" in board
 
 
@@ -168,7 +167,7 @@ def test_figures_of_an_earlier_board_are_gone_and_other_files_stay(tmp_path):
     (folder / "mine.svg").write_text("mine")
     names = {file.name for file in folder.iterdir()} - {"old-task-0a1b2c3d-shots.svg"}
     store = Store(tmp_path / "runs")
-    write_figures(group(store.records()), store, tmp_path / "board")
+    write_figures(group(store), tmp_path / "board")
     assert {file.name for file in folder.iterdir()} == names
 
 

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import Store
 from xlbench.analysis.evidence import findings
-from xlbench.analysis.matching import group
 from xlbench.board.markdown import markdown
 from xlbench.board.page import write_page
 from xlbench.board.publish import publish
@@ -85,7 +84,7 @@ def keep(runs: Path, records: list[Record]) -> Store:
 
 
 def page_of(store: Store, out: Path, about: str = "") -> str:
-    return write_page(group(store.records()), store, out, about).read_text(encoding="utf-8")
+    return write_page(group(store), out, about).read_text(encoding="utf-8")
 
 
 # What it holds
@@ -95,7 +94,7 @@ def test_the_tables_hold_the_numbers_of_the_markdown(tmp_path):
     store = keep(tmp_path / "runs", four())
     found = Page(page_of(store, tmp_path)).tables
     asked: list[list[list[str]]] = []
-    for before, line in pairwise(["", *markdown(group(store.records()), store).splitlines()]):
+    for before, line in pairwise(["", *markdown(group(store)).splitlines()]):
         if line.startswith("|"):
             if not before.startswith("|"):
                 asked.append([])
@@ -110,7 +109,7 @@ def test_the_tables_hold_the_numbers_of_the_markdown(tmp_path):
 def test_the_summary_s_sentences_and_what_was_left_out_are_in_words(tmp_path):
     store = keep(tmp_path / "runs", [*four(), record("mpt", spec={"draw": 7})])
     text = page_of(store, tmp_path)
-    said = [findings(table, store) for table in group(store.records())[0].tables]
+    said = [findings(table) for table in group(store)[0].tables]
     assert all(f"{html.escape(sentence)}." in text for sentences in said for sentence in sentences)
     assert any("2 draws cannot support a ranking" in sentence for sentence in said[0])
     assert "Left out: mpt: draw/seed 7/0, which not every method of the table has with the same shots." in text

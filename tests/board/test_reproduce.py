@@ -5,13 +5,12 @@ from itertools import product
 from unittest.mock import patch
 
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, XlbenchError
-from xlbench.analysis.matching import group
 from xlbench.board.markdown import write
 from xlbench.board.page import write_page
 from xlbench.board.reproduce import commands
@@ -32,7 +31,7 @@ SHARED = st.fixed_dictionaries(
     {"task": st.sampled_from(["xnli", "logic"]), "model": st.sampled_from(["tiny", "xlm-roberta-base", "a folder's"])},
     optional={
         "languages": st.lists(st.sampled_from(["en", "fr", "sw", "zh-hant"]), min_size=1, unique=True),
-        "test_premises": st.integers(1, 2000),
+        "test_units": st.integers(1, 2000),
         "tune": st.sampled_from(["all", "lora", "frozen"]),
         "lora": st.fixed_dictionaries({}, optional={"rank": st.integers(1, 64), "alpha": st.floats(0.1, 99)}),
         "max_length": st.integers(16, 512),
@@ -136,14 +135,14 @@ def test_both_boards_show_the_command_and_what_it_adds(tmp_path):
     store = Store(tmp_path / "runs")
     for one in (record("finetune"), record("finetune", spec={"draw": 1}, commit="abc1234"), record("mpt")):
         store.write(one, sound(one))
-    groups = group(store.records())
+    groups = group(store)
     (found,) = commands(groups[0].records)
     assert found.more == 1
     text = write(groups, store, tmp_path).read_text(encoding="utf-8")
     assert f"\n\n    {found.text}\n" in text
     assert "These runs are computed again by what follows, at commit abc1234; add --data-root DIR" in text
     assert "It asks for the whole grid, 1 run more than stand above." in text
-    page = write_page(groups, store, tmp_path, "").read_text(encoding="utf-8")
+    page = write_page(groups, tmp_path, "").read_text(encoding="utf-8")
     assert f'<pre tabindex="0"><code>{found.text}</code></pre>' in page
 
 

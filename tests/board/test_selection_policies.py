@@ -1,10 +1,10 @@
 """Selection policies side by side, worked out by hand; the oracle apart, greyed, and never ranked."""
 
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 
 from xlbench import Store
-from xlbench.analysis.matching import ORACLE, group
+from xlbench.analysis.matching import ORACLE
 from xlbench.board.markdown import write
 from xlbench.board.page import write_page
 from xlbench.board.selection_policies import side_by_side
@@ -60,7 +60,7 @@ def test_policies_with_no_run_in_common_are_dashes():
     assert found.grid.rows == [["a", "4", "0 runs", "–", "–"]]
 
 
-@pytest.mark.parametrize("change", [{"model": "other"}, {"max_length": 64}, {"test_premises": 3}])
+@pytest.mark.parametrize("change", [{"model": "other"}, {"max_length": 64}, {"test_units": 3}])
 def test_records_that_differ_in_more_than_the_policy_are_not_set_side_by_side(change):
     assert side_by_side(group([run("a", "last", 0.1), run("a", "source-dev", 0.2, **change)])) == []
 
@@ -73,11 +73,11 @@ def test_both_boards_show_it_and_the_page_greys_the_oracle(tmp_path):
     store = Store(tmp_path / "runs")
     for one in BOTH:
         store.write(one, sound(one))
-    groups = group(store.records())
+    groups = group(store)
     text = write(groups, store, tmp_path).read_text(encoding="utf-8")
     assert "## Selection policies: logic on tiny\n" in text
     assert "| mpt | 4 | 2 runs | 50.0 | 50.0 | 70.0 | 80.0 |" in text
-    page = write_page(groups, store, tmp_path, "").read_text(encoding="utf-8")
+    page = write_page(groups, tmp_path, "").read_text(encoding="utf-8")
     assert '<td class="soft"><bdi>80.0</bdi></td></tr>' in page
     assert page.count('<td class="soft">') == 1
     assert '<th scope="col" class="soft"><button type="button" disabled><bdi>oracle (not ranked)</bdi>' in page

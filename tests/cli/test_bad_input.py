@@ -26,7 +26,7 @@ from xlbench.cli import app
 
 XNLI = ("run", "--task", "xnli", "--method", "finetune", "--model", "tiny", "--shots", "2", "--languages", "en,fr")
 LOGIC = ("run", "--task", "logic", "--method", "mpt", "--model", "tiny", "--shots", "2", "--languages", "en,fr",
-         "--test-premises", "3", "--steps", "1", "--checkpoints", "1", "--device", "cpu")  # fmt: skip
+         "--test-units", "3", "--steps", "1", "--checkpoints", "1", "--device", "cpu")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def mistake(*arguments: object) -> str:
         (("--selection", "best"), "selection = 'best': input should be 'source-dev'"),
         (("--max-length", "4"), "max_length = 4: input should be greater than or equal to 16"),
         (("--max-length", "100000"), "--max-length 100000 is more than the "),
-        (("--test-premises", "100000"), "--test-premises 100000 is more than the "),
+        (("--test-units", "100000"), "--test-units 100000 is more than the "),
         (("--learning-rate", "-1"), "training.learning_rate = -1.0: input should be greater than 0"),
         (("--learning-rate", "inf"), "training.learning_rate = inf: input should be a finite number"),
         (("--warmup", "1"), "training.warmup = 1.0: input should be less than 1"),

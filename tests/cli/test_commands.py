@@ -18,7 +18,7 @@ from xlbench.spec import digest
 from xlbench.spec import words as asking
 
 QUICK = (
-    "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--steps", "2",
+    "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2",
     "--checkpoints", "1", "--device", "cpu",
 )  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
     CliRunner().invoke(
         app,
         ["run", "--method", "mpt", "--task", "xnli", "--shots", "3", "--draw", "1", "--seed", "2", "--model", "m",
-         "--revision", "r", "--languages", "en, fr,sw", "--test-premises", "5", "--split", "zhao-schuetze", "--tune",
+         "--revision", "r", "--languages", "en, fr,sw", "--test-units", "5", "--split", "zhao-schuetze", "--tune",
          "lora", "--tune", "3", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel",
          "paws-x", "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate",
          "0.5", "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r",
@@ -163,7 +163,7 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
     ((spec, runtime),) = seen
     assert spec == RunSpec(
         method="mpt", task="xnli", shots=3, draw=1, seed=2, model="m", revision="r", languages=("en", "fr", "sw"),
-        test_premises=5, split="zhao-schuetze", tune="lora", trials=3, max_length=64, precision="fp32",
+        test_units=5, split="zhao-schuetze", tune="lora", trials=3, max_length=64, precision="fp32",
         selection="last", parallel="paws-x", parallel_size=7, config={"alpha": 0.3},
         training={"steps": 9, "epochs": 8, "batch_size": 6, "learning_rate": 0.5, "warmup": 0.25, "checkpoints": 4},
     )  # fmt: skip
@@ -216,7 +216,7 @@ def test_compare_with_a_suite_s_file_takes_options_that_go_beside_it(tmp_path):
     assert "logic on tiny, 1 shots per class" in text
     assert "1 runs computed, 1 in the table; records in runs" in text
     kept = only_record(tmp_path)
-    assert (kept["spec"]["training"]["steps"], kept["spec"]["test_premises"]) == (2, 4)
+    assert (kept["spec"]["training"]["steps"], kept["spec"]["test_units"]) == (2, 4)
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_demo_runs_the_suite_that_ships(suites_run):
 
 
 def test_leaderboard_writes_from_records_alone(tmp_path):
-    assert run(RunSpec(method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_premises=4,
+    assert run(RunSpec(method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_units=4,
                        training={"steps": 1, "checkpoints": 1}), Runtime(runs="runs", device="cpu"))  # fmt: skip
     said = command("leaderboard").splitlines()
     assert said[:4] == [f"wrote board/{name}" for name in ("README.md", "index.html", "results.csv", "results.parquet")]
@@ -318,7 +318,7 @@ def test_check_says_each_point():
 
 
 def test_what_commands_do_can_be_called(tmp_path):
-    spec = RunSpec(method="finetune", task="logic", model="tiny", shots=2, languages=("en", "fr"), test_premises=4,
+    spec = RunSpec(method="finetune", task="logic", model="tiny", shots=2, languages=("en", "fr"), test_units=4,
                    training={"steps": 2, "checkpoints": 1})  # fmt: skip
     found = run(spec, Runtime(runs=tmp_path / "called", device="cpu"))
     command("run", "--method", "finetune", "--shots", "2", *QUICK)

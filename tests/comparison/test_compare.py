@@ -11,7 +11,7 @@ from xlbench.cli import app
 from xlbench.comparison.compare import run_suite
 
 SHARED = {
-    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
+    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 4,
     "training": {"steps": 2, "checkpoints": 1},
 }  # fmt: skip
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
@@ -148,7 +148,7 @@ def test_a_method_that_has_nothing_to_train_is_skipped_and_leaves_no_record(runt
 # On the command line
 
 COMPARE = (
-    "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--shots", "1",
+    "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--shots", "1",
     "--draws", "1", "--seeds", "1", "--steps", "2", "--checkpoints", "1", "--device", "cpu",
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ from xlbench.host.progress import Progress
 from xlbench.spec import parse
 
 SHARED = {
-    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
+    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 4,
     "training": {"steps": 1, "checkpoints": 1},
 }  # fmt: skip
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hand_made import group
 
 from xlbench import Record, Runtime, Store, Suite
-from xlbench.analysis.matching import group
 from xlbench.board.markdown import markdown
 from xlbench.board.results import csv_of, results
 from xlbench.comparison.compare import run_suite
@@ -29,7 +29,7 @@ KINDS = ("local", "worker", "local", "driver", "local", "both")  # who is killed
 PATIENCE = 300  # seconds until a test gives up on a process
 ASKED = {
     "methods": ["finetune", "soft-prompt"], "shots": [1, 2], "draws": 2,
-    "run": {"task": "logic", "model": "tiny", "languages": ["en", "fr"], "test_premises": 20,
+    "run": {"task": "logic", "model": "tiny", "languages": ["en", "fr"], "test_units": 20,
             "training": {"steps": 2, "checkpoints": 1}},
 }  # fmt: skip
 TIMED = ("seconds", "per_second", "peak_host_bytes")  # how the names of measured costs end
@@ -175,7 +175,7 @@ def untimed(record: Record) -> Record:
 
 def board(store: Store) -> tuple[str, str]:
     records = [untimed(record) for record in vet(store).records]
-    return markdown(group(records), store), csv_of(results(records))
+    return markdown(group(records)), csv_of(results(records))
 
 
 def same(store: Store, other: Store) -> None:

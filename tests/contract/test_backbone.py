@@ -52,7 +52,7 @@ def whole_logits(folder: Path | str, batch: Batch, **more: torch.Tensor) -> torc
     model = AutoModelForMaskedLM.from_pretrained(folder).eval()
     with torch.no_grad():
         logits = model(input_ids=batch.ids, attention_mask=batch.attention, **more).logits
-    return logits[torch.arange(len(batch)), batch.mask_at]
+    return logits[torch.arange(len(batch)), batch.read_at]
 
 
 def snapshot(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -98,7 +98,7 @@ def test_ids_below_zero_are_replaced_by_the_prompts_vectors(tiny):
     spelled = ours.ids.clone()
     for number, word in enumerate(words):
         spelled[ours.ids == -1 - number] = word
-    theirs = Batch(spelled, ours.attention, ours.mask_at, ours.segments, ours.language, ours.labels)
+    theirs = Batch(spelled, ours.attention, ours.read_at, ours.segments, ours.language, ours.labels)
     with torch.no_grad():
         vectors = tiny.encoder.get_input_embeddings()(torch.tensor(words))
         assert torch.equal(tiny.hidden(ours, vectors), tiny.hidden(theirs))
@@ -222,7 +222,7 @@ def headless(request, tiny, tmp_path) -> str:
 
 def spec(method: str, model: str) -> xlbench.RunSpec:
     return xlbench.RunSpec(
-        task="logic", method=method, model=model, shots=1, languages=("en",), test_premises=2,
+        task="logic", method=method, model=model, shots=1, languages=("en",), test_units=2,
         training=xlbench.Training(steps=1, checkpoints=1),
     )  # fmt: skip
 

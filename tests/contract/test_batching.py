@@ -42,7 +42,7 @@ def test_rows_of_one_length_keep_their_order():
 def encoded() -> Encoded:
     return Encoded(
         [np.array([0, 5, 2]), np.array([0, -1, -2, 7, 2]), np.array([0, 2])],
-        mask_at=np.array([1, 3, -1]),
+        read_at=np.array([1, 3, -1]),
         second_at=np.array([2, 3, 2]),
         language=np.array([4, 0, 2]),
         labels=np.array([2, 0, 1]),
@@ -60,16 +60,16 @@ def test_rows_are_padded_on_the_right_to_the_longest_of_the_batch(encoded):
 def test_what_belongs_to_a_row_stays_with_it(encoded):
     batch = collate(encoded, np.array([2, 1, 1]), PAD, "cpu")
     assert batch.ids[:, :2].tolist() == [[0, 2], [0, -1], [0, -1]]
-    assert batch.mask_at.tolist() == [-1, 3, 3]
+    assert batch.read_at.tolist() == [-1, 3, 3]
     assert batch.language.tolist() == [2, 0, 0]
     assert batch.languages == {0, 2}
     assert batch.labels.tolist() == [1, 0, 0]
     assert len(batch) == 3
-    assert {tensor.dtype for tensor in (batch.ids, batch.attention, batch.mask_at, batch.labels)} == {torch.int64}
+    assert {tensor.dtype for tensor in (batch.ids, batch.attention, batch.read_at, batch.labels)} == {torch.int64}
 
 
 def test_unlabelled_rows_have_the_label_minus_one(encoded):
-    bare = Encoded(encoded.ids, encoded.mask_at, encoded.second_at, encoded.language)
+    bare = Encoded(encoded.ids, encoded.read_at, encoded.second_at, encoded.language)
     assert collate(bare, [0, 2], PAD, "cpu").labels.tolist() == [-1, -1]
 
 

@@ -136,7 +136,7 @@ BROKEN_TASKS = {
     "a row lacks a text": (', f"{language} {split} {i} so.")', ",)", "train-0"),
     "languages are not aligned": ("i % 3,", "(i + (language == 'fr')) % 3,", "fr and en differ"),
     "a draw is random": ("return [", "import random\n        return [Row(str(random.random()), r.texts, r.label, "
-                         "r.language, r.premise_id) for r in [", "differ"),
+                         "r.language, r.unit) for r in [", "differ"),
     "test sentences are in train": ("{language} {split}", "{language}", "is in test row"),
     "rows raise": ("return [", "raise OSError('no file')\n        return [", "OSError: no file"),
 }  # fmt: skip

@@ -1,10 +1,9 @@
 """What others published: shown beside ours only where task, method, shots and languages are the same."""
 
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 
 from xlbench import RunSpec, Runtime, Store, registry, run
-from xlbench.analysis.matching import group
 from xlbench.board.markdown import write
 from xlbench.literature import all_figures, all_leaks, figures, known_leaks
 
@@ -16,7 +15,7 @@ def board(tmp_path, *records):
     store = Store(tmp_path / "runs")
     for one in records:
         store.write(one, sound(one))
-    return write(group(store.records()), store, tmp_path).read_text(encoding="utf-8")
+    return write(group(store), tmp_path).read_text(encoding="utf-8")
 
 
 def ours(method, **changes):
@@ -87,7 +86,7 @@ def test_the_board_says_it_of_old_records_too(tmp_path):
 
 def test_a_run_that_uses_a_leak_says_so_in_its_notes(tmp_path):
     spec = RunSpec(
-        method="finetune", task="logic", model="tiny", shots=1, test_premises=2, languages=("en", "fr"),
+        method="finetune", task="logic", model="tiny", shots=1, test_units=2, languages=("en", "fr"),
         training={"steps": 1, "checkpoints": 1},
     )  # fmt: skip
     found = run(spec, Runtime(runs=tmp_path, device="cpu"))

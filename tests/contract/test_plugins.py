@@ -96,7 +96,7 @@ def test_a_plugin_file_runs(tmp_path):
     arguments = ("run", "--plugin", str(file), "--method", "mine", "--task", "logic", *QUICK)
     with registry_as_it_was():
         done = CliRunner().invoke(
-            app, [*arguments, "--languages", "en,fr", "--test-premises", "3", "--runs", str(tmp_path / "runs")]
+            app, [*arguments, "--languages", "en,fr", "--test-units", "3", "--runs", str(tmp_path / "runs")]
         )
     assert done.exit_code == 0, done.output
     assert "mine on logic" in done.output

@@ -81,9 +81,9 @@ def test_any_two_texts_become_a_row_that_fits_with_the_whole_template_in_order(
     frame = encoder.begin + [token for token in middle + tail if token in special]
     assert [token for token in row if token in special] == frame
     if name == "pair":
-        assert encoded.mask_at[0] == -1
+        assert encoded.read_at[0] == -1
     else:
-        assert np.flatnonzero(encoded.ids[0] == encoder.mask).tolist() == [encoded.mask_at[0]]
+        assert np.flatnonzero(encoded.ids[0] == encoder.mask).tolist() == [encoded.read_at[0]]
     where = row.index(encoder.separator[0], len(head)) + len(encoder.separator) if "<sep>" in text else len(row)
     assert encoded.second_at[0] == where
 
@@ -121,7 +121,7 @@ def test_rows_are_encoded_alone_and_in_order(tiny):
     for number, row in enumerate(rows):
         alone = encoder.encode(template(QUESTION), [row])
         assert together.ids[number].tolist() == alone.ids[0].tolist()
-        assert together.mask_at[number] == alone.mask_at[0]
+        assert together.read_at[number] == alone.read_at[0]
         assert together.second_at[number] == alone.second_at[0]
 
 
@@ -158,7 +158,7 @@ def test_the_soft_template_is_p_dot_h_question_mark_vectors_mask_dot(tiny):
     words = tokens(tiny.tokenizer, "Anna visited Rome . Boris visited Moscow ?")
     mask = tiny.tokenizer.mask_token_id
     assert row.ids[0].tolist() == [0, *words, -1, -2, -3, -4, mask, *tokens(tiny.tokenizer, "."), 2]
-    assert row.mask_at[0] == len(words) + 5
+    assert row.read_at[0] == len(words) + 5
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_mask_needs_a_tokenizer_with_a_mask(tiny):
     bare.mask_token = None
     with pytest.raises(XlbenchError, match="no mask token"):
         encode(bare, SOFT, "anna", "rome", vectors=1)
-    assert encode(bare, PAIR, "anna", "rome").mask_at.tolist() == [-1]
+    assert encode(bare, PAIR, "anna", "rome").read_at.tolist() == [-1]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_joined_encodings_keep_order_and_are_labelled_only_where_all_are():
     joined = Encoded.join([one, two])
     assert [row.tolist() for row in joined.ids] == [[1, 2], [3], [4, 5, 6]]
     assert joined.lengths.tolist() == [2, 1, 3]
-    assert joined.mask_at.tolist() == [1, 0, 2]
+    assert joined.read_at.tolist() == [1, 0, 2]
     assert joined.language.tolist() == [0, 4, 4]
     assert joined.labels is None
     assert Encoded.join([one, one]).labels.tolist() == [2, 2]

@@ -47,7 +47,7 @@ class Numbers(Task):
 def test_a_draw_has_the_shots_of_each_class_from_disjoint_pools(shots, number):
     draw = Numbers().draw(shots, number, NOWHERE)
     for rows, split in ((draw.train, "train"), (draw.dev, "validation")):
-        assert Counter(row.label for row in rows) == {0: shots, 1: shots, 2: shots}
+        assert Counter(row.gold for row in rows) == {0: shots, 1: shots, 2: shots}
         assert len({row.id for row in rows}) == 3 * shots
         assert all(row.id.startswith(f"{split}-") and row.language == "en" for row in rows)
     assert not {row.texts for row in draw.train} & {row.texts for row in draw.dev}
@@ -122,8 +122,8 @@ def test_target_dev_that_a_language_lacks():
 def test_a_subset_has_whole_premises_the_same_in_every_language(premises):
     ours, theirs = (Numbers().test(language, NOWHERE, premises) for language in ("en", "fr"))
     assert [row.id for row in ours] == [row.id for row in theirs]
-    assert set(Counter(row.premise_id for row in ours).values()) == {3}
-    assert len({row.premise_id for row in ours}) == premises
+    assert set(Counter(row.unit for row in ours).values()) == {3}
+    assert len({row.unit for row in ours}) == premises
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
@@ -139,8 +139,8 @@ def test_subset_rows_keep_their_order():
     assert part == [id_ for id_ in whole if id_ in set(part)]
 
 
-def test_more_test_premises_than_there_are():
-    with pytest.raises(XlbenchError, match="--test-premises 21 is more than the 20 test premises of task numbers"):
+def test_more_test_units_than_there_are():
+    with pytest.raises(XlbenchError, match="--test-units 21 is more than the 20 test premises of task numbers"):
         Numbers().test("en", NOWHERE, 21)
 
 
@@ -176,12 +176,12 @@ def test_xnli_reads_a_folder_laid_out_like_the_hub(xnli, folder):
         ("Le renard dort près du fleuve.", "Le renard est endormi."),
         ("Le renard dort près du fleuve.", "Le renard rêve de poisson."),
     ]
-    assert [row.label for row in rows] == [0, 1, 2] * 4
+    assert [row.gold for row in rows] == [0, 1, 2] * 4
 
 
 def test_xnli_premise_ids_come_from_the_aligned_rows(xnli, folder):
     source = DataSource(folder)
-    ids = {language: [row.premise_id for row in xnli.test(language, source)] for language in SENTENCES}
+    ids = {language: [row.unit for row in xnli.test(language, source)] for language in SENTENCES}
     assert ids["en"] == ids["fr"] == ids["sw"]
     assert ids["en"] == [f"test-premise-{number}" for number in range(4) for _ in range(3)]
 
@@ -190,7 +190,7 @@ def test_xnli_premises_are_the_source_s_where_a_translation_says_it_in_two_ways(
     columns = xnli_rows("fr", PREMISES["test"])
     columns["premise"][1] = "Un renard dort au bord du fleuve."
     write(xnli_file(folder, "fr", "test"), **columns)
-    assert Counter(row.premise_id for row in xnli.test("fr", DataSource(folder)))["test-premise-0"] == 3
+    assert Counter(row.unit for row in xnli.test("fr", DataSource(folder)))["test-premise-0"] == 3
 
 
 def test_xnli_draws_dev_from_validation_and_never_tests_it(xnli, folder):
@@ -222,7 +222,7 @@ def test_zhao_schuetze_is_the_published_draw_whatever_the_number(xnli, folder):
     draw = xnli.draw(2, 0, source, "zhao-schuetze")
     premises = [xnli_rows("en", animals)["premise"] for animals in (range(17, 19), range(5, 7))]
     assert [[row.texts[0] for row in rows] for rows in (draw.train, draw.dev)] == premises
-    assert Counter(row.label for row in draw.train) == Counter(row.label for row in draw.dev) == {0: 2, 1: 2, 2: 2}
+    assert Counter(row.gold for row in draw.train) == Counter(row.gold for row in draw.dev) == {0: 2, 1: 2, 2: 2}
     assert draw == xnli.draw(2, 5, source, "zhao-schuetze")
 
 
@@ -248,10 +248,10 @@ def test_a_published_split_without_a_data_root_says_so(xnli):
 @pytest.mark.parametrize("language", ["en", "sw"])
 def test_real_xnli_has_1670_premises_of_three_rows(xnli, language):
     rows = xnli.test(language, DataSource(REAL))
-    groups = Counter(row.premise_id for row in rows)
+    groups = Counter(row.unit for row in rows)
     assert len(groups) == 1670
     assert set(groups.values()) == {3}
-    assert Counter(row.label for row in rows) == {0: 1670, 1: 1670, 2: 1670}
+    assert Counter(row.gold for row in rows) == {0: 1670, 1: 1670, 2: 1670}
 
 
 @real
@@ -259,7 +259,7 @@ def test_real_xnli_draws_are_balanced_and_differ(xnli):
     source = DataSource(REAL)
     first, second = (xnli.draw(16, number, source) for number in (0, 1))
     for rows in (first.train, first.dev, second.train, second.dev):
-        assert Counter(row.label for row in rows) == {0: 16, 1: 16, 2: 16}
+        assert Counter(row.gold for row in rows) == {0: 16, 1: 16, 2: 16}
     assert {row.id for row in first.train} != {row.id for row in second.train}
 
 
@@ -268,4 +268,4 @@ def test_real_xnli_draws_are_balanced_and_differ(xnli):
 def test_real_published_splits_are_balanced(xnli, shots):
     draw = xnli.draw(shots, 0, DataSource(REAL), "zhao-schuetze")
     for rows in (draw.train, draw.dev):
-        assert Counter(row.label for row in rows) == {0: shots, 1: shots, 2: shots}
+        assert Counter(row.gold for row in rows) == {0: shots, 1: shots, 2: shots}

@@ -87,7 +87,7 @@ def test_ids_made_in_parts_are_those_made_at_once(tiny, logic, monkeypatch):
     monkeypatch.setattr(prompts, "AT_A_TIME", 7)
     parts = TextEncoder(tiny.tokenizer, 24)._in_parts(template, texts, 4)
     assert [row.tolist() for row in parts.ids] == [row.tolist() for row in whole.ids]
-    assert parts.mask_at.tolist() == whole.mask_at.tolist()
+    assert parts.read_at.tolist() == whole.read_at.tolist()
     assert parts.second_at.tolist() == whole.second_at.tolist()
 
 

@@ -13,7 +13,7 @@ from xlbench.host.progress import Progress
 from xlbench.records.vetting import vet
 
 SHARED = {
-    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
+    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 4,
     "training": {"steps": 1, "checkpoints": 1},
 }  # fmt: skip
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
@@ -127,7 +127,7 @@ def test_a_clock_that_jumps_back_and_forth_costs_nothing(runtime, monkeypatch, t
 
 def test_a_flipped_byte_in_cached_ids_is_said_and_repaired_and_changes_nothing(runtime, tmp_path, monkeypatch):
     monkeypatch.setenv("XLBENCH_CACHE", str(tmp_path / "ids"))
-    asked = suite("finetune", test_premises=40)
+    asked = suite("finetune", test_units=40)
     first = run_suite(asked, runtime)
     files = sorted((tmp_path / "ids").iterdir())
     assert files

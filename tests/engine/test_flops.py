@@ -38,7 +38,7 @@ def by_torch() -> FlopCounterMode:
 
 
 def spec(method: str, **fields) -> RunSpec:
-    common = {"task": "logic", "model": "tiny", "shots": 5, "languages": ("en", "fr", "sw"), "test_premises": 6}
+    common = {"task": "logic", "model": "tiny", "shots": 5, "languages": ("en", "fr", "sw"), "test_units": 6}
     training = Training(steps=16, learning_rate=1e-3, checkpoints=2, batch_size=4)
     return RunSpec(method=method, **{**common, "training": training, **fields})
 
@@ -90,7 +90,7 @@ def test_counting_changes_no_number_of_a_run(method, tmp_path):
     for count in (True, False):
         record = xlbench.run(spec(method), Runtime(runs=tmp_path / str(count), device="cpu", count_flops=count))
         table = Store(tmp_path / str(count)).predictions(record.id)
-        found.append((record.id, table, record.accuracy, record.selection, torch.get_rng_state().tolist()))
+        found.append((record.id, table, record.by_language, record.selection, torch.get_rng_state().tolist()))
         assert ("training_flops" in record.costs) == count
     assert found[0] == found[1]
 

@@ -20,7 +20,7 @@ WITHIN = 1.5  # the factor by which the formula may be off
 def spec(**fields) -> RunSpec:
     common = {"method": "finetune", "task": "logic", "model": "tiny", "shots": 2, "languages": ("en",)}
     training = {"steps": 2, "checkpoints": 2, **fields.pop("training", {})}
-    return RunSpec(**{**common, "precision": "fp32", "test_premises": 2, "training": training, **fields})
+    return RunSpec(**{**common, "precision": "fp32", "test_units": 2, "training": training, **fields})
 
 
 class Backbone(nn.Module):

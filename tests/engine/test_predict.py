@@ -114,7 +114,7 @@ def several_languages(method: Method, logic) -> Encoded:
 
 def shuffled(encoded: Encoded, order: np.ndarray) -> Encoded:
     return Encoded(
-        [encoded.ids[i] for i in order], encoded.mask_at[order], encoded.second_at[order], encoded.language[order],
+        [encoded.ids[i] for i in order], encoded.read_at[order], encoded.second_at[order], encoded.language[order],
         encoded.labels[order],
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_bf16_on_a_gpu_costs_less_than_a_fifth_of_a_point(logic, method, tmp_pat
     prepared = prepare(spec, runtime)
     trained = _train(prepared, runtime, Stopwatch(), Progress(), [], prepared.configurations[0]).method
     rows = [(language, row) for language, side in prepared.test.items() for row in side]
-    gold = np.array([row.label for _, row in rows])
+    gold = np.array([row.gold for _, row in rows])
     encoded = Encoded.join([trained.encode_labelled(side, language) for language, side in prepared.test.items()])
     fp32, bf16 = (predict(trained, encoded, prepared.device, kind, 8192) for kind in ("fp32", "bf16"))
     assert abs(accuracy(fp32, gold) - accuracy(bf16, gold)) < 0.002
@@ -171,7 +171,7 @@ def test_predicting_leaves_no_gradients(methods, logic):
 def test_what_a_method_computes_of_a_batch_waits_for_no_device(name, label_words, tmp_path):
     """On the meta device nothing is computed, so that whoever asks it for a number is told off."""
     asked = {"label_words": label_words, "multi_token": "mean"} if name != "finetune" else {}
-    spec = RunSpec(method=name, task="logic", model="tiny", shots=2, config=asked, test_premises=2, tune="all")
+    spec = RunSpec(method=name, task="logic", model="tiny", shots=2, config=asked, test_units=2, tune="all")
     prepared, meta = prepare(spec, Runtime(runs=tmp_path)), torch.device("meta")
     assert prepared.spec.languages is not None
     backbone = prepared.backbone.fresh().to(meta)

@@ -18,7 +18,7 @@ METHODS = ("finetune", "soft-prompt", "pct", "mpt")
 
 
 def spec(method: str = "mpt", **fields) -> RunSpec:
-    common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_premises": 5}
+    common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_units": 5}
     training = Training(steps=3, learning_rate=1e-3, checkpoints=3, batch_size=4)
     return RunSpec(method=method, **{**common, "training": training, **fields})
 
@@ -89,7 +89,7 @@ def test_the_draw_depends_on_neither_method_nor_seed(runtime):
     draws = [prepare(spec(method, seed=seed), runtime).shots for method in METHODS for seed in (0, 5)]
     assert all(draw == draws[0] for draw in draws)
     assert prepare(spec(draw=1), runtime).shots != draws[0]
-    assert {row.label for row in draws[0].train} == {0, 1, 2}
+    assert {row.gold for row in draws[0].train} == {0, 1, 2}
 
 
 def test_the_draw_does_not_follow_the_global_random_state(logic):

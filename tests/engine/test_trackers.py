@@ -7,7 +7,7 @@ from xlbench.engine import trackers
 from xlbench.host.progress import Progress
 
 SPEC = RunSpec(
-    method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_premises=4,
+    method="finetune", task="logic", model="tiny", shots=1, languages=("en", "fr"), test_units=4,
     training={"steps": 4, "checkpoints": 2},
 )  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_without_a_tracker_progress_is_passed_on(runtime):
             said.append(facts)
 
     run(SPEC, runtime, Loud())
-    assert sum("dev_accuracy" in facts for facts in said) == 2
+    assert sum("dev_score" in facts for facts in said) == 2
 
 
 # The real ones

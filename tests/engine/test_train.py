@@ -74,7 +74,7 @@ def test_last_keeps_the_final_state_and_never_looks_at_dev(tiny, logic):
     assert method.weight.item() == pytest.approx(-6)
     assert (fitted.steps, fitted.step, called) == (6, 6, [])
     assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
-    assert all("dev_accuracy" not in entry for entry in fitted.history)
+    assert all("dev_score" not in entry for entry in fitted.history)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_dev_selection_restores_the_best_checkpoint(tiny, logic, selection, scri
     assert method.weight.item() == pytest.approx(-step)
     assert [(done, training) for done, _, training in called] == [(2, False), (4, False), (6, False)]
     assert [weight for _, weight, _ in called] == pytest.approx([-2, -4, -6])
-    assert [(entry["dev_accuracy"], entry["dev_loss"]) for entry in fitted.history] == scripted
+    assert [(entry["dev_score"], entry["dev_loss"]) for entry in fitted.history] == scripted
     assert all(method.modes)  # every loss was computed in training mode
     assert not method.module.training
 

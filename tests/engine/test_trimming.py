@@ -55,7 +55,7 @@ def test_a_run_gives_the_same_with_and_without(tmp_path, monkeypatch, method, se
     name, _, config = method.partition("(")
     budget = xlbench.Training(steps=4, checkpoints=2, learning_rate=3e-4, weight_decay=5.0, average_last=2)
     spec = xlbench.RunSpec(
-        task="logic", method=name, shots=4, model="tiny", languages=("en", "sw"), test_premises=5,
+        task="logic", method=name, shots=4, model="tiny", languages=("en", "sw"), test_units=5,
         selection=selection, training=budget, config={"support": "label-words"} if config else {},
     )  # fmt: skip
     found, trims, real = [], [], Backbone.trim

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from hand_made import IDENTITY, record
+from hand_made import IDENTITY, group, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry
-from xlbench.analysis.matching import group, matched_key
+from xlbench.analysis.matching import matched_key
 from xlbench.analysis.outlook import outlook
 from xlbench.board.markdown import write
 from xlbench.board.results import results
@@ -43,7 +43,7 @@ def _own_registry():
 
 def spec(method: str = "soft-prompt", **fields) -> RunSpec:
     training = {"steps": 4, "learning_rate": 1e-3, "checkpoints": 2, "batch_size": 4, **fields.pop("training", {})}
-    common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_premises": 5}
+    common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_units": 5}
     return RunSpec(method=method, training=Training(**training), **{**common, **fields})
 
 
@@ -142,7 +142,7 @@ def test_configurations_are_different_the_given_one_first_and_more_trials_only_a
 def test_the_draw_depends_on_method_shots_draw_and_seed_alone():
     asked = spec("mpt", trials=6)
     assert drawn(asked) == drawn(asked)
-    for same in ({"languages": ("en", "sw")}, {"test_premises": 9}, {"tune": "lora"}, {"selection": "last"}):
+    for same in ({"languages": ("en", "sw")}, {"test_units": 9}, {"tune": "lora"}, {"selection": "last"}):
         assert drawn(asked.with_(**same)) == drawn(asked)
     for other in ({"shots": 4}, {"draw": 1}, {"seed": 1}):
         assert drawn(asked.with_(**other)) != drawn(asked)
@@ -247,7 +247,7 @@ def test_source_dev_decides(dev, number):
     assert choice.number == number
     assert choice.trained.configuration.searched["config"] == {"number": number}
     assert [trial.get("lost") for trial in choice.trials] == ["the loss is nan" if one is None else None for one in dev]
-    assert [(trial["dev_accuracy"], trial["dev_loss"]) for trial in choice.trials if "lost" not in trial] == [
+    assert [(trial["dev_score"], trial["dev_loss"]) for trial in choice.trials if "lost" not in trial] == [
         one for one in dev if one is not None
     ]
     assert choice.found == {"chosen": number, "trials": list(choice.trials)}
@@ -287,7 +287,7 @@ def test_each_trial_is_what_its_configuration_gives_alone_to_the_bit(runtime, me
     tuned = xlbench.run(asked.with_(trials=3), runtime)
     assert tuned.spec.trials == 3
     assert len(tuned.trials) == 3
-    best = max(tuned.trials, key=lambda trial: (trial["dev_accuracy"], -trial["dev_loss"]))
+    best = max(tuned.trials, key=lambda trial: (trial["dev_score"], -trial["dev_loss"]))
     assert tuned.chosen == best
     alone = xlbench.run(
         asked.with_(
@@ -305,8 +305,8 @@ def test_each_trial_is_what_its_configuration_gives_alone_to_the_bit(runtime, me
     assert tuned.trials[0]["step"] == first.selection["step"]
     if selection == "source-dev":
         (seen,) = [entry for entry in first.selection["history"] if entry["step"] == first.selection["step"]]
-        assert [seen[name] for name in ("dev_accuracy", "dev_loss")] == [
-            tuned.trials[0][name] for name in ("dev_accuracy", "dev_loss")
+        assert [seen[name] for name in ("dev_score", "dev_loss")] == [
+            tuned.trials[0][name] for name in ("dev_score", "dev_loss")
         ]
 
 
@@ -338,7 +338,7 @@ def test_a_trial_that_diverges_is_lost_and_noted(runtime, monkeypatch):
     assert kept.status == "finished"
     assert kept.selection["chosen"] == 0
     assert "the loss is nan at step" in kept.trials[1]["lost"]
-    assert "dev_accuracy" not in kept.trials[1]
+    assert "dev_score" not in kept.trials[1]
     (lost,) = [note for note in kept.notes if not note.startswith("Known leak")]
     assert lost.startswith("trial 1 (learning_rate=1e+27) is lost: method finetune: the loss is nan at step")
 
@@ -386,7 +386,7 @@ def test_any_other_tuning_is_one_sentence_that_names_both_uses(values):
 def test_tune_on_the_command_line_reaches_every_cell(runtime):
     arguments = [
         "compare", "--methods", "finetune,soft-prompt", "--shots", "2", "--draws", "1", "--seeds", "1", "--task",
-        "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--steps", "2", "--tune", "2",
+        "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2", "--tune", "2",
         "--tune", "lora", "--runs", str(runtime.runs), "--device", "cpu", "--quiet",
     ]  # fmt: skip
     done = CliRunner().invoke(app, arguments)
@@ -411,7 +411,7 @@ def test_a_method_says_what_is_searched():
 
 def tuned(method: str, draw: int = 0, chosen: int = 1, **fields):
     found = [
-        {"training": {"learning_rate": rate}, "config": {"alpha": alpha}, "dev_accuracy": dev, "seconds": 1.0}
+        {"training": {"learning_rate": rate}, "config": {"alpha": alpha}, "dev_score": dev, "seconds": 1.0}
         for rate, alpha, dev in ((1e-3, 0.5, 0.5), (2e-5, 1.0, 0.75))
     ]
     asked = {"trials": 2, "draw": draw}
@@ -422,7 +422,7 @@ def board(tmp_path, *records) -> str:
     store = Store(tmp_path / "runs")
     for one in records:
         store.write(one, pa.table({"row_id": ["a"]}))
-    return write(group(store.records()), store, tmp_path / "board").read_text(encoding="utf-8")
+    return write(group(store), tmp_path / "board").read_text(encoding="utf-8")
 
 
 def test_records_with_different_trials_share_no_table():
@@ -461,6 +461,6 @@ def test_results_tell_tuned_runs_from_others():
 
 def test_a_plan_s_hours_are_of_runs_with_as_many_trials(tmp_path):
     Store(tmp_path).write(record("mpt", seconds=10.0))
-    fields = {"task": "logic", "model": "tiny", "test_premises": 4}
+    fields = {"task": "logic", "model": "tiny", "test_units": 4}
     suites = [Suite(methods=("mpt",), shots=(4,), draws=3, run={**fields, "trials": count}) for count in (1, 2)]
     assert [outlook(suite, Store(tmp_path))[0].seconds for suite in suites] == [30.0, None]

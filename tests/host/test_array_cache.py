@@ -86,7 +86,9 @@ def test_many_who_make_it_at_once_get_the_same_and_leave_one_file(place):
 
 
 def test_many_processes_at_once(place):
-    code = "import numpy; from xlbench.host.array_cache import array as a; print(a('k', lambda: numpy.arange(5000)).sum())"
+    code = (
+        "import numpy as n; from xlbench.host.array_cache import array; print(array('k', lambda: n.arange(5000)).sum())"
+    )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate(timeout=60)[0].strip() for process in running} == {str(sum(range(5000)))}
     assert len(list(place.iterdir())) == 1
@@ -99,7 +101,7 @@ def test_packing_is_undone_by_unpacking(rows, data):
     again = Encoded.unpacked(encoded.packed())
     assert [row.tolist() for row in again.ids] == rows
     assert again.lengths.tolist() == [len(row) for row in rows]
-    assert [again.mask_at.tolist(), again.second_at.tolist()] == places
+    assert [again.read_at.tolist(), again.second_at.tolist()] == places
 
 
 def texts_of(logic, language, count=WORTH_KEEPING):
@@ -115,7 +117,7 @@ def test_cached_ids_are_those_made_anew(place, tiny, logic):
         for _ in range(2):
             found = text.encode(template, texts, 4)
             assert [row.tolist() for row in found.ids] == [row.tolist() for row in anew.ids]
-            assert found.mask_at.tolist() == anew.mask_at.tolist()
+            assert found.read_at.tolist() == anew.read_at.tolist()
             assert found.second_at.tolist() == anew.second_at.tolist()
     assert len(list(place.iterdir())) == 3
 

@@ -26,7 +26,7 @@ from xlbench.prompts import Encoded
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 HOST = "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
 SHARED = {
-    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 8,
+    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 8,
     "training": {"steps": 2, "checkpoints": 1},
 }  # fmt: skip
 SCORE = "return self.logits(batch).float().log_softmax(-1)"
@@ -189,7 +189,7 @@ def test_memory_that_really_runs_out_is_heard(tmp_path):
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
         "print([note for note in execute(prepared, runtime, Progress()).notes if 'tokens' in note])"
     )
-    spec = RunSpec(method="hungry", shots=2, **{**SHARED, "test_premises": 40})
+    spec = RunSpec(method="hungry", shots=2, **{**SHARED, "test_units": 40})
     line = [sys.executable, "-c", script, spec.model_dump_json(), str(tmp_path / "runs"), str(file)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=600, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr

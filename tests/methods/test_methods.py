@@ -62,7 +62,7 @@ def batch_in(method: Method, languages: Sequence[str], count: int = 6) -> Batch:
 
 def spec(method: str, **fields) -> RunSpec:
     training = {"steps": 3, "learning_rate": 1e-3, "checkpoints": 1, **fields.pop("training", {})}
-    common = {"task": "logic", "model": "tiny", "shots": 4, "languages": ("en", "fr"), "test_premises": 6}
+    common = {"task": "logic", "model": "tiny", "shots": 4, "languages": ("en", "fr"), "test_units": 6}
     return RunSpec(method=method, training=Training(**training), **{**common, **fields})
 
 
@@ -283,7 +283,7 @@ def test_pct_says_each_shot_again_in_the_template_of_another_language(tiny, logi
     source = logic.languages.index("en")
     assert source not in augmented.encoded.language
     assert len(set(augmented.encoded.language.tolist())) > 4
-    assert augmented.encoded.labels.tolist() == [shot.label for shot in shots]
+    assert augmented.encoded.labels.tolist() == [shot.gold for shot in shots]
     for shot, row, language in zip(shots, augmented.encoded.ids, augmented.encoded.language, strict=True):
         alone = method.encode([shot], logic.languages[language])
         assert row.tolist() == alone.ids[0].tolist()
@@ -491,7 +491,7 @@ def test_what_learns_from_shuffled_labels_is_at_chance(name, runtime, logic, mon
         given = dict(zip(random.permutation(len(rows)).tolist(), range(len(rows)), strict=True))
         order = sorted(range(len(rows)), key=lambda at: (rows[at].label, given[at]))
         labels = {at: (turn + rows[at].label) % 3 for turn, at in enumerate(order)}
-        return tuple(Row(row.id, row.texts, labels[at], row.language, row.premise_id) for at, row in enumerate(rows))
+        return tuple(Row(row.id, row.texts, labels[at], row.language, row.unit) for at, row in enumerate(rows))
 
     def draw(self, *asked) -> FewShot:
         honest, random = whole(self, *asked), np.random.default_rng(0)
@@ -499,21 +499,21 @@ def test_what_learns_from_shuffled_labels_is_at_chance(name, runtime, logic, mon
 
     monkeypatch.setattr(type(logic), "draw", draw)
     record = xlbench.run(
-        spec(name, shots=16, test_premises=100, languages=("en",), training={"steps": 20, "checkpoints": 4}),
+        spec(name, shots=16, test_units=100, languages=("en",), training={"steps": 20, "checkpoints": 4}),
         runtime,
     )
     deviation = math.sqrt(1 / 3 * 2 / 3 / record.test["rows"])
     assert record.test["rows"] == 300
-    assert abs(record.accuracy["en"] - 1 / 3) < 4 * deviation
+    assert abs(record.by_language["en"] - 1 / 3) < 4 * deviation
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_with_enough_shots_every_method_learns_logic(tiny, runtime, name):
     training = {"steps": 80, "learning_rate": 5e-4, "batch_size": 16, "checkpoints": 2}
-    asked = spec(name, shots=64, languages=("en", "fr"), test_premises=60, max_length=64, training=training)
+    asked = spec(name, shots=64, languages=("en", "fr"), test_units=60, max_length=64, training=training)
     record = xlbench.run(asked, runtime)
-    assert record.accuracy["en"] > 0.47  # chance is 1/3, and 180 rows deviate by 0.035
+    assert record.by_language["en"] > 0.47  # chance is 1/3, and 180 rows deviate by 0.035
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -533,4 +533,4 @@ def test_every_method_fits_a_handful_of_shots(tiny, logic, name):
         optimiser.step()
     method.module.eval()
     found = predict(method, encoded, CPU, "fp32", 4096).argmax(axis=1)
-    assert found.tolist() == [shot.label for shot in shots]
+    assert found.tolist() == [shot.gold for shot in shots]

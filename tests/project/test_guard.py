@@ -85,7 +85,7 @@ from typer.testing import CliRunner
 from xlbench.cli import commands as cli
 from xlbench.spec import words as asking
 
-short = {"test_premises": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
+short = {"test_units": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
 full = cli.suite_of
 cli.suite_of = lambda name, axes, fields: full(name, {**axes, "draws": 1}, asking.merged(fields, short))
 model, data = sys.argv[1:]

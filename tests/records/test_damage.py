@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from small_data import plugin, registry_as_it_was, write_xnli
 from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, Suite, XlbenchError
-from xlbench.analysis.matching import drift, group
+from xlbench.analysis.matching import drift
 from xlbench.board.markdown import markdown
 from xlbench.board.publish import publish
 from xlbench.cli import app
@@ -27,7 +27,7 @@ from xlbench.records.record import read_record
 from xlbench.records.vetting import kept
 
 SHARED = {
-    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_premises": 4,
+    "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 4,
     "training": {"steps": 1, "checkpoints": 1},
 }  # fmt: skip
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
@@ -211,7 +211,7 @@ def test_other_versions_are_said_before_anything_runs_and_on_the_board(runtime):
     (sentence,) = [one for one in said.sentences if "other versions" in one]
     assert sentence.startswith("of the 2 records done, 1 were made with other versions: torch 1.0.0 (here ")
     assert again.computed == 0
-    board = markdown(group(again.records), Store(runtime.runs))
+    board = markdown(group(again.results))
     assert "Mixed" not in board  # one shot number a table, one record in each
 
 
@@ -219,10 +219,10 @@ def test_a_table_of_runs_with_two_versions_says_which_methods_ran_with_which(tmp
     found = [record(method, versions={"torch": torch}) for method, torch in (("finetune", "2.8"), ("mpt", "2.9"))]
     for one in found:
         Store(tmp_path).write(one, sound(one))
-    board = markdown(group(found), Store(tmp_path))
+    board = markdown(group(found))
     assert "Mixed: the runs of this table are of 2 versions of torch (2.8: finetune; 2.9: mpt)." in board
     alike = [one.model_copy(update={"versions": {"torch": "2.8", "numpy": one.id}}) for one in found]
-    assert "Mixed" not in markdown(group(alike), Store(tmp_path))
+    assert "Mixed" not in markdown(group(alike))
 
 
 def test_records_that_do_not_say_their_versions_are_no_drift():

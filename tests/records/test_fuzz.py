@@ -11,13 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from xlbench import RunSpec, Store, Suite, XlbenchError, sources
-from xlbench.analysis.matching import group
 from xlbench.board.export import citations
 from xlbench.board.markdown import markdown
 from xlbench.board.results import results
@@ -89,7 +88,7 @@ def test_options_of_anything(text):
     said_well(method_choices, text)
     said_well(option_settings, [text])
     said_well(listed, text)
-    options = dict.fromkeys(["model", "revision", "test_premises", "split", "max_length", "precision", "selection",
+    options = dict.fromkeys(["model", "revision", "test_units", "split", "max_length", "precision", "selection",
                              "parallel", "parallel_size", "languages", "steps", "epochs", "batch_size",
                              "learning_rate", "warmup", "checkpoints"])  # fmt: skip
     said_well(run_fields, {**options, "tune": [text], "with_": None})
@@ -136,7 +135,7 @@ KEPT = [
            versions={"torch": "2"}, selection=selection)
     for method, draw, more, selection in (
         ("finetune", 0, {}, {}), ("mpt", 0, {}, {}), ("mpt", 1, {"trials": 2}, {
-            "chosen": 0, "trials": [{"config": {}, "dev_accuracy": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
+            "chosen": 0, "trials": [{"config": {}, "dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
     )
 ]  # fmt: skip
 
@@ -203,7 +202,7 @@ def test_a_record_of_anything(content):
         found = vet(store)
         assert good.id in {one.id for one in found.records}
         if len(found.records) > 1:  # the board of the good one alone is always the same
-            markdown(group(found.records), store)
+            markdown(group(found.results))
         results(found.records)
         citations(found.records)
 

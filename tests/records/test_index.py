@@ -8,13 +8,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from hand_made import record, sound
+from hand_made import group, record, sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlbench import Record, Store, XlbenchError
 from xlbench.analysis.evidence import weigh
-from xlbench.analysis.matching import group
 from xlbench.analysis.power import VarianceParts, power, steadiest
 from xlbench.board.figures.draw import write_figures
 from xlbench.board.markdown import markdown
@@ -52,7 +51,7 @@ def board(store: Store) -> tuple[str, ...]:
     read_already.clear()
     try:
         found = vet(store)
-        text = markdown(group(found.records), store)
+        text = markdown(group(found.results))
     except XlbenchError as fault:
         return (str(fault),)
     return text, csv_of(results(found.records)), *found.left_out
@@ -152,14 +151,14 @@ def test_what_the_index_knows_is_not_read_again(tmp_path, monkeypatch):
     store = filled(tmp_path)
     first = board(store)
     monkeypatch.setattr(
-        "xlbench.records.predictions.premise_scores", lambda *_, **__: pytest.fail("predictions were read")
+        "xlbench.records.predictions.unit_scores", lambda *_, **__: pytest.fail("predictions were read")
     )
     monkeypatch.setattr("xlbench.records.vetting.read_record", lambda *_: pytest.fail("a record was read"))
     assert board(store) == first
     read_already.clear()
     monkeypatch.undo()
     monkeypatch.setattr(
-        "xlbench.records.predictions.premise_scores", lambda *_, **__: pytest.fail("predictions were read")
+        "xlbench.records.predictions.unit_scores", lambda *_, **__: pytest.fail("predictions were read")
     )
     found = Index(tmp_path)
     assert all(kept(store, run_id, pytest.fail, found).id == run_id for run_id in IDS)
@@ -272,7 +271,7 @@ def test_what_a_dead_writer_of_the_index_left_is_swept_after_a_day(tmp_path):
 
 def figures(store: Store, out: Path) -> dict[str, bytes]:
     pytest.importorskip("matplotlib")
-    write_figures(group(vet(store).records), store, out)
+    write_figures(group(vet(store).results), out)
     return {file.name: file.read_bytes() for file in sorted((out / "figures").iterdir())}
 
 

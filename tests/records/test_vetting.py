@@ -89,7 +89,7 @@ SPOILT = {
         "record {id} ({cell}) lacks the learning rate; run it again",
     ),
     "trials of which none was chosen": (
-        lambda s: edit(s, selection={"trials": [{"dev_accuracy": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
+        lambda s: edit(s, selection={"trials": [{"dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
         "record {id} ({cell}) has trials that cannot be read; run it again",
     ),
     "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracies in"),

@@ -17,7 +17,7 @@ from xlbench.engine.prepare import prepare
 from xlbench.spec import digest, parse
 
 ASKED = {
-    "method": "mpt", "task": "logic", "model": "tiny", "shots": 2, "languages": ("en", "fr"), "test_premises": 4,
+    "method": "mpt", "task": "logic", "model": "tiny", "shots": 2, "languages": ("en", "fr"), "test_units": 4,
     "parallel_size": 20, "training": {"steps": 2, "learning_rate": 1e-3},
 }  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_true_is_no_number_in_a_config():
             "here: selection = 'test': input should be 'source-dev', 'last', 'average-last' or 'oracle-target-dev'",
         ),
         ({"max_length": 3}, "here: max_length = 3: input should be greater than or equal to 16"),
-        ({"test_premises": 0}, "here: test_premises = 0: input should be greater than or equal to 1"),
+        ({"test_units": 0}, "here: test_units = 0: input should be greater than or equal to 1"),
         ({"languages": ()}, "here: languages = (): languages must be one or more, each once, not []"),
         (
             {"languages": ("en", "en")},
@@ -165,7 +165,7 @@ def id_of(runtime: dict | None = None, **changes) -> str:
     "change",
     [
         {"method": "soft-prompt"}, {"config": {"alpha": 0.3}}, {"shots": 3}, {"draw": 1}, {"seed": 1},
-        {"languages": ("en", "de")}, {"languages": ("fr", "en")}, {"test_premises": 5}, {"tune": "lora"},
+        {"languages": ("en", "de")}, {"languages": ("fr", "en")}, {"test_units": 5}, {"tune": "lora"},
         {"max_length": 64}, {"precision": "bf16"}, {"selection": "last"}, {"trials": 2},
         {"selection": "oracle-target-dev"}, {"parallel_size": 21}, {"training": {"steps": 3}},
         {"training": {"learning_rate": 2e-3}}, {"training": {"weight_decay": 0.1}}, {"training": {"batch_size": 8}},
@@ -242,7 +242,7 @@ def test_a_change_in_the_data_changes_the_id_where_the_run_reads_it(tmp_path, la
             columns = xnli_rows("fr" if language == "de" else language, animals)
             columns["hypothesis"][row] = "Something else entirely."
             write(xnli_file(root, language, split), **columns)
-        ids.append(id_of({"data_root": root}, method="finetune", task="xnli", test_premises=None))
+        ids.append(id_of({"data_root": root}, method="finetune", task="xnli", test_units=None))
     assert (ids[0] != ids[1]) is changes
 
 
@@ -265,7 +265,7 @@ def test_another_parallel_corpus_changes_the_id(tmp_path):
     for sentences in (5, 6):
         root = write_xnli(tmp_path / str(sentences))
         write_ntrex(root, sentences)
-        ids.add(id_of({"data_root": root}, task="xnli", test_premises=None))
+        ids.add(id_of({"data_root": root}, task="xnli", test_units=None))
     assert len(ids) == 2
 
 

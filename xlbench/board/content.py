@@ -48,7 +48,7 @@ def shared(one: Group) -> str:
     records = one.records
     training = key["training"]
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
-    parts = f" in {training['accumulate']} parts" if "accumulate" in training else ""
+    parts = f" in {training['accumulate']} parts" if training["accumulate"] > 1 else ""
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
     facts = [
         f"{count(len(records), 'run')}, {records[0].test['rows']:,} test predictions each "
@@ -175,7 +175,11 @@ def _evidence(table: Table) -> list[Block]:
         shares = variance.shares(weighed.draws, weighed.seeds, weighed.units)
         parts.append([method, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
     scope = weighed.scope
-    notes = dict.fromkeys(note.capitalize() for variance in weighed.parts.values() for note in variance.notes)
+    notes = dict.fromkeys(
+        note.replace("unit", weighed.unit).capitalize()
+        for variance in weighed.parts.values()
+        for note in variance.notes
+    )
     grids = [Grid("Intervals and places", ["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
     if pairs:
         head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
