@@ -14,7 +14,7 @@ from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.store import Store
 from xlbench.records.vetting import judge
-from xlbench.spec import RunSpec
+from xlbench.spec import ResolvedSpec
 
 LABELS = ("entailment", "neutral", "contradiction")
 IDENTITY = {
@@ -59,7 +59,7 @@ def record(
     }  # fmt: skip
     whole = {
         "status": "finished",
-        "spec": RunSpec.model_validate({**asked, "method": method, **(spec or {})}),
+        "spec": ResolvedSpec.model_validate({**asked, "method": method, **(spec or {})}),
         "identity": {**IDENTITY, **(identity or {})},
         "method_config": {},
         "source_language": "en",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xlbench.records.bucket import store_at
     from xlbench.records.record import Record
     from xlbench.records.store import Store
-    from xlbench.registry import register_method, register_task
+    from xlbench.registry import register_method, register_resource, register_task
     from xlbench.spec import RunSpec, Runtime, Suite, Training
 
 _HOMES = {
@@ -30,6 +30,7 @@ _HOMES = {
     "NotSupported": "xlbench.errors",
     "XlbenchError": "xlbench.errors",
     "register_method": "xlbench.registry",
+    "register_resource": "xlbench.registry",
     "register_task": "xlbench.registry",
     "run": "xlbench.engine.execute",
     "RunSpec": "xlbench.spec",
@@ -43,7 +44,7 @@ _HOMES = {
 
 __all__ = [
     "NotSupported", "Record", "RunSpec", "Runtime", "Store", "Suite", "Training", "XlbenchError",
-    "__version__", "compare", "register_method", "register_task", "run", "store_at",
+    "__version__", "compare", "register_method", "register_resource", "register_task", "run", "store_at",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
-from xlbench.spec import RunSpec
+from xlbench.spec import ResolvedSpec
 
 SCHEMA_VERSION = 2
 
@@ -22,7 +22,7 @@ class Record(BaseModel):
     schema_version: int = SCHEMA_VERSION
     id: str
     status: Literal["finished", "failed"]
-    spec: RunSpec
+    spec: ResolvedSpec
     identity: dict[str, str]  # what was hashed beside the spec: protocol, task version, data, revision, source
     method_config: dict[str, Any]  # all settings of the method; with several trials, the chosen one's
     source_language: str = ""

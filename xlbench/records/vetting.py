@@ -139,7 +139,6 @@ def judge(record: Record, folder: Path) -> Result | str:
         return "failed, and has no result"
     missing = [name for name in IDENTITY if name not in record.identity]
     missing += [f"the number of test {name}" for name in ("rows", "units") if name not in record.test]
-    missing += ["the learning rate"] if record.spec.training.learning_rate is None else []
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
     return _wrong_scores(record) or malformed(record) or _held_against_predictions(record, folder)
@@ -174,7 +173,7 @@ def _is_trial(trial: object) -> bool:
 
 
 def _wrong_scores(record: Record) -> str | None:
-    metric, asked, there = record.metric, set(record.spec.languages or ()), set(record.by_language)
+    metric, asked, there = record.metric, set(record.spec.languages), set(record.by_language)
     if metric not in METRICS or not there:
         return f"has no {plain(metric)}; run it again"
     if asked != there:
