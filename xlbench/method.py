@@ -159,6 +159,17 @@ class Method:
         """Learn without gradients; a method that writes this is trained by nothing else."""
         raise NotImplementedError
 
+    def left_outside(self, module: nn.Module) -> list[str]:
+        """Attributes with parameters that would train and are neither in the built module nor the backbone's."""
+        known = {id(value) for part in (module, self.backbone) for value in part.parameters()}
+        parts = {name: part for name, part in vars(self).items() if isinstance(part, nn.Module | nn.Parameter)}
+        values = {name: [part] if isinstance(part, nn.Parameter) else part.parameters() for name, part in parts.items()}
+        return [
+            name
+            for name, parameters in values.items()
+            if any(value.requires_grad and id(value) not in known for value in parameters)
+        ]
+
     @property
     def learns_by_gradient(self) -> bool:
         """Whether the harness trains it; else its own `fit` does."""

@@ -238,6 +238,12 @@ def _built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[
         backbone = prepared.backbone.fresh(spec.tune, spec.lora)
         method = prepared.method_class(config, backbone, task, spec.languages, spec.max_length)
         module = method.build(backbone, task)
+        outside = method.left_outside(module)
+        if outside:
+            raise XlbenchError(
+                f"method {method.name}: {', '.join(outside)} would never train, for the module that `build` gives does "
+                "not hold it; put it in, or take its gradients away"
+            )
         module.to(prepared.device)
         backbone.to(prepared.device)
     shots, random = prepared.episode.shots.learnt, generator(spec.seed, "resources")
