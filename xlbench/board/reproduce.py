@@ -93,7 +93,8 @@ def _shared(spec: RunSpec) -> Iterable[str]:
         elif name in NESTED:
             for inner, one in value.items():
                 if one != ordinary[name].get(inner):
-                    yield from _option(f"{name}.{inner}", inner if inner in TRAINING_OPTIONS else "", one)
+                    own = inner in TRAINING_OPTIONS and not (inner == "epochs" and value.get("steps"))  # one of the two
+                    yield from _option(f"{name}.{inner}", inner if own else "", one)
         else:
             yield from _option(name, name if name in OPTIONS else "", value)
 
