@@ -4,7 +4,7 @@
 
 A board is four methods that are equally good, on the same draws, seeds and premises. An accuracy is the mean, plus
 effects of the draw, of the seed within it, of the premise, of the draw on the premise, and the rest, each in part
-common to all methods and in part the method's own. Sizes are those of METHODS.md: runs deviate by 1 to 4 points
+common to all methods and in part the method's own. Sizes are as papers report them: runs deviate by 1 to 4 points
 at 64 shots and fewer, by less with more shots, and the draw does more than the seed. Exits with 1 where a figure
 that is promised is missed.
 """

@@ -47,7 +47,7 @@ def list_command(
     what: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
     where: Annotated[
         list[str] | None,
-        typer.Option(help="of records, only those so: method=mpt,pct, shots!=4, accuracy>0.5; several must all hold"),
+        typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, accuracy>0.5; several must all hold"),
     ] = None,
     runs: Runs = "runs",
     plugin: Plugin = None,
@@ -92,7 +92,8 @@ def show_command(
         if os.path.isdir(name) or matching_ids(name, runs):
             from xlbench.cli.terminal import show_record
 
-            show_record(find_record(name, runs), runs)
+            record = find_record(name, runs)
+            show_record(record, name if os.path.isdir(name) else f"{runs}/{record.id}")
             return
     from xlbench.cli.describe import describe
 

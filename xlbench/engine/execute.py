@@ -49,6 +49,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     store = store_at(runtime.runs)
     found = kept(store, prepared.id, progress.say)
     if found is not None:
+        progress.say(f"the record {found.id} is there already, from {found.started}: nothing was computed")
         return found
     sweep(store.root)
     return execute(prepared, runtime, progress)
