@@ -352,6 +352,9 @@ def test_a_backbone_without_a_masked_lm_head_for_a_method_that_needs_one(tmp_pat
     assert "choose a masked language model" in sentence
     done = CliRunner().invoke(app, [*LOGIC, "--model", str(folder), "--method", "finetune"])
     assert done.exit_code == 0, done.output
+    checked = CliRunner().invoke(app, ["check", "mpt", "--model", str(folder)])
+    assert checked.stdout.splitlines()[-1] == f"note  it is skipped: the backbone {folder} has no masked-LM head"
+    assert checked.exit_code == 0
 
 
 # Plug-ins

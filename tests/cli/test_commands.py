@@ -97,7 +97,9 @@ def test_every_suite_that_ships_can_be_read_and_asks_for_settings_that_its_metho
             registry.get("method", cell.method).Config(**cell.config)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "tasks")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("compare", "-h"), ("list",), ("list", "tasks")], ids=" ".join
+)
 def test_help_and_lists_import_nothing_heavy(arguments):
     """So that they answer in under half a second: benchmarks/test_start_up.py takes the time."""
     script = """

@@ -28,12 +28,12 @@ def takes(*fields: tuple[type[BaseModel], Iterable[str]]) -> Callable[[Command],
     """
 
     def with_signature(function: Command) -> Command:
-        own = [one for one in inspect.signature(function).parameters.values() if one.kind is not one.VAR_KEYWORD]
+        parameters = inspect.signature(function).parameters.values()
         made = [parameter(model, name) for model, names in fields for name in names]
-        first = [one for one in own if one.kind is not one.KEYWORD_ONLY]
-        in_order = [*first, *made, *(one for one in own if one.kind is one.KEYWORD_ONLY)]
-        signature = inspect.Signature([one.replace(kind=one.KEYWORD_ONLY) for one in in_order])
-        function.__signature__ = signature  # type: ignore[attr-defined]  # what inspect, and so typer, looks at first
+        before = [own for own in parameters if own.kind is own.POSITIONAL_OR_KEYWORD]
+        after = [own for own in parameters if own.kind is own.KEYWORD_ONLY]
+        by_name = [own.replace(kind=own.KEYWORD_ONLY) for own in (*before, *made, *after)]
+        function.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]  # what inspect, and so typer, looks at first
         return function
 
     return with_signature

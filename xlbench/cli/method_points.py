@@ -1,0 +1,223 @@
+"""The contract of a method, point by point, on some rows of a task."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from xlbench.backbone import Backbone
+from xlbench.batching import collate
+from xlbench.corpora import Pair
+from xlbench.engine.costs import trained_parameters
+from xlbench.engine.predict import predict
+from xlbench.engine.train import generator, training_batches
+from xlbench.engine.tuning import search_space
+from xlbench.errors import NotSupported, XlbenchError
+from xlbench.method import Method, MethodConfig, PromptMethod, Resources
+from xlbench.prompts import Encoded
+from xlbench.sources import DataSource
+from xlbench.spec import parse
+from xlbench.task import FewShot, Row, Task
+
+SHOTS = 4  # a class, for a check
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One point of the contract: whether it holds, and if not, why. A note fails nothing: it says what to know."""
+
+    point: str
+    ok: bool
+    why: str = ""
+    note: bool = False
+
+
+Point = tuple[str, Callable[[], str | Finding]]  # what must hold, and a function that says why it does not
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What methods are checked on: some rows of a task, and a backbone, the tiny one where none is named."""
+
+    task: Task
+    source: DataSource
+    model: str | None
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return Backbone.load(self.model or "tiny")
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        task = self.task
+        return (task.source, *[language for language in task.languages if language != task.source][:2])
+
+    @cached_property
+    def shots(self) -> FewShot:
+        return self.task.draw(SHOTS, 0, self.source)
+
+    @cached_property
+    def test(self) -> list[Row]:
+        return self.task.test(self.languages[-1], self.source)[:12]
+
+    @cached_property
+    def pairs(self) -> dict[str, list[Pair]]:
+        return {language: self.task.parallel_pairs(language, 8, self.source) for language in self.languages[1:]}
+
+    def config(self, method_class: type[Method]) -> MethodConfig:
+        """A method's settings: those that were given and that it has. Label words of several pieces are no fault of a
+        task's where the model is not the one that will be used."""
+        config_class, given = method_class.Config, dict(self.settings)
+        if self.model is None and "multi_token" in config_class.model_fields:
+            given.setdefault("multi_token", "mean")
+        given = {name: value for name, value in given.items() if name in config_class.model_fields}
+        return parse(config_class, given, f"the config of method {method_class.name}")
+
+
+def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]:
+    """What a method promises, each point with a function that says why it does not hold. What stands between two points
+    may raise whatever a plug-in raises; NotSupported says that there is nothing to check."""
+    task = sample.task
+    yield "its class is a Method with a docstring", lambda: is_documented(method_class, Method)
+    yield "every setting has a default and a description", lambda: _settings_described(method_class)
+    yield "its search space names settings and values that they take", lambda: _searchable(method_class)
+    yield f"it supports the task {task.name}", lambda: _supported(method_class, sample)
+    torch.manual_seed(0)
+    backbone, shots = sample.backbone.fresh(), sample.shots
+    method = method_class(sample.config(method_class), backbone, task, sample.languages)
+    yield "its template has what it reads", lambda: _template_holds(method, task)
+    module: list[torch.nn.Module] = []
+
+    def build() -> str:
+        module.append(method.build(backbone, task))
+        return "" if trained_parameters(module[0]) else "nothing trains"
+
+    yield "build gives a module with parameters that train", build
+    rows: list[Encoded] = []
+
+    def encode() -> str:
+        rows.append(method.encode_labelled(shots.train, task.source))
+        return _sound(rows[0], len(shots.train), backbone)
+
+    yield "encode gives ids of the backbone's vocabulary, one row for each", encode
+    yield (
+        "encode depends on nothing but rows and language",
+        lambda: _same_twice(method, shots.train, task.source),
+    )
+    streams = method.streams(Resources(shots.train, sample.pairs, generator(0, "check")))
+    batch = next(training_batches(method, rows[0], streams, 8, 0, CPU))
+    module[0].train()
+
+    def loss() -> str:
+        value = method.loss(batch)
+        if value.shape != () or not bool(torch.isfinite(value)):
+            return f"loss gave {tuple(value.shape)} {value.detach().flatten()[:3].tolist()}, not one finite number"
+        value.backward()
+        return ""
+
+    yield "loss is one finite number", loss
+    yield "gradients reach what trains", lambda: _reached(module[0])
+    module[0].eval()
+    test = method.encode_labelled(sample.test, sample.languages[-1])
+    scores: list[np.ndarray] = []
+
+    def score() -> str:
+        scores.append(predict(method, test, CPU, "fp32", 4096))
+        return ""
+
+    yield "score gives (rows, labels), and no NaN", score
+    yield "scores are log-probabilities", lambda: "some are above 0" if (scores[0] > 1e-5).any() else ""
+    yield "scores do not depend on the batch", lambda: _batch_free(method, test, scores[0])
+    yield (
+        "scoring twice gives the same",
+        lambda: _close(predict(method, test, CPU, "fp32", 4096), scores[0], 0.0),
+    )
+    yield "scoring leaves the weights alone", lambda: _leaves_weights(method, module[0], test)
+
+
+def is_documented(cls: type, base: type) -> str:
+    if not issubclass(cls, base):
+        return f"{cls.__name__} is no {base.__name__}"
+    return "" if cls.__doc__ and cls.__doc__ != base.__doc__ else "it has no docstring"
+
+
+def _supported(method_class: type[Method], sample: Sample) -> str:
+    """Raises NotSupported for a task that the method does not support, and a backbone without the head it reads."""
+    reason = method_class.supports(sample.task)
+    if reason:
+        raise NotSupported(reason)
+    if method_class.needs_masked_lm and not sample.backbone.has_masked_lm_head:
+        raise NotSupported(f"the backbone {sample.model} has no masked-LM head")
+    return ""
+
+
+def _template_holds(method: Method, task: Task) -> str:
+    """Raises XlbenchError for a template without the mask, or the prompt, that the method reads."""
+    if not isinstance(method, PromptMethod):
+        return ""
+    for language, text in task.templates.get(method.template, {}).items():
+        for read in ("<mask>", "<prompt>") if method.prompt_length() else ("<mask>",):
+            if read not in text:
+                raise XlbenchError(
+                    f"template {method.template!r} of task {task.name} has no {read} in {language}, which method "
+                    f"{method.name} reads; put it where the answer stands"
+                )
+    return ""
+
+
+def _settings_described(method_class: type[Method]) -> str:
+    fields = method_class.Config.model_fields
+    lacking = [name for name, field in fields.items() if field.is_required() or not field.description]
+    return f"without a default or description: {', '.join(lacking)}" if lacking else ""
+
+
+def _searchable(method_class: type[Method]) -> str:
+    search_space(method_class.name, method_class.Config)
+    return ""
+
+
+def _sound(encoded: Encoded, rows: int, backbone: Backbone) -> str:
+    if len(encoded) != rows:
+        return f"{len(encoded)} rows for {rows}"
+    size = backbone.config.vocab_size
+    for index, ids in enumerate(encoded.ids):
+        if len(ids) == 0 or ids.max() >= size:
+            return f"row {index} has ids outside the vocabulary of {size}"
+        if encoded.mask_at[index] >= 0 and ids[encoded.mask_at[index]] != backbone.tokenizer.mask_token_id:
+            return f"row {index}: mask_at does not point at the mask"
+    return ""
+
+
+def _same_twice(method: Method, rows: tuple[Row, ...], language: str) -> str:
+    first, second = method.encode(rows, language), method.encode(rows, language)
+    same = all(np.array_equal(ids, again) for ids, again in zip(first.ids, second.ids, strict=True))
+    return "" if same else "two calls with the same rows differ"
+
+
+def _reached(module: torch.nn.Module) -> str:
+    trained = trained_parameters(module)
+    reached = [name for name, value in trained.items() if value.grad is not None and bool(value.grad.abs().sum() > 0)]
+    return "" if reached else "no parameter has a gradient"
+
+
+def _batch_free(method: Method, encoded: Encoded, scores: np.ndarray) -> str:
+    return _close(predict(method, encoded, CPU, "fp32", 64), scores, 1e-4)
+
+
+def _close(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> str:
+    difference = float(np.abs(ours - theirs).max())
+    return "" if difference <= tolerance else f"they differ by {difference:.2g}"
+
+
+def _leaves_weights(method: Method, module: torch.nn.Module, encoded: Encoded) -> str:
+    before = copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        method.score(collate(encoded, range(len(encoded)), method.backbone.tokenizer.pad_token_id, CPU))
+    changed = [name for name, value in module.state_dict().items() if not torch.equal(value, before[name])]
+    return f"score changed {changed[0]}" if changed else ""
