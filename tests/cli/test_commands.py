@@ -215,7 +215,7 @@ def test_every_field_of_the_tuples_has_an_option(name):
     assert made["plugins"] == ["--plugin"]
 
 
-def test_a_field_that_is_added_needs_its_name_alone():
+def test_a_field_that_is_added_needs_its_name_alone(monkeypatch):
     """With the old name of a field as a second name of its option."""
 
     class More(RunSpec):
@@ -224,7 +224,7 @@ def test_a_field_that_is_added_needs_its_name_alone():
             7, description="units", json_schema_extra={"option": {"names": ["--test-units", "--test-premises"]}}
         )
 
-    options.PANELS[More] = "The run"
+    monkeypatch.setitem(options.PANELS, More, "The run")
     small, seen = typer.Typer(), []
 
     @small.command()

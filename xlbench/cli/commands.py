@@ -12,7 +12,7 @@ import typer
 
 from xlbench import registry
 from xlbench.cli.frame import app, command, echo
-from xlbench.cli.options import Model, Picture, Plugin, Runs, Settings, TestPremises, With, takes
+from xlbench.cli.options import Picture, Plugin, Runs, Settings, With, takes
 from xlbench.cli.reading_commands import COMMANDS
 from xlbench.errors import XlbenchError
 from xlbench.spec import RunSpec, Runtime, Suite, Training, parse
@@ -107,18 +107,19 @@ def compare_command(
 
 
 @command("plan")
+@takes((RunSpec, ("model", "test_premises")))
 def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
+    *,
     runs: Runs = "runs",
-    model: Model = None,
-    test_premises: TestPremises = None,
     plugin: Plugin = None,
+    **given: Any,
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
     registry.load_plugins(plugin or ())
     from xlbench.cli.terminal import show_plan
 
-    show_plan(suite_of(suite, {}, run_fields({"model": model, "test_premises": test_premises})), runs)
+    show_plan(suite_of(suite, {}, run_fields(given)), runs)
 
 
 @command("demo")

@@ -33,7 +33,7 @@ def takes(*fields: tuple[type[BaseModel], Iterable[str]]) -> Callable[[Command],
         before = [own for own in parameters if own.kind is own.POSITIONAL_OR_KEYWORD]
         after = [own for own in parameters if own.kind is own.KEYWORD_ONLY]
         by_name = [own.replace(kind=own.KEYWORD_ONLY) for own in (*before, *made, *after)]
-        function.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]  # what inspect, and so typer, looks at first
+        function.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]  # typer reads it
         return function
 
     return with_signature
@@ -43,14 +43,10 @@ def parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
     """A field as a parameter that typer makes an option of: None where it is not given, so that a suite's own value or
     the field's default holds; required where the field is."""
     field, said = model.model_fields[name], _said(model, name)
-    given: Any = list[str] if said.get("several") else _type(model, name)
-    default: Any = False if given is bool else None
-    if field.is_required():
-        default = inspect.Parameter.empty
-    elif given is not bool:
-        given = given | None
-    made = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-    return made.replace(annotation=Annotated[given, option(model, name)])
+    kind: Any = list[str] if said.get("several") else _type(model, name)
+    left_out = inspect.Parameter.empty if field.is_required() else None
+    made = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=left_out)
+    return made.replace(annotation=Annotated[kind if field.is_required() else kind | None, option(model, name)])
 
 
 def option(model: type[BaseModel], name: str) -> Any:
@@ -103,8 +99,6 @@ Runs = Annotated[str, option(Runtime, "runs")]
 DataRoot = Annotated[Path | None, option(Runtime, "data_root")]
 Plugin = Annotated[list[str] | None, option(Runtime, "plugins")]
 Languages = Annotated[str | None, option(RunSpec, "languages")]
-Model = Annotated[str | None, option(RunSpec, "model")]
-TestPremises = Annotated[int | None, option(RunSpec, "test_premises")]
 
 Settings = Annotated[
     list[str] | None,
