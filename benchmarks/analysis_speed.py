@@ -21,8 +21,10 @@ import pyarrow.parquet as pq
 
 from xlbench.analysis.power import power, variance_parts
 from xlbench.analysis.statistics import above_chance, pairwise, ranks, score
-from xlbench.records.predictions import premise_scores, stack
+from xlbench.problem import Classification
+from xlbench.records.predictions import stack, unit_scores
 
+ASKED = Classification(("entailment", "neutral", "contradiction"))
 METHODS, SHOTS, DRAWS, SEEDS = ("a", "b", "c", "d"), 9, 5, 2
 LANGUAGES, PREMISES, ROWS = 15, 1670, 3
 
@@ -36,7 +38,7 @@ def run(random: np.random.Generator) -> pa.Table:
     ids = pa.array([f"test-{row // ROWS:05d}-{row % ROWS}" for row in range(rows)] * LANGUAGES)
     premises = pa.array([f"test-{row // ROWS:05d}" for row in range(rows)] * LANGUAGES)
     languages = pa.array([f"l{number:02d}" for number in range(LANGUAGES) for _ in range(rows)])
-    columns = {"row_id": ids.dictionary_encode(), "premise_id": premises.dictionary_encode(),
+    columns = {"row_id": ids.dictionary_encode(), "unit_id": premises.dictionary_encode(),
                "language": languages.dictionary_encode(), "gold": pa.array(gold, pa.int8())}  # fmt: skip
     return pa.table(columns | {f"log_prob_{label}": scores[:, label] for label in range(ROWS)})
 
@@ -57,7 +59,10 @@ def main() -> int:
         for shots in range(SHOTS):
             begun = time.perf_counter()
             runs = {
-                method: {cell: premise_scores(files[cells[(at + shift) % len(cells)]]) for at, cell in enumerate(cells)}
+                method: {
+                    cell: unit_scores(files[cells[(at + shift) % len(cells)]], ASKED).summary
+                    for at, cell in enumerate(cells)
+                }
                 for shift, method in enumerate(METHODS, start=shots)
             }
             reading += time.perf_counter() - begun

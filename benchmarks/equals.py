@@ -9,8 +9,9 @@ import torch
 from rivals import B1, B2, HONEST, AtMask, Classifier, Kind, Translated, evaluate, load
 
 import xlbench
-from xlbench.engine.predict import default_token_budget, predict
+from xlbench.engine.predict import predict
 from xlbench.engine.prepare import Prepared, prepare
+from xlbench.engine.session import Session
 from xlbench.method import Method
 from xlbench.nli import NLI_LANGUAGES
 from xlbench.prompts import Encoded
@@ -26,10 +27,10 @@ class Ours:
     def __init__(self, kind: Kind, prepared: Prepared, model: str) -> None:
         torch.manual_seed(0)
         spec, device = prepared.spec, prepared.device
-        assert spec.languages is not None
         backbone = prepared.backbone.fresh()
         self.kind, self.device, self.precision = kind, device, spec.precision
-        self.tests, self.pairs = prepared.test, prepared.pairs
+        self.tests = prepared.episode.test.rows.by_language
+        self.pairs = prepared.resources.get("parallel", {})
         self.method: Method = prepared.method_class(prepared.config, backbone, prepared.task, spec.languages, 128)
         self.method.build(backbone, prepared.task).to(device).eval()
         backbone.to(device)
@@ -52,19 +53,16 @@ class Ours:
 
     def score(self) -> Scores:
         """All test rows, from text to log-probabilities."""
-        budget = default_token_budget(self.device)
-        inputs = [self.method.encode_labelled(rows, language) for language, rows in self.tests.items()]
-        scores = predict(self.method, Encoded.join(inputs), self.device, self.precision, budget)
+        inputs = [self.method.encode_labelled(rows) for rows in self.tests.values()]
+        scores = predict(self.method, Encoded.join(inputs), Session(self.device, self.precision))
         ends = np.cumsum([len(one) for one in inputs])
         return dict(zip(self.tests, np.split(scores, ends[:-1]), strict=True))
 
 
-def contenders(
-    kind: Kind, model: str, root: Path | None, premises: int
-) -> tuple[Ours, dict[str, Callable[[], Scores]]]:
+def contenders(kind: Kind, model: str, root: Path | None, units: int) -> tuple[Ours, dict[str, Callable[[], Scores]]]:
     """Who scores the test in 15 languages: xlbench, B0, B1 and (prompts) B2, all with the same weights."""
     spec = xlbench.RunSpec(
-        task="xnli" if root else "logic", method=kind, shots=4, model=model, test_premises=premises,
+        task="xnli" if root else "logic", method=kind, shots=4, model=model, test_units=units,
         languages=NLI_LANGUAGES, precision=PRECISION,
     )  # fmt: skip
     ours = Ours(kind, prepare(spec, xlbench.Runtime(data_root=root)), model)

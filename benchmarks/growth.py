@@ -38,7 +38,7 @@ def measure(languages: int, premises: int, methods: int, draws: int) -> dict[str
     """Seconds by stage, summed over the runs of one comparison, and in all."""
     with untouched() as folder:
         asked = {
-            "task": "logic", "model": "tiny", "languages": LANGUAGES[:languages], "test_premises": premises,
+            "task": "logic", "model": "tiny", "languages": LANGUAGES[:languages], "test_units": premises,
             "training": {"steps": 1, "checkpoints": 1},
         }  # fmt: skip
         here = xlbench.Runtime(runs=folder / "runs", quiet=True)

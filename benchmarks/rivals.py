@@ -189,12 +189,12 @@ def encoded(kind: Kind, rows: Sequence[Row], tokenizer: Any) -> list[dict[str, A
         cut = True if kind == "finetune" else "only_first"
         ids = tokenizer([one for one, _ in texts], [other for _, other in texts], truncation=cut, max_length=LONGEST)
         return [
-            {"input_ids": one, "attention_mask": [1] * len(one), "labels": row.label}
+            {"input_ids": one, "attention_mask": [1] * len(one), "labels": row.gold}
             for one, row in zip(ids["input_ids"], rows, strict=True)
         ]
     found = prompted([row.texts for row in rows], tokenizer)
     for item, row in zip(found, rows, strict=True):
-        item["labels"] = row.label
+        item["labels"] = row.gold
         if kind == "mpt":
             item["language"] = NLI_LANGUAGES.index(row.language)
     return found

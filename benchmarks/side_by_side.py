@@ -50,7 +50,7 @@ def evaluation(kind: Kind, model: str, root: Path | None, premises: int, rounds:
         found.say(f"evaluation, {kind}: {name}", pairs / statistics.median(taken), "pairs/s")
     for name, ratio in ratios(seconds, "xlbench").items():
         found.say(f"evaluation, {kind}: xlbench beside {name}", ratio, "×")
-    lengths = [ours.method.encode_labelled(rows, code).lengths for code, rows in ours.tests.items()]
+    lengths = [ours.method.encode_labelled(rows).lengths for rows in ours.tests.values()]
     tokens = int(np.concatenate(lengths).sum())
     at_one_position = 2 * width * (width + inner)  # of the last layer: all but keys and values
     products = 2 * (ours.method.backbone.weights_a_token * tokens - at_one_position * (tokens - pairs))
@@ -71,7 +71,7 @@ def training(kind: Kind, model: str, root: Path | None, steps: int, rounds: int,
             here = xlbench.Runtime(runs=Path(folder), data_root=root, quiet=True)
             budget = xlbench.Training(steps=steps, batch_size=BATCH, checkpoints=1, learning_rate=RATE)
             spec = xlbench.RunSpec(
-                task=task_name, method=kind, shots=64, model=model, languages=("en",), test_premises=1,
+                task=task_name, method=kind, shots=64, model=model, languages=("en",), test_units=1,
                 selection="last", training=budget, precision=PRECISION,
             )  # fmt: skip
             return xlbench.run(spec, here).costs["training_seconds"]
@@ -127,7 +127,7 @@ def start_up(found: Measured) -> None:
         found.say(f"start-up: xlbench {name}", statistics.median(seconds), "s")
     with tempfile.TemporaryDirectory() as folder:
         asked = ["run", "--method", "finetune", "--task", "logic", "--model", "tiny", "--shots", "1", "--steps", "1",
-                 "--checkpoints", "1", "--languages", "en", "--test-premises", "1", "--runs", folder]  # fmt: skip
+                 "--checkpoints", "1", "--languages", "en", "--test-units", "1", "--runs", folder]  # fmt: skip
         start = time.perf_counter()
         _quietly(script, asked)
         found.say("start-up: a run of one step and three predictions", time.perf_counter() - start, "s")

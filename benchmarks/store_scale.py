@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlbench.records.index import SETTLED
+from xlbench.records.record import upgraded
 
 METHODS = [(method, size) for method in ("finetune", "mpt", "pct", "soft-prompt") for size in range(5)]
 SHOTS, DRAWS, SEEDS = (1, 4, 16, 64, 256), 10, 5
@@ -40,8 +41,8 @@ WORK = {
     "list": (COMMAND, "list", "records", "--runs", "{runs}"),
     "filter": (COMMAND, "list", "records", "--where", "method=mpt", "--where", "accuracy>0.5", "--runs", "{runs}"),
     "indexed": ("import store_scale; store_scale.indexed({runs!r})",),
-    "board-first": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}"),
-    "board": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}"),
+    "board-first": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}", "--no-figures"),
+    "board": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}", "--no-figures"),
     "show": (COMMAND, "show", "{one}", "--runs", "{runs}"),
     "export": (COMMAND, "export", "--runs", "{runs}"),
     "resume": ("import store_scale; store_scale.resume({runs!r})",),
@@ -58,7 +59,7 @@ def predictions(random: np.random.Generator) -> tuple[pa.Table, dict[str, float]
     names = [f"test-{row // ROWS:05d}" for row in range(rows)]
     text = {
         "row_id": [f"{name}-{row % ROWS}" for row, name in enumerate(names)] * len(LANGUAGES),
-        "premise_id": names * len(LANGUAGES),
+        "unit_id": names * len(LANGUAGES),
         "language": [language for language in LANGUAGES for _ in range(rows)],
     }
     columns: dict[str, Any] = {name: pa.array(values).dictionary_encode() for name, values in text.items()}
@@ -76,9 +77,9 @@ def cells(number: int) -> Iterator[dict[str, Any]]:
             "task": f"task-{group % 4}", "model": f"model-{group // 4}", "method": method,
             "config": {"prompt_length": size} if size else {}, "shots": SHOTS[place % len(SHOTS)],
             "draw": place // len(SHOTS) % DRAWS, "seed": place // len(SHOTS) // DRAWS, "split": None,
-            "languages": LANGUAGES, "test_premises": PREMISES, "revision": None, "tune": "all",
+            "languages": LANGUAGES, "test_units": PREMISES, "revision": None, "tune": "all",
             "lora": {"rank": 8, "alpha": 16.0, "dropout": 0.0}, "max_length": 128, "precision": "bf16",
-            "selection": "source-dev", "parallel": None, "parallel_size": 1000,
+            "selection": "source-dev", "resources": {},
             "training": {"learning_rate": 5e-05, "weight_decay": 0.01, "steps": 120, "epochs": 50, "batch_size": 16,
                          "warmup": 0.1, "clip": 1.0, "checkpoints": 3, "average_last": 3},
         }  # fmt: skip
@@ -88,7 +89,7 @@ def fields(spec: dict[str, Any], accuracy: dict[str, float]) -> dict[str, Any]:
     """A record of the size and shape that a run on XNLI leaves."""
     name = hashlib.sha256(json.dumps(spec, default=list).encode()).hexdigest()
     history = [{"step": step, "loss": 1.2, "dev_accuracy": 0.5, "dev_loss": 1.1} for step in (40, 80, 120)]
-    return {
+    return upgraded({
         "schema_version": 1, "id": name[:12], "status": "finished", "spec": spec,
         "identity": {"protocol": "1", "task_version": "1", "data": "e10a088e943abed4", "test_data": spec["task"],
                      "shots": f"{spec['shots']}-{spec['draw']}", "revision": f"sha256:{spec['model']}",
@@ -108,7 +109,7 @@ def fields(spec: dict[str, Any], accuracy: dict[str, float]) -> dict[str, Any]:
                   "training_flops": 4.1e12, "evaluation_flops": 1.1e12, "test_flops": 2.2e12},
         "contamination": {"train_in_test": 0, "parallel_in_test": 0}, "notes": [], "error": "",
         "started": "2026-01-01T00:00:00+00:00", "seconds": 329.5,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def simulate(number: int, root: Path) -> str:
@@ -134,8 +135,9 @@ def simulate(number: int, root: Path) -> str:
 def indexed(runs: str) -> None:
     """Leave the index that a first board leaves, with each of the 64 files of predictions read once."""
     from xlbench import Store
-    from xlbench.records.index import Index, seal_of
-    from xlbench.records.predictions import Summary, premise_scores
+    from xlbench.problem import Classification
+    from xlbench.records.index import Index, Result, seal_of
+    from xlbench.records.predictions import Summary, unit_scores
     from xlbench.records.record import read_record
 
     index, known = Index(Path(runs)), dict[int, Summary]()
@@ -144,8 +146,8 @@ def indexed(runs: str) -> None:
         index.begin()
         number = (folder / "predictions.parquet").stat().st_ino
         if number not in known:
-            known[number] = premise_scores(folder).summary
-        index.add(folder.name, seal, read_record(folder / "record.json"), known[number])
+            known[number] = unit_scores(folder, Classification(tuple("abc"))).summary
+        index.add(seal, Result(read_record(folder / "record.json"), known[number]))
     index.save()
 
 
@@ -159,7 +161,7 @@ def resume(runs: str) -> None:
     torch.set_num_threads(1)
     asked = Suite(
         methods=("finetune", "mpt", "pct", "soft-prompt"), shots=(1, 2, 4, 8, 16), draws=10, seeds=10,
-        run={"task": "logic", "model": "tiny", "languages": LANGUAGES, "test_premises": 40},
+        run={"task": "logic", "model": "tiny", "languages": LANGUAGES, "test_units": 40},
     )  # fmt: skip
     runtime = Runtime(runs=Path(runs), device="cpu", quiet=True)
     start = time.perf_counter()

@@ -33,7 +33,7 @@ def suite(
     task_name = "xnli" if root else "logic"
     budget = {"steps": steps, "batch_size": BATCH, "checkpoints": 2, "learning_rate": RATE}
     asked = {
-        "task": task_name, "model": model, "test_premises": premises, "training": budget, "precision": PRECISION,
+        "task": task_name, "model": model, "test_units": premises, "training": budget, "precision": PRECISION,
     }  # fmt: skip
     task: Task = get("task", task_name)()
     source = xlbench.sources.DataSource(root)

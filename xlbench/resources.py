@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field
-
 from xlbench.corpora import CORPORA, Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.registry import register_resource
 from xlbench.sources import DataSource
-from xlbench.spec import Frozen
+from xlbench.spec import Frozen, ParallelSettings
 from xlbench.task import Row, Task
 
 Loaded = TypeVar("Loaded")
@@ -57,13 +55,6 @@ class Resource(Generic[Loaded]):
     def texts(self, loaded: Loaded) -> Iterable[tuple[str, str]]:
         """(id, text) of every text in it: none may be a test sentence, and the run's identity holds them all."""
         raise NotImplementedError
-
-
-class ParallelSettings(Frozen):
-    """Which parallel text, and how much."""
-
-    corpus: str | None = Field(None, description="parallel corpus: paws-x, ntrex-128, or the task's own")
-    size: int = Field(1000, ge=1, description="translated pairs per target language, at most")
 
 
 @register_resource("parallel")

@@ -85,7 +85,7 @@ def mistake(*arguments: object) -> str:
         (("--set", "alpha"), "--set takes NAME=VALUE, not 'alpha'"),
         (("--shots", "0"), "shots = 0: shots must be 1 or more, or all, not 0"),
         (("--shots", "many"), "--shots takes whole numbers, as 4,16, or all, not 'many'"),
-        (("--draw", "-1"), "Invalid value for '--draw'"),
+        (("--draw", "-1"), "draw = -1: input should be greater than or equal to 0"),
         (("--seed", "x"), "Invalid value for '--seed'"),
         (("--tune", "some"), "--tune takes what trains of the backbone (all, lora or frozen), a number of"),
         (("--tune", "0"), "(1 or more), or one of each as --tune lora --tune 4, not '0'"),
@@ -99,7 +99,8 @@ def mistake(*arguments: object) -> str:
         (("--learning-rate", "-1"), "training.learning_rate = -1.0: input should be greater than 0"),
         (("--learning-rate", "inf"), "training.learning_rate = inf: input should be a finite number"),
         (("--warmup", "1"), "training.warmup = 1.0: input should be less than 1"),
-        (("--steps", "0"), "Invalid value for '--steps'"),
+        (("--steps", "0"), "training.steps = 0: input should be greater than or equal to 1"),
+        (("--epochs", "3"), "--steps 1 and --epochs 3 both say how long to train; give one"),
         (("--device", "tpu"), "device must be auto, cpu, cuda or cuda:n, not 'tpu'"),
         (("--device", "cuda:99"), "--device cuda:99: torch sees"),
         (("--split", "mine"), "unknown split 'mine' for task logic; known: none"),
@@ -351,6 +352,9 @@ def test_a_backbone_without_a_masked_lm_head_for_a_method_that_needs_one(tmp_pat
     assert "choose a masked language model" in sentence
     done = CliRunner().invoke(app, [*LOGIC, "--model", str(folder), "--method", "finetune"])
     assert done.exit_code == 0, done.output
+    checked = CliRunner().invoke(app, ["check", "mpt", "--model", str(folder)])
+    assert checked.stdout.splitlines()[-1] == f"note  it is skipped: the backbone {folder} has no masked-LM head"
+    assert checked.exit_code == 0
 
 
 # Plug-ins

@@ -6,13 +6,15 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from hand_made import record
+from pydantic import Field
 from small_data import registry_as_it_was
 from typer.testing import CliRunner
 
 import xlbench
-from xlbench import RunSpec, Runtime, Store, XlbenchError, registry, run
-from xlbench.cli import app
+from xlbench import RunSpec, Runtime, Store, Training, XlbenchError, registry, run
+from xlbench.cli import app, options
 from xlbench.comparison import compare as comparing
 from xlbench.spec import digest
 from xlbench.spec import words as asking
@@ -95,7 +97,9 @@ def test_every_suite_that_ships_can_be_read_and_asks_for_settings_that_its_metho
             registry.get("method", cell.method).Config(**cell.config)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "tasks")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("compare", "-h"), ("list",), ("list", "tasks")], ids=" ".join
+)
 def test_help_and_lists_import_nothing_heavy(arguments):
     """So that they answer in under half a second: benchmarks/test_start_up.py takes the time."""
     script = """
@@ -156,8 +160,8 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
         ["run", "--method", "mpt", "--task", "xnli", "--shots", "3", "--draw", "1", "--seed", "2", "--model", "m",
          "--revision", "r", "--languages", "en, fr,sw", "--test-units", "5", "--split", "zhao-schuetze", "--tune",
          "lora", "--tune", "3", "--max-length", "64", "--precision", "fp32", "--selection", "last", "--parallel",
-         "paws-x", "--parallel-size", "7", "--steps", "9", "--epochs", "8", "--batch-size", "6", "--learning-rate",
-         "0.5", "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r",
+         "paws-x", "--parallel-size", "7", "--steps", "9", "--batch-size", "6", "--learning-rate", "0.5",
+         "--warmup", "0.25", "--checkpoints", "4", "--set", "alpha=0.3", "--data-root", ".", "--runs", "r",
          "--device", "cpu", "--token-budget", "512", "--quiet"],
     )  # fmt: skip
     ((spec, runtime),) = seen
@@ -165,7 +169,7 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
         method="mpt", task="xnli", shots=3, draw=1, seed=2, model="m", revision="r", languages=("en", "fr", "sw"),
         test_units=5, split="zhao-schuetze", tune="lora", trials=3, max_length=64, precision="fp32",
         selection="last", parallel="paws-x", parallel_size=7, config={"alpha": 0.3},
-        training={"steps": 9, "epochs": 8, "batch_size": 6, "learning_rate": 0.5, "warmup": 0.25, "checkpoints": 4},
+        training={"steps": 9, "batch_size": 6, "learning_rate": 0.5, "warmup": 0.25, "checkpoints": 4},
     )  # fmt: skip
     assert runtime == Runtime(runs="r", data_root=".", device="cpu", token_budget=512, quiet=True)
 
@@ -181,6 +185,90 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
 def test_settings_are_read_as_toml_values(pair, value):
     found = asking.settings([pair])["a"]
     assert (found, type(found)) == (value, type(value))
+
+
+def runs_asked(monkeypatch, *arguments: str) -> list[tuple[RunSpec, Runtime]]:
+    """What a run's options ask for; nothing is run."""
+    seen = []
+
+    def note(spec, runtime, progress):
+        seen.append((spec, runtime))
+        raise XlbenchError("seen")
+
+    monkeypatch.setattr("xlbench.engine.execute.run", note)
+    CliRunner().invoke(app, ["run", "--method", "finetune", "--shots", "1", *arguments])
+    return seen
+
+
+def options_of(name: str) -> dict[str, list[str]]:
+    """The options of a command by the parameter that each fills."""
+    found = typer.main.get_command(app).commands[name]
+    return {option.name: option.opts for option in found.params}
+
+
+@pytest.mark.parametrize("name", ["run", "compare"])
+def test_every_field_of_the_tuples_has_an_option(name):
+    made = options_of(name)
+    expected = {*asking.OPTIONS, *asking.TRAINING_OPTIONS, *asking.RUNTIME_OPTIONS}
+    expected |= set(asking.AXES if name == "run" else asking.WORKER_OPTIONS)
+    assert expected <= set(made) | {"method", "draw", "seed"}
+    assert made["test_premises"] == ["--test-premises"]
+    assert made["plugins"] == ["--plugin"]
+
+
+def test_a_field_that_is_added_needs_its_name_alone(monkeypatch):
+    """With the old name of a field as a second name of its option."""
+
+    class More(RunSpec):
+        target_shots: int | None = Field(None, ge=0, description="shots of each target language")
+        test_units: int = Field(
+            7, description="units", json_schema_extra={"option": {"names": ["--test-units", "--test-premises"]}}
+        )
+
+    monkeypatch.setitem(options.PANELS, More, "The run")
+    small, seen = typer.Typer(), []
+
+    @small.command()
+    @options.takes((More, ("target_shots", "test_units")))
+    def ask(**given):
+        seen.append(given)
+
+    for words in (["--target-shots", "4"], ["--test-units", "5"], ["--test-premises", "6"]):
+        assert CliRunner().invoke(small, words).exit_code == 0
+    assert seen == [
+        {"target_shots": 4, "test_units": None}, {"target_shots": None, "test_units": 5},
+        {"target_shots": None, "test_units": 6},
+    ]  # fmt: skip
+    assert "units [default: 7]" in CliRunner().invoke(small, ["--help"]).stdout
+    assert CliRunner().invoke(small, ["--target-shots", "many"]).exit_code == 2
+
+
+def test_the_help_says_the_defaults_of_the_fields():
+    text = command("run", "--help")
+    for name, default in (("epochs", Training().epochs), ("model", "xlm-roberta-base"), ("seed", 0)):
+        (rows,) = re.findall(rf"│ +--{name} (.*?)│ +--", text, flags=re.DOTALL)
+        assert f"[default: {default}]" in re.sub(r"[\s│]+", " ", rows), name
+
+
+@pytest.mark.parametrize("name", ["run", "compare", "leaderboard"])
+def test_flags_show_no_type_and_h_is_help(name):
+    text = command(name, "-h")
+    assert text == command(name, "--help")
+    assert not re.search(r"(?i)bool", text)
+    assert "[default: False]" not in text
+
+
+def test_folders_of_the_home_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    ((_, runtime),) = runs_asked(monkeypatch, "--data-root", "~/data", "--runs", "~/kept")
+    assert (runtime.data_root, runtime.runs) == (tmp_path / "data", tmp_path / "kept")
+    assert "finetune" in command("show", "finetune", "--data-root", "~/data")
+
+
+def test_a_url_of_records_is_no_folder(monkeypatch):
+    ((_, runtime),) = runs_asked(monkeypatch, "--runs", "memory://kept/runs")
+    assert runtime.runs == "memory://kept/runs"
 
 
 @pytest.mark.parametrize("pair", ["alpha", "=1", ""])
@@ -237,6 +325,19 @@ def test_what_is_given_beside_a_suite_holds_in_its_place(suites_run):
     assert suite.run == {
         **shipped.run, "task": "xnli", "model": "other", "training": {**shipped.run["training"], "steps": 7},
     }  # fmt: skip
+
+
+def test_epochs_beside_a_suite_hold_in_place_of_its_steps(suites_run):
+    command("compare", "--suite", "demo", "--epochs", "3")
+    training = next(suites_run[0].cells()).training
+    assert (training.steps, training.epochs) == (None, 3)
+
+
+@pytest.mark.parametrize("asked", [("--methods", "finetune"), ("--suite", "mpt-paper")])
+def test_a_published_split_is_one_draw(suites_run, asked):
+    command("compare", *asked, "--split", "zhao-schuetze")
+    command("compare", *asked, "--split", "zhao-schuetze", "--draws", "2")
+    assert [suite.draws for suite in suites_run] == [1, 2]
 
 
 def test_a_suite_alone_is_run_as_it_is(suites_run):

@@ -25,19 +25,19 @@ def _own_registry():
 @pytest.mark.parametrize("name", registry.names("method"))
 def test_every_method_keeps_the_contract(name):
     findings = check(name)
-    assert [(finding.what, finding.why) for finding in findings if not finding.ok] == []
+    assert [(finding.point, finding.why) for finding in findings if not finding.ok] == []
     assert len(findings) > 10
 
 
 def test_the_task_without_data_keeps_the_contract():
-    assert [(finding.what, finding.why) for finding in check("logic") if not finding.ok] == []
+    assert [(finding.point, finding.why) for finding in check("logic") if not finding.ok] == []
 
 
 def test_xnli_s_rows_keep_the_contract_in_the_languages_of_a_small_folder(tmp_path, monkeypatch):
     write_ntrex(write_xnli(tmp_path))
     monkeypatch.setattr(registry.get("task", "xnli"), "languages", ("en", "fr", "sw"))
     findings = check("xnli", data_root=tmp_path)
-    assert [(finding.what, finding.why) for finding in findings if not finding.ok] == []
+    assert [(finding.point, finding.why) for finding in findings if not finding.ok] == []
 
 
 def test_a_plug_in_that_works_passes(tmp_path):
@@ -55,7 +55,6 @@ BROKEN = {
         + "\n\n    class Config(__import__('xlbench.method').method.MethodConfig):\n        rate: float = 1.0",
         "without a default or description: rate",
     ),
-    "the task is not supported": ("return None", 'return "never"', "never"),
     "build raises": (BUILD, 'raise OSError("no such layer")', "OSError: no such layer"),
     "nothing trains": (BUILD, BUILD + ".requires_grad_(False)", "nothing trains"),
     "encode raises": (ENCODE, 'raise KeyError("template")', "KeyError: 'template'"),
@@ -145,7 +144,7 @@ BROKEN_TASKS = {
 def test_a_task_that_works_passes(tmp_path):
     (tmp_path / "mine.py").write_text(TASK)
     registry.load_plugin(str(tmp_path / "mine.py"))
-    assert [(finding.what, finding.why) for finding in check("mine") if not finding.ok] == []
+    assert [(finding.point, finding.why) for finding in check("mine") if not finding.ok] == []
 
 
 @pytest.mark.parametrize("fault", BROKEN_TASKS)
@@ -159,6 +158,122 @@ def test_check_fails_on_a_broken_task_and_says_why(tmp_path, fault):
     done = CliRunner().invoke(app, ["check", "mine", "--plugin", str(tmp_path / "mine.py")])
     assert done.exit_code == 1, (done.output, done.exception)
     assert why in "\n".join(line for line in done.stdout.splitlines() if line.startswith("FAILS "))
+
+
+# What a task's check says of the methods
+
+REVIEWS = '''
+from xlbench.registry import register_task
+from xlbench.task import Row, Task
+
+LANGUAGES = ("en", "fr")
+
+
+@register_task("reviews")
+class Reviews(Task):
+    """Single texts."""
+
+    languages, labels, fields, unit = LANGUAGES, ("bad", "plain", "good"), ("text",), "row"
+    license = citation = "none"
+    templates = {"soft": dict.fromkeys(LANGUAGES, "{text.} . <prompt> <mask> .")}
+    label_words = {"en": ("yes", "maybe", "no")}
+
+    def rows(self, split, language, source):
+        tag = {"train": "tall", "validation": "big", "test": "small"}[split]
+        return [
+            Row(f"{split}-{noun}-{label}", (f"{tag} {noun} {word} {language}",), label, language, f"{noun}-{label}")
+            for noun in "lamp boat door cup tree".split()
+            for label, word in enumerate(("awful", "plain", "nice"))
+        ]
+'''
+
+
+def lines_of(tmp_path, edits=(), *arguments: str, name: str = "reviews") -> tuple[int, list[str]]:
+    """The exit code and the lines of a check, on the task of REVIEWS with some of its text changed."""
+    text = REVIEWS
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "reviews.py").write_text(text)
+    done = CliRunner().invoke(app, ["check", name, "--plugin", str(tmp_path / "reviews.py"), *arguments])
+    assert not done.stderr
+    return done.exit_code, done.stdout.splitlines()
+
+
+def test_a_task_s_check_says_of_each_method_whether_it_runs(tmp_path):
+    code, lines = lines_of(tmp_path)
+    assert code == 0
+    assert "ok    soft-prompt runs" in lines
+    assert "note  mpt runs: with parallel text: give --parallel, the task names none" in lines
+    assert "note  finetune does not run: task reviews has no template 'pair'" in lines
+    assert "note  pct does not run: task reviews has no template 'question'" in lines
+
+
+@pytest.mark.parametrize(
+    ("part", "edit"), [("<mask>", ("<prompt> <mask>", "<prompt>")), ("<prompt>", ("<prompt> <mask>", "<mask>"))]
+)
+def test_a_template_that_lacks_what_a_method_reads_fails_the_check(tmp_path, part, edit):
+    code, lines = lines_of(tmp_path, [edit])
+    (line,) = [line for line in lines if line.startswith("FAILS soft-prompt")]
+    assert line.startswith(
+        f"FAILS soft-prompt runs: template 'soft' of task reviews has no {part} in en, which method "
+    )
+    assert code == 1
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("yes", "maybe", "no", "the")])
+def test_label_words_are_as_many_as_the_labels(tmp_path, words):
+    code, lines = lines_of(tmp_path, [('("yes", "maybe", "no")', repr(words))])
+    assert (
+        f"FAILS every language with label words has one for each label: en has {len(words)} words for 3 labels" in lines
+    )
+    assert code == 1
+
+
+@pytest.mark.parametrize("word", ["awful", "ខ្មែរ"])  # of several pieces; of none
+def test_label_words_that_tiny_lacks_are_no_fault_of_the_task_s(tmp_path, word):
+    edits = [('("yes", "maybe", "no")', repr(("yes", "maybe", word)))]
+    code, lines = lines_of(tmp_path, edits)
+    (line,) = [line for line in lines if "the model tiny lacks a label word" in line]
+    assert line.startswith("note ")
+    assert word in line
+    assert "--model" in line
+    assert (code, [line for line in lines if line.startswith("FAILS")]) == (0, [])
+    code, lines = lines_of(tmp_path, edits, "--model", "tiny")
+    (line,) = [line for line in lines if line.startswith("FAILS the model tiny knows the source's label words")]
+    assert word in line
+    assert code == 1
+
+
+def test_settings_reach_the_methods_of_a_check(tmp_path):
+    edits = [('("yes", "maybe", "no")', '("yes", "maybe", "awful")')]
+    code, lines = lines_of(tmp_path, edits, "--model", "tiny", "--set", "multi_token=mean")
+    assert "ok    the model tiny knows the source's label words" in lines
+    assert code == 0
+    for name in ("reviews", "soft-prompt"):
+        with pytest.raises(XlbenchError, match=f"'multi_tokn' for .* {name}; did you mean 'multi_token'"):
+            check(name, settings={"multi_tokn": "mean"})
+        with pytest.raises(XlbenchError, match=r"the config of method .*: prompt_length = 0: "):
+            check(name, settings={"prompt_length": 0})
+
+
+def test_a_model_that_is_not_there_is_a_mistake():
+    with pytest.raises(XlbenchError, match=r"the model folder \./nowhere does not exist"):
+        check("finetune", model="./nowhere")
+
+
+def test_a_method_is_skipped_on_a_task_that_it_does_not_support(tmp_path):
+    code, lines = lines_of(tmp_path, (), "--task", "reviews", name="pct")
+    assert lines[-1] == "note  it is skipped: task reviews has no template 'question'"
+    assert code == 0
+
+
+def test_a_method_that_breaks_its_own_contract_fails_its_own_check_and_no_task_s(tmp_path):
+    registry.load_plugin(str(plugin(tmp_path / "broken.py", "broken", (LOSS, "raise ZeroDivisionError"))))
+    findings = {finding.point: finding for finding in check("logic")}
+    assert findings["broken breaks"].note
+    assert "see `xlbench check broken --task logic`" in findings["broken breaks"].why
+    assert all(finding.ok for finding in findings.values())
 
 
 def test_unknown_names_are_mistakes_not_failures():

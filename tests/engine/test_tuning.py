@@ -202,7 +202,7 @@ def test_too_small_a_space_is_said_before_anything_runs(runtime):
 def test_a_mistaken_space_fails_the_check_and_is_refused_in_a_search_only(monkeypatch, search, sentence):
     monkeypatch.setattr(registry.get("method", "finetune").Config, "search", search)
     (finding,) = [one for one in check("finetune") if not one.ok]
-    assert finding.what == "its search space names settings and values that they take"
+    assert finding.point == "its search space names settings and values that they take"
     assert sentence in finding.why
     with pytest.raises(XlbenchError) as fault:
         prepare(spec("finetune", trials=2), Runtime(device="cpu"))

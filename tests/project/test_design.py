@@ -1,6 +1,7 @@
 """Facts about the source itself that no linter states."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,9 @@ def test_nothing_is_unpickled_and_no_remote_code_is_run(path: Path):
     assert not {"pickle", "dill", "cloudpickle"} & {name.split(".")[0] for name in imported(path)}
     assert "torch.load(" not in text
     assert "trust_remote_code=True" not in text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_that_is_named_is_in_the_repository(path: Path):
+    pages = set(re.findall(r"[A-Za-z_-]+\.md\b", path.read_text(encoding="utf-8")))
+    assert pages <= {file.name for file in ROOT.rglob("*.md") if ".venv" not in file.parts}

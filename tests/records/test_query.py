@@ -66,6 +66,12 @@ def ids(store: Store, *where: str) -> set[str]:
         (("config!=alpha=0.3, beta=2",), {0, 2, 3}),
         (("config=",), {0, 2, 3}),
         ((" draw = 1 ", "method=mpt"), {0}),
+        (("steps=2",), {0, 1, 2, 3}),
+        (("steps>2",), set()),
+        (("units=2", "languages=en,fr", "precision=fp32"), {0, 1, 2, 3}),
+        (("languages=en",), set()),
+        (("learning_rate=1e-3",), {0, 1, 2, 3}),
+        (("learning_rate<0.001",), set()),
     ],
     ids=str,
 )
@@ -79,6 +85,12 @@ def test_lines_stand_in_the_order_of_ids_with_their_columns_below_each_other(sto
     end = head.index("accuracy") + len("accuracy")
     cells = {line.split()[0]: line[end - 6 : end].strip() for line in lines}
     assert [cells[one.id] for one in RECORDS] == ["0.4000", "0.6000", "0.8000", "–"]
+
+
+def test_steps_are_those_that_the_epochs_made_where_none_were_asked_for(store):
+    asked = record("mpt", spec={"training": {"epochs": 3}}, selection={"steps": 36})
+    assert condition("steps=36")(fields_of(asked))
+    assert not condition("steps=36")(fields_of(RECORDS[0]))
 
 
 def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):

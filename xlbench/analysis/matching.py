@@ -17,13 +17,13 @@ from xlbench.host.plain_text import flat
 from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
-from xlbench.spec import RunSpec, by_shots, digest
+from xlbench.spec import AXES, RunSpec, by_shots, digest
 
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
-AXES = ("method", "config", "shots", "draw", "seed", "resources")  # along which records may differ
-_shared = attrgetter(*(name for name in RunSpec.model_fields if name not in AXES))
+MAY_DIFFER = (*AXES, "resources")  # in records of one table
+_shared = attrgetter(*(name for name in RunSpec.model_fields if name not in MAY_DIFFER))
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
@@ -131,7 +131,7 @@ def matched_key(record: Record) -> dict[str, Any]:
     """What records must share to be compared: all of the spec but method, config, shots, draw and seed, and
     the identity of the task, the test rows, the weights and the protocol. `trials` stands in it where it is not 1."""
     spec = record.spec.model_dump(mode="json")
-    for axis in AXES:
+    for axis in MAY_DIFFER:
         del spec[axis]
     identity = {name: record.identity[name] for name in IDENTITY}
     return {**spec, **identity}

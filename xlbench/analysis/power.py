@@ -68,14 +68,17 @@ class VarianceParts:
         return {name: None if part is None else part / total if total else 0.0 for name, part in parts.items()}
 
 
-# For when there are no records, of a difference between two methods. METHODS.md ("Why the statistics must be
-# different") gives a deviation of 1 to 4 points between runs at 64 shots and fewer, and says that the draw does
-# more than the seed: here 2 points, three quarters of the variance the draw's, and two methods' errors half
-# shared, so that a difference varies as a score does. What units add is a choice as well: a deviation of 10
-# points between units, as much again from unit to unit in each run.
+# For when there are no records, of a difference between two methods. Papers on few-shot cross-lingual transfer report
+# a deviation of 1 to 4 points between runs at 64 shots and fewer, and the draw does more than the seed: here 2 points,
+# three quarters of the variance the draw's, and two methods' errors half shared, so that a difference varies as a score
+# does. What units add is a choice as well: a deviation of 10 points between units, as much again from unit to unit in
+# each run.
 DEFAULT_PARTS = VarianceParts(
     0.75 * 0.02**2, 0.25 * 0.02**2, 0.1**2, 0.0, 0.1**2,
-    ("no records: a deviation of 2 points between runs is assumed (METHODS.md: 1 to 4), most of it the draw's",),
+    (
+        "no records: a deviation of 2 points between runs is assumed (published ones are 1 to 4 at 64 shots and "
+        "fewer), most of it the draw's",
+    ),
 )  # fmt: skip
 
 

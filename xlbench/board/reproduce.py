@@ -10,10 +10,9 @@ from typing import Any
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.records.record import Record
-from xlbench.spec import RunSpec, by_shots, digest
-from xlbench.spec.words import NESTED, OPTIONS, RESOURCE_OPTIONS, TRAINING_OPTIONS, method_choices
+from xlbench.spec import AXES, RunSpec, by_shots, digest
+from xlbench.spec.words import NESTED, OPTIONS, PARALLEL_OPTIONS, TRAINING_OPTIONS, method_choices
 
-AXES = ("method", "config", "shots", "draw", "seed")
 _shared_fields = attrgetter(*(name for name in RunSpec.model_fields if name not in (*AXES, "resources")))
 
 
@@ -96,14 +95,14 @@ def _shared(spec: RunSpec) -> Iterable[str]:
             yield from ("--languages", ",".join(value))
         elif name == "resources":
             for resource, settings in value.items():
-                for setting, one in settings.items():
-                    yield from _option(
-                        f"resources.{resource}.{setting}", RESOURCE_OPTIONS.get((resource, setting), ""), one
-                    )
+                for setting, chosen in settings.items():
+                    named = PARALLEL_OPTIONS.get(setting, "") if resource == "parallel" else ""
+                    yield from _option(f"resources.{resource}.{setting}", named, chosen)
         elif name in NESTED:
             for inner, one in value.items():
                 if one != ordinary[name].get(inner):
-                    yield from _option(f"{name}.{inner}", inner if inner in TRAINING_OPTIONS else "", one)
+                    own = inner in TRAINING_OPTIONS and not (inner == "epochs" and value.get("steps"))  # one of the two
+                    yield from _option(f"{name}.{inner}", inner if own else "", one)
         else:
             yield from _option(name, name if name in OPTIONS else "", value)
 

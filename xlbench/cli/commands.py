@@ -12,55 +12,26 @@ import typer
 
 from xlbench import registry
 from xlbench.cli.frame import app, command, echo
-from xlbench.cli.options import (
-    Address,
-    BatchSize,
-    CellCpus,
-    CellGpus,
-    CellTimeout,
-    CheckpointMinutes,
-    Checkpoints,
-    DataRoot,
-    Device,
-    Epochs,
-    Executor,
-    Jobs,
-    Languages,
-    LearningRate,
-    LogJson,
-    MaxLength,
-    Model,
-    Parallel,
-    ParallelSize,
-    Picture,
-    Plugin,
-    Precision,
-    Quiet,
-    Revision,
-    Runs,
-    Selection,
-    Settings,
-    Shard,
-    Split,
-    Steps,
-    TestUnits,
-    TokenBudget,
-    Tracker,
-    Tune,
-    Warmup,
-    With,
-)
+from xlbench.cli.options import Picture, Plugin, Runs, Settings, With, takes
 from xlbench.cli.reading_commands import COMMANDS
 from xlbench.errors import XlbenchError
+from xlbench.spec import ParallelSettings, RunSpec, Runtime, Suite, Training, parse
 from xlbench.spec.words import (
+    FIRST_OPTIONS,
+    OPTIONS,
+    PARALLEL_OPTIONS,
+    RUNTIME_OPTIONS,
+    TRAINING_OPTIONS,
+    WORKER_OPTIONS,
     method_choices,
     run_fields,
     settings,
     suite_of,
-    whole_number,
     whole_numbers,
 )
 from xlbench.version import __version__
+
+DEMO_OPTIONS = ("runs", "device", "executor", "jobs", "cell_timeout", "shard", "log_json", "quiet")
 
 
 def _version(asked: bool) -> None:
@@ -79,73 +50,60 @@ def main_options(
 
 
 @command("run")
-def run_command(
-    method: Annotated[str, typer.Option(help="registered method; see `xlbench list methods`")],
-    shots: Annotated[str, typer.Option(help="labelled examples per class, for training and again for dev; or all")],
-    task: Annotated[str, typer.Option(help="registered task; see `xlbench list tasks`")] = "xnli",
-    set_: Settings = None,
-    draw: Annotated[int, typer.Option(min=0, help="number of the few-shot draw")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="seed of initialisation, order and dropout")] = 0,
-    model: Model = None, revision: Revision = None, languages: Languages = None, test_units: TestUnits = None,
-    split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
-    selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
-    epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
-    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = "runs", device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, tracker: Tracker = None,
-    checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+@takes(
+    (RunSpec, (*FIRST_OPTIONS, *OPTIONS)),
+    (ParallelSettings, PARALLEL_OPTIONS),
+    (Training, TRAINING_OPTIONS),
+    (Runtime, RUNTIME_OPTIONS),
+)
+def run_command(*, set_: Settings = None, with_: With = None, **given: Any) -> None:
     """Train a method on a few shots in one language, test it in many, and keep the record."""
-    where = {"tracker": tracker, "checkpoint_minutes": checkpoint_minutes}
-    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
-    asked = {"task": task, "method": method, "shots": whole_number(shots), "draw": draw, "seed": seed}
-    fields = run_fields(locals()) | asked
-    registry.load_plugins(plugin or ())
-    registry.find("method", method)
-    registry.find("task", task)
-    from xlbench.spec import RunSpec, parse
-
+    runtime = _runtime(given)
+    fields = run_fields({**given, "with_": with_})
+    registry.load_plugins(runtime.plugins)
+    registry.find("method", given["method"])
+    registry.find("task", fields.get("task", RunSpec.model_fields["task"].default))
     spec = parse(RunSpec, {**fields, "config": settings(set_ or [])}, "the command line")
     from xlbench.cli.terminal import BarProgress, show_record
     from xlbench.engine.execute import run
 
-    record = run(spec, runtime, BarProgress(quiet))
-    show_record(record, f"{runs}/{record.id}")
+    record = run(spec, runtime, BarProgress(runtime.quiet))
+    show_record(record, f"{runtime.runs}/{record.id}")
 
 
 @command("compare")
+@takes(
+    (RunSpec, ("task", *OPTIONS)),
+    (ParallelSettings, PARALLEL_OPTIONS),
+    (Training, TRAINING_OPTIONS),
+    (Runtime, (*RUNTIME_OPTIONS, *WORKER_OPTIONS)),
+)
 def compare_command(
     suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
     methods: Annotated[str | None, typer.Option(help="methods, as finetune,mpt(alpha=0.3)")] = None,
     shots: Annotated[str | None, typer.Option(help="numbers of shots, or all; 4,16 if left out")] = None,
-    draws: Annotated[int | None, typer.Option(min=1, help="few-shot draws; 3 if left out")] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="few-shot draws; if left out 3, or 1 with --split, which is one")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
-    task: Annotated[str | None, typer.Option(help="registered task; xnli if left out")] = None,
-    model: Model = None, revision: Revision = None, languages: Languages = None, test_units: TestUnits = None,
-    split: Split = None, tune: Tune = None, max_length: MaxLength = None, precision: Precision = None,
-    selection: Selection = None, parallel: Parallel = None, parallel_size: ParallelSize = None, steps: Steps = None,
-    epochs: Epochs = None, batch_size: BatchSize = None, learning_rate: LearningRate = None, warmup: Warmup = None,
-    checkpoints: Checkpoints = None, data_root: DataRoot = None, runs: Runs = "runs", device: Device = "auto",
-    plugin: Plugin = None, token_budget: TokenBudget = None, with_: With = None, picture: Picture = None,
-    executor: Executor = None, jobs: Jobs = None, address: Address = None, cell_cpus: CellCpus = None,
-    cell_gpus: CellGpus = None, cell_timeout: CellTimeout = None, shard: Shard = None, log_json: LogJson = None,
-    tracker: Tracker = None, checkpoint_minutes: CheckpointMinutes = 30.0, quiet: Quiet = False,
+    *,
+    with_: With = None,
+    picture: Picture = None,
     plan: Annotated[bool, typer.Option("--plan", help="run nothing; say what the table could show")] = False,
-) -> None:  # fmt: skip
+    **given: Any,
+) -> None:
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
-    where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
-    where |= {"address": address, "cell_cpus": cell_cpus, "cell_gpus": cell_gpus, "tracker": tracker}
-    where |= {"checkpoint_minutes": checkpoint_minutes}
-    runtime = _runtime(runs, data_root, device, plugin, token_budget, quiet, **where)
-    fields = run_fields(locals()) | ({"task": task} if task is not None else {})
-    given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}
-    axes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    runtime = _runtime(given)
+    fields = run_fields({**given, "with_": with_})
+    if draws is None and fields.get("split") is not None:
+        draws = 1
+    axes_given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}
+    axes: dict[str, Any] = {name: value for name, value in axes_given.items() if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
-    from xlbench.spec import Suite, parse
-
     if suite is not None:
         asked = suite_of(suite, axes, fields)
     else:
@@ -156,46 +114,45 @@ def compare_command(
 
         show_plan(asked, runtime.runs)
     else:
-        _compare(asked, runtime, quiet, picture)
+        _compare(asked, runtime, picture)
 
 
 @command("plan")
+@takes((RunSpec, ("model", "test_units")))
 def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
+    *,
     runs: Runs = "runs",
-    model: Model = None,
-    test_units: TestUnits = None,
     plugin: Plugin = None,
+    **given: Any,
 ) -> None:
     """What differences a suite can show, how many draws would show 1, 2 and 3 points, and how long it takes."""
     registry.load_plugins(plugin or ())
     from xlbench.cli.terminal import show_plan
 
-    fields = {"model": model, "test_units": test_units}
-    show_plan(suite_of(suite, {}, {name: value for name, value in fields.items() if value is not None}), runs)
+    show_plan(suite_of(suite, {}, run_fields(given)), runs)
 
 
 @command("demo")
-def demo_command(
-    runs: Runs = "runs", device: Device = "auto", picture: Picture = None,
-    executor: Executor = None, jobs: Jobs = "auto", cell_timeout: CellTimeout = None, shard: Shard = None,
-    log_json: LogJson = None, quiet: Quiet = False,
-) -> None:  # fmt: skip
-    """Compare the four methods on the embedded model and task: about a minute on two cores."""
-    where = {"executor": executor, "jobs": jobs, "cell_timeout": cell_timeout, "shard": shard, "log_json": log_json}
-    _compare(suite_of("demo", {}, {}), _runtime(runs, None, device, None, None, quiet, **where), quiet, picture)
+@takes((Runtime, DEMO_OPTIONS))
+def demo_command(*, picture: Picture = None, **given: Any) -> None:
+    """Compare the four methods on the embedded model and task: about a minute on two cores.
+
+    Its runs go in as many processes as cores and memory hold (--jobs auto).
+    """
+    _compare(suite_of("demo", {}, {}), _runtime({**given, "jobs": given["jobs"] or "auto"}), picture)
 
 
 for name, function in COMMANDS.items():
     command(name)(function)
 
 
-def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None) -> None:
+def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
     from xlbench.cli.terminal import BarProgress, show_board
     from xlbench.comparison.compare import run_suite
 
-    comparison = run_suite(suite, runtime, BarProgress(quiet))
+    comparison = run_suite(suite, runtime, BarProgress(runtime.quiet))
     if comparison.results:
         show_board(comparison.results, picture)
     for sentence in comparison.skipped:
@@ -210,22 +167,15 @@ def _compare(suite: Any, runtime: Any, quiet: bool, picture: Path | None = None)
         raise typer.Exit(1)
 
 
-def _runtime(
-    runs: str, data_root: Path | None, device: str, plugins: list[str] | None, token_budget: int | None, quiet: bool,
-    **where: Any,
-) -> Any:  # fmt: skip
-    from xlbench.spec import Runtime, parse
-
-    if where.get("tracker") is not None:
+def _runtime(given: dict[str, Any]) -> Runtime:
+    """Where to run, as far as it was said. Raises XlbenchError for a tracker or a folder of data that is not there."""
+    fields = {name: given[name] for name in Runtime.model_fields if given.get(name) is not None}
+    if "tracker" in fields:
         from xlbench.engine.trackers import tracker_of
 
-        tracker_of(where["tracker"])  # raises where there is none
-    if data_root is not None and not os.path.isdir(data_root):
-        raise XlbenchError(f"--data-root {data_root} is not a folder")
-    fields = {
-        "runs": runs, "data_root": data_root, "device": device, "plugins": tuple(plugins or ()),
-        "token_budget": token_budget, "quiet": quiet, **where,
-    }  # fmt: skip
+        tracker_of(fields["tracker"])  # raises where there is none
+    if "data_root" in fields and not os.path.isdir(fields["data_root"]):
+        raise XlbenchError(f"--data-root {fields['data_root']} is not a folder")
     return parse(Runtime, fields, "the command line")
 
 

@@ -9,14 +9,34 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import lines
 
+READER_LEFT = 141  # as a shell says of a program that writes on into a pipe which nobody reads: … | head -1
+
+
+def _without_flags_types(options: list[Any]) -> list[Any]:
+    """Options for the help: a flag takes no value, and so shows no type."""
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
+class Flagged(TyperCommand):
+    """A command whose flags are shown without `<bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flags_types(super().get_params(ctx))
+
 
 class OneSentence(TyperGroup):
     """The commands. A mistake in the options is one sentence as well, in place of usage and a box."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flags_types(super().get_params(ctx))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         call = functools.partial(super().main, args, *rest, **{**extra, "standalone_mode": False})
@@ -26,6 +46,8 @@ class OneSentence(TyperGroup):
             sys.exit(call() or 0)
         except typer.Abort:
             sys.exit(130)
+        except SystemExit as end:  # rich ends with 1 where nobody reads what it prints
+            sys.exit(READER_LEFT if isinstance(end.__context__, BrokenPipeError) else end.code)
         except Exception as fault:
             if not hasattr(fault, "format_message"):  # not one of typer's own
                 raise
@@ -37,14 +59,22 @@ class OneSentence(TyperGroup):
 
 
 def echo(text: object, err: bool = False, nl: bool = True) -> None:
-    """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files."""
-    typer.echo(lines(text), err=err, nl=nl)
+    """Print, with nothing in it that a terminal would obey: texts come from plug-ins, records and files.
+
+    Where nobody reads standard output any more, the program ends without a word, as others do in a pipe.
+    """
+    try:
+        typer.echo(lines(text), err=err, nl=nl)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
+        sys.exit(READER_LEFT)
 
 
 app = typer.Typer(
     cls=OneSentence,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Few-shot cross-lingual transfer methods, compared under equal conditions.",
 )
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -54,7 +84,7 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
     """A command of the app whose mistakes become one sentence and an exit code, never a traceback."""
 
     def register(function: Command) -> Command:
-        @app.command(name)
+        @app.command(name, cls=Flagged)
         @functools.wraps(function)
         def kind(*args: Any, **kwargs: Any) -> None:
             try:

@@ -1,150 +1,121 @@
-"""The options of the commands."""
+"""The options of the commands. Those of a run are made from the fields of RunSpec, Training and Runtime, which say
+their names, types, defaults and help; what stands here beside them is no field.
+"""
 
+import inspect
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method")]
+from xlbench.spec import ParallelSettings, RunSpec, Runtime, Training
+from xlbench.spec.words import kinds
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+PANELS: dict[type[BaseModel], str] = {
+    RunSpec: "The run",
+    ParallelSettings: "The run",
+    Training: "Training",
+    Runtime: "Where it runs",
+}
+METAVARS = {int: "N", float: "NUMBER", str: "TEXT", bool: None}
+PLAIN_TYPES = (int, float, bool, Path)
 
 
+def takes(*fields: tuple[type[BaseModel], Iterable[str]]) -> Callable[[Command], Command]:
+    """Decorator: the command below has an option for each field, and finds those in its `**given`, None where left out.
+
+    Its own parameters come before them in the help, the keyword-only ones after.
+    """
+
+    def with_signature(function: Command) -> Command:
+        parameters = inspect.signature(function).parameters.values()
+        made = [parameter(model, name) for model, names in fields for name in names]
+        before = [own for own in parameters if own.kind is own.POSITIONAL_OR_KEYWORD]
+        after = [own for own in parameters if own.kind is own.KEYWORD_ONLY]
+        by_name = [own.replace(kind=own.KEYWORD_ONLY) for own in (*before, *made, *after)]
+        function.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]  # typer reads it
+        return function
+
+    return with_signature
+
+
+def parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
+    """A field as a parameter that typer makes an option of: None where it is not given, so that a suite's own value or
+    the field's default holds; required where the field is."""
+    field, said = model.model_fields[name], _said(model, name)
+    kind: Any = list[str] if said.get("several") else _type(model, name)
+    left_out = inspect.Parameter.empty if field.is_required() else None
+    made = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=left_out)
+    return made.replace(annotation=Annotated[kind if field.is_required() else kind | None, option(model, name)])
+
+
+def option(model: type[BaseModel], name: str) -> Any:
+    """A field's option: its names and help, with its default in it. What is out of bounds, the model refuses.
+
+    What the field does not say as such stands in its `json_schema_extra` under "option": `names` (the first is the
+    one that is shown, the others hold as well), `metavar`, `help`, `several` (may be given more than once) and `text`
+    (is read by `xlbench.spec.words`, whatever the field's type).
+    """
+    said = _said(model, name)
+    kind, folder = _type(model, name), Path in kinds(model, name)
+    return typer.Option(
+        *said.get("names", [f"--{name.replace('_', '-')}"]),
+        metavar=said.get("metavar", "PATH" if folder else METAVARS[kind]),
+        help=_help(model, name).replace("[", "\\["),  # which rich would take for markup
+        parser=(_path if kind is Path else os.path.expanduser) if folder else None,
+        show_default=False,
+        rich_help_panel=PANELS[model],
+    )
+
+
+def _said(model: type[BaseModel], name: str) -> dict[str, Any]:
+    extra: Any = model.model_fields[name].json_schema_extra or {}
+    said: dict[str, Any] = extra.get("option", {})
+    return said
+
+
+def _type(model: type[BaseModel], name: str) -> type:
+    """A number, a flag or a path; text for all else, which the model reads."""
+    (first, *others) = kinds(model, name)
+    return first if first in PLAIN_TYPES and not others and not _said(model, name).get("text") else str
+
+
+def _help(model: type[BaseModel], name: str) -> str:
+    """What a field is, the values that it takes where these are few, and its default."""
+    field = model.model_fields[name]
+    text = _said(model, name).get("help") or field.description or ""
+    values = [value for kind in kinds(model, name) if get_origin(kind) is Literal for value in get_args(kind)]
+    if any(value not in text for value in values):
+        text += f": {', '.join(values)}"
+    says_nothing = field.is_required() or field.default is None or field.default is False or field.default == ()
+    return text if says_nothing else f"{text} [default: {field.default}]"
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))  # pathlib's own raises for a user that cannot be
+
+
+Runs = Annotated[str, option(Runtime, "runs")]
+DataRoot = Annotated[Path | None, option(Runtime, "data_root")]
+Plugin = Annotated[list[str] | None, option(Runtime, "plugins")]
+Languages = Annotated[str | None, option(RunSpec, "languages")]
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="a setting of the method", rich_help_panel=PANELS[RunSpec]),
+]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="FIELD=VALUE", help="a field of the run without an option: training.clip=0.5"),
-]
-
-
-Plugin = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="FILE_OR_MODULE", help="plug-in code to load and run")
-]
-
-
-Runs = Annotated[str, typer.Option(help="folder of the records, or a URL that fsspec knows: s3://bucket/runs")]
-
-
-DataRoot = Annotated[
-    Path | None,
-    typer.Option(help="folder that replaces the dataset hub: DIR/<hub id>/<config>/<split>.parquet"),
-]
-
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:n")]
-
-
-Executor = Annotated[
-    str | None,
-    typer.Option(help="local: in this process; processes: in workers; ray: on a Ray cluster; by --jobs if left out"),
-]
-
-
-Address = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT|auto", help="the Ray cluster; RAY_ADDRESS or this machine if left out")
-]
-
-
-CellCpus = Annotated[int | None, typer.Option(metavar="N", help="CPUs (torch threads) of a cell on a Ray cluster")]
-
-
-CellGpus = Annotated[float | None, typer.Option(metavar="SHARE", help="GPUs of a cell on a Ray cluster, as 0.25")]
-
-
-Jobs = Annotated[
-    str | None,
-    typer.Option(metavar="N|auto", help="cells at once, each in a process; auto: what cores and memory hold"),
-]
-
-
-CellTimeout = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="end a cell that takes longer; needs processes or ray"),
-]
-
-
-Shard = Annotated[str | None, typer.Option(metavar="I/N", help="run only cells I, I+N, …, for array jobs")]
-
-
-LogJson = Annotated[Path | None, typer.Option(metavar="FILE", help="append a JSON line for each cell's start and end")]
-
-
-CheckpointMinutes = Annotated[
-    float,
-    typer.Option(metavar="MINUTES", help="keep the state of training so often, to go on if it is killed; 0: never"),
-]
-
-
-Tracker = Annotated[
-    str | None,
-    typer.Option(metavar="NAME[=PLACE]", help="tensorboard, mlflow or trackio: hears of runs as they train"),
-]
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
-
-
-Languages = Annotated[str | None, typer.Option(help="test languages, as en,fr,sw; all if left out")]
-
-
-TestUnits = Annotated[
-    int | None,
-    typer.Option("--test-units", "--test-premises", min=1, help="a fixed subset of that many test units (premises, …)"),
-]
-
-
-Split = Annotated[str | None, typer.Option(help="a published fixed few-shot split, such as zhao-schuetze")]
-
-
-Model = Annotated[str | None, typer.Option(help="masked language model: hub id, folder, or tiny")]
-
-
-Revision = Annotated[str | None, typer.Option(help="commit, branch or tag of a hub model")]
-
-
-Tune = Annotated[
-    list[str] | None,
     typer.Option(
-        metavar="WHAT_OR_N",
-        help="what trains of the backbone: all, lora or frozen; or how many configurations to try of each method, "
-        "chosen by source dev; may be given twice, once for each",
+        "--with",
+        metavar="FIELD=VALUE",
+        help="a field of the run without an option: training.clip=0.5",
+        rich_help_panel=PANELS[RunSpec],
     ),
 ]
-
-
-MaxLength = Annotated[int | None, typer.Option(help="longest input in tokens")]
-
-
-Precision = Annotated[str | None, typer.Option(help="auto, fp32 or bf16")]
-
-
-Selection = Annotated[str | None, typer.Option(help="source-dev, last, average-last or oracle-target-dev")]
-
-
-Parallel = Annotated[str | None, typer.Option(help="parallel corpus: paws-x, ntrex-128, or the task's own")]
-
-
-ParallelSize = Annotated[int | None, typer.Option(min=1, help="translated pairs per target language")]
-
-
-Steps = Annotated[int | None, typer.Option(min=1, help="optimiser steps (in place of epochs)")]
-
-
-Epochs = Annotated[int | None, typer.Option(min=1, help="passes over the shots")]
-
-
-BatchSize = Annotated[int | None, typer.Option(min=1, help="shots a step")]
-
-
-LearningRate = Annotated[float | None, typer.Option(help="AdamW's step size")]
-
-
-Warmup = Annotated[float | None, typer.Option(help="share of the steps in which the rate rises")]
-
-
-Checkpoints = Annotated[int | None, typer.Option(min=1, help="points at which a state may be selected")]
-
-
 Picture = Annotated[Path | None, typer.Option(metavar="FILE.svg", help="also draw the board as a picture")]
-
-
-TokenBudget = Annotated[
-    int | None, typer.Option(min=64, help="tokens in one evaluation batch; by the device if left out")
-]

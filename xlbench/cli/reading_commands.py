@@ -13,10 +13,10 @@ import typer
 
 from xlbench import registry
 from xlbench.cli.frame import echo
-from xlbench.cli.options import DataRoot, Languages, Plugin, Runs
+from xlbench.cli.options import DataRoot, Languages, Plugin, Runs, Settings
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
-from xlbench.spec.words import shipped_suites
+from xlbench.spec.words import settings, shipped_suites
 
 
 def leaderboard_command(
@@ -47,17 +47,17 @@ def leaderboard_command(
 
 
 def list_command(
-    what: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
+    kind: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
     where: Annotated[
         list[str] | None,
-        typer.Option(help="of records, only those so: method=mpt,pct, shots!=4, accuracy>0.5; several must all hold"),
+        typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, accuracy>0.5; several must all hold"),
     ] = None,
     runs: Runs = "runs",
     plugin: Plugin = None,
 ) -> None:
     """List what is registered: names, what they are, and where they come from; or the records of a store."""
     registry.load_plugins(plugin or ())
-    if what == "records":
+    if kind == "records":
         from xlbench.records.bucket import store_at
         from xlbench.records.query import lines_of
 
@@ -66,15 +66,15 @@ def list_command(
         echo("\n".join(lines))
         return
     if where:
-        raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {what}")
+        raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {kind}")
     kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
-    if what == "suites":
+    if kind == "suites":
         for name, file in shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
         return
-    if what not in kinds:
-        raise XlbenchError(f"cannot list {what!r}; list methods, tasks, suites or records")
-    for entry in registry.entries(kinds[what]):
+    if kind not in kinds:
+        raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, suites or records")
+    for entry in registry.entries(kinds[kind]):
         echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
 
 
@@ -95,7 +95,8 @@ def show_command(
         if os.path.isdir(name) or matching_ids(name, runs):
             from xlbench.cli.terminal import show_record
 
-            show_record(find_record(name, runs), runs)
+            record = find_record(name, runs)
+            show_record(record, name if os.path.isdir(name) else f"{runs}/{record.id}")
             return
     from xlbench.cli.describe import describe
 
@@ -105,22 +106,25 @@ def show_command(
 def check_command(
     name: Annotated[str, typer.Argument(help="a method or a task")],
     task: Annotated[str, typer.Option(help="the task a method is checked on")] = "logic",
+    model: Annotated[str | None, typer.Option(help="the backbone that you will use; tiny if left out")] = None,
+    set_: Settings = None,
     data_root: DataRoot = None,
     plugin: Plugin = None,
 ) -> None:
-    """Whether a plug-in keeps the contract, on the tiny model and the CPU, in seconds."""
+    """Whether a plug-in keeps the contract, on the CPU, in seconds; of a task also which methods run on it."""
     registry.load_plugins(plugin or ())
     from xlbench.cli.check import check
 
-    findings = check(name, task, data_root)
+    findings = check(name, task, data_root, model, settings(set_ or []))
     for finding in findings:
-        echo(f"{'ok   ' if finding.ok else 'FAILS'} {finding.what}{': ' + finding.why if finding.why else ''}")
+        mark = "note" if finding.note else "ok" if finding.ok else "FAILS"
+        echo(f"{mark:5} {finding.point}{': ' + finding.why if finding.why else ''}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
 
 def diff_command(
-    one: Annotated[str, typer.Argument(help="a record's id or folder")],
+    run: Annotated[str, typer.Argument(help="a record's id or folder")],
     other: Annotated[str, typer.Argument(help="another's")],
     runs: Runs = "runs",
 ) -> None:
@@ -128,7 +132,7 @@ def diff_command(
     from xlbench.cli.terminal import out, table_of
     from xlbench.records.lookup import differences, find_record
 
-    first, second = find_record(one, runs), find_record(other, runs)
+    first, second = find_record(run, runs), find_record(other, runs)
     rows = [list(row) for row in differences(first, second)]
     if not rows:
         echo(f"{first.id} and {second.id} differ in nothing but time")
@@ -164,9 +168,9 @@ def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     from xlbench.records.bucket import store_at
     from xlbench.records.vetting import vet
 
-    found = vet(store_at(runs))
-    _say_left_out(found.left_out)
-    for line in citations(found.records):
+    vetted = vet(store_at(runs))
+    _say_left_out(vetted.left_out)
+    for line in citations(vetted.records):
         echo(line)
 
 

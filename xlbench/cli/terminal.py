@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -35,7 +36,9 @@ from xlbench.records.index import Result
 from xlbench.records.record import Record, trial_settings
 from xlbench.spec import Suite, in_words
 
-out = Console(highlight=False)
+NO_WIDTH = 10_000  # letters a line, where what is printed goes into a pipe or a file
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else NO_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -111,12 +114,16 @@ class BarProgress(Progress):
 
 
 def show_record(record: Record, place: str) -> None:
-    """One run: accuracy by language, the means, what it cost, and where its record is."""
-    if record.status == "failed":
-        out.print(said(f"{record.spec.method} on {record.spec.task}: failed, {record.error}"), soft_wrap=True)
-        out.print(said(f"record: {place}"), soft_wrap=True)
-        return
+    """One run: accuracy by language, the means, how it was trained, what it cost, and where its record is."""
     spec = record.spec
+    if record.status == "failed":
+        for sentence in (
+            f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}: failed, {record.error}",
+            *asked_in_words(record),
+            f"record: {place}",
+        ):
+            out.print(said(sentence), soft_wrap=True)
+        return
     table = Table(title=said(f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}"))
     table.add_column("language")
     table.add_column(record.metric, justify="right")
@@ -134,10 +141,10 @@ def show_record(record: Record, place: str) -> None:
     out.print(table)
     if record.trials:
         out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
-    for sentence in costs_in_words(record.costs, record.seconds):
+    for sentence in (*asked_in_words(record), *costs_in_words(record.costs, record.seconds)):
         out.print(said(sentence), soft_wrap=True)
     for note in record.notes:
-        out.print(said(f"note: {note}"))
+        out.print(said(f"note: {note}"), soft_wrap=True)
     out.print(said(f"record: {place}"), soft_wrap=True)
 
 
@@ -150,6 +157,23 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
         mark = " (chosen)" if number == record.selection["chosen"] else ""
         rows.append([f"{number}{mark}", *dev, f"{trial['seconds']:.1f}", trial_settings(trial)])
     return ["trial", "dev score", "dev loss", "training s", "settings"], rows
+
+
+def asked_in_words(record: Record) -> list[str]:
+    """What was trained and how, in two lines: model, seed, steps, rate; and all settings of the method."""
+    spec, training = record.spec, record.spec.training
+    steps = training.steps or record.selection.get("steps")
+    rate = (record.chosen or {}).get("training", {}).get("learning_rate", training.learning_rate)
+    parts = [
+        f"model {spec.model}",
+        f"seed {spec.seed}",
+        f"{training.epochs} epochs" if steps is None else f"{steps} steps",
+        *([] if rate is None else [f"learning rate {rate}"]),
+        f"batch size {training.batch_size}",
+        f"precision {spec.precision}",
+    ]
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(record.method_config.items()))
+    return [", ".join(parts), f"settings of {spec.method}: {settings or 'none'}"]
 
 
 def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
@@ -166,10 +190,12 @@ def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
 
 
 def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
-    """A plain table; numbers right, the first column left."""
+    """A plain table; numbers right, the names of the first column left and always whole: the others wrap."""
     table = Table(title=said(title))
-    for number, name in enumerate(head):
-        table.add_column(said(name), justify="right" if number else "left")
+    longest = max((cell_len(said(row[0]).plain) for row in rows), default=None)
+    table.add_column(said(head[0]), min_width=longest, overflow="fold")
+    for name in head[1:]:
+        table.add_column(said(name), justify="right", overflow="fold")
     for row in rows:
         table.add_row(*(said(value) for value in row))
     return table
@@ -177,16 +203,16 @@ def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
 
 def show_plan(suite: Suite, runs: Path | str) -> None:
     """What a suite can show, for each number of shots: from the records in `runs`, or from what is assumed."""
-    found = outlook(suite, store_at(runs))
+    outlooks = outlook(suite, store_at(runs))
     rows = []
-    for one in found:
-        smallest = one.power.smallest
+    for by_shots in outlooks:
+        smallest = by_shots.power.smallest
         shown = "nothing" if smallest is None or smallest >= 1 else points(smallest)
-        draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in one.power.draws_for.values())
-        hours = "–" if one.seconds is None else f"{one.seconds / 3600:.1f}"
-        rows.append([str(one.shots or "all"), shown, *draws, hours, one.basis])
+        draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in by_shots.power.draws_for.values())
+        hours = "–" if by_shots.seconds is None else f"{by_shots.seconds / 3600:.1f}"
+        rows.append([str(by_shots.shots or "all"), shown, *draws, hours, by_shots.basis])
     head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
-    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(found[0].power.units, 'unit')}"
+    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(outlooks[0].power.units, 'unit')}"
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {design}", head, rows))
     sentences = [
         "shows: the smallest difference between two methods, in points, that four such tables in five would show, "
@@ -194,7 +220,7 @@ def show_plan(suite: Suite, runs: Path | str) -> None:
         "draws for 1, 2, 3: the draws that it takes to show so many points",
         "hours: of computing, by what the records took; – where a method has none",
     ]
-    if any(one.basis == ASSUMED for one in found):
+    if any(by_shots.basis == ASSUMED for by_shots in outlooks):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
     for sentence in sentences:
         out.print(said(sentence), soft_wrap=True)
@@ -202,10 +228,14 @@ def show_plan(suite: Suite, runs: Path | str) -> None:
 
 def show_mismatches(groups: Sequence[Group]) -> None:
     """Groups that may share no table: what each holds, and every field that differs, value by value."""
-    for number, one in enumerate(groups, 1):
-        methods = ", ".join(dict.fromkeys(line.method for table in one.tables for line in table.lines))
-        out.print(said(f"group {number}: {one.title}, {count(len(one.records), 'record')}; {methods}"), soft_wrap=True)
-    rows = [[one.field, one.value, ", ".join(map(str, one.groups)), str(one.records)] for one in mismatches(groups)]
+    for number, matched in enumerate(groups, 1):
+        methods = ", ".join(dict.fromkeys(line.method for table in matched.tables for line in table.lines))
+        head = f"group {number}: {matched.title}, {count(len(matched.records), 'record')}; {methods}"
+        out.print(said(head), soft_wrap=True)
+    rows = [
+        [differing.field, differing.value, ", ".join(map(str, differing.groups)), str(differing.records)]
+        for differing in mismatches(groups)
+    ]
     out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
 
 
@@ -214,15 +244,15 @@ def show_board(results: list[Result], picture: Path | None = None) -> None:
     words; also as an SVG, where asked."""
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     groups = group(results)
-    for one in groups:
-        for sentence in tuning(one):
+    for matched in groups:
+        for sentence in tuning(matched):
             out.print(said(f"{sentence}."), soft_wrap=True)
-        for table in one.tables:
+        for table in matched.tables:
             if not table.cells:
                 out.print(said(f"{in_words(table.shots, ' per class')}: {NOTHING_COMMON}"))
                 continue
             head, rows = score_rows(table)
-            title = f"{one.key['task']} on {one.key['model']}, {in_words(table.shots, ' per class')}"
+            title = f"{matched.key['task']} on {matched.key['model']}, {in_words(table.shots, ' per class')}"
             out.print(table_of(title, head, rows))
             drawn.print(table_of(title, head, rows))
             for sentence in findings(table):

@@ -46,7 +46,9 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     store = store_at(runtime.runs)
     known = kept(store, prepared.id, progress.say)
     if known is not None:
-        return known.record
+        record = known.record
+        progress.say(f"the record {record.id} is there already, from {record.started}: nothing was computed")
+        return record
     sweep(store.root)
     return execute(prepared, runtime, progress)
 

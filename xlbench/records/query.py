@@ -16,10 +16,13 @@ from xlbench.spec import ALL
 
 Wanted = Callable[[Mapping[str, Any]], bool]
 
-COLUMNS = ("record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds")
+COLUMNS = (
+    "record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds", "steps",
+    "learning_rate", "precision", "units", "languages",
+)  # fmt: skip
 FIELDS = (*COLUMNS, "selection", "trials", "tune", "split", "commit", "started")
-NUMBERS = {"shots", "draw", "seed", "accuracy", "seconds", "trials"}
-DIGITS = {"accuracy": ".4f", "seconds": ".1f"}
+NUMBERS = {"shots", "draw", "seed", "accuracy", "seconds", "trials", "steps", "learning_rate", "units"}
+DIGITS = {"accuracy": ".4f", "seconds": ".1f", "learning_rate": "g"}
 LONGEST = 40  # letters of a column
 ORDERED = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
 CONDITION = re.compile(r"\s*(\w+)\s*(!=|>=|<=|==?|>|<)(?![=<>])(.*)", re.DOTALL)
@@ -48,15 +51,18 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """The values of FIELDS: `shots` is a number or "all"; `accuracy` is the mean over the test languages, a share of 1,
-    and None in a failed run."""
+    """The values of FIELDS: `shots` is a number or "all"; `accuracy` is the mean over the test languages, a share of 1;
+    `units` are those of the test that statistics resample, as premises. The last two are None in a failed run."""
     spec = record.spec
+    steps = spec.training.steps or record.selection.get("steps")
     return {
         "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
         "config": spec.settings, "shots": "all" if spec.shots == ALL else spec.shots, "draw": spec.draw,
         "seed": spec.seed, "accuracy": record.mean if record.by_language else None, "seconds": record.seconds,
         "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
-        "commit": record.commit, "started": record.started,
+        "commit": record.commit, "started": record.started, "steps": steps if isinstance(steps, int) else None,
+        "learning_rate": spec.training.learning_rate, "precision": spec.precision,
+        "units": record.test.get("premises"), "languages": ",".join(spec.languages or ()),
     }  # fmt: skip
 
 

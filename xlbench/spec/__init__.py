@@ -8,7 +8,9 @@ stands in Runtime.
 from xlbench.spec.parsing import Frozen, Scalar, digest, digest_of_list, parse
 from xlbench.spec.run_spec import (
     ALL,
+    AXES,
     Lora,
+    ParallelSettings,
     Precision,
     ResolvedSpec,
     ResolvedTraining,
@@ -23,7 +25,7 @@ from xlbench.spec.runtime import Runtime, is_url
 from xlbench.spec.suite import MethodChoice, Suite
 
 __all__ = [
-    "ALL", "Frozen", "Lora", "MethodChoice", "Precision", "ResolvedSpec", "ResolvedTraining", "RunSpec", "Runtime",
-    "Scalar", "Selection", "Suite", "Training", "Tune", "by_shots", "digest", "digest_of_list", "in_words", "is_url",
-    "parse",
+    "ALL", "AXES", "Frozen", "Lora", "MethodChoice", "ParallelSettings", "Precision", "ResolvedSpec",
+    "ResolvedTraining", "RunSpec", "Runtime", "Scalar", "Selection", "Suite", "Training", "Tune", "by_shots", "digest",
+    "digest_of_list", "in_words", "is_url", "parse",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from xlbench.spec.parsing import Frozen, Scalar
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
+AXES = ("method", "config", "shots", "draw", "seed")  # along which the cells of a comparison differ
 ALL = 0  # shots: every labelled row of the source language
 
 
@@ -50,23 +51,41 @@ class Lora(Frozen):
 class RunSpec(Frozen):
     """One run: which method learns which task from which shots, and how it is trained and selected."""
 
-    task: str = Field("xnli", description="the task's registered name")
-    method: str = Field(description="the method's registered name")
+    task: str = Field("xnli", description="registered task; see `xlbench list tasks`")
+    method: str = Field(description="registered method; see `xlbench list methods`")
     config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
-    shots: int = Field(ge=0, description="labelled examples per class, for training and again for dev, or all")
+    shots: int = Field(
+        ge=0,
+        description="labelled examples per class, for training and again for dev, or all",
+        json_schema_extra={"option": {"text": True, "metavar": "N|all"}},
+    )
     draw: int = Field(0, ge=0, description="number of the few-shot draw")
     seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
-    split: str | None = Field(None, description="a published fixed draw in place of our own")
-    languages: tuple[str, ...] | None = Field(None, description="test languages; none: all the task has")
+    split: str | None = Field(None, description="a published fixed draw in place of our own, such as zhao-schuetze")
+    languages: tuple[str, ...] | None = Field(None, description="test languages, as en,fr,sw; none: all the task has")
     test_units: int | None = Field(
-        None, ge=1, description="a fixed subset of the test's units (premises, sentences, …); none: all"
+        None,
+        ge=1,
+        description="a fixed subset of the test's units (premises, sentences, …); none: all",
+        json_schema_extra={"option": {"names": ["--test-units", "--test-premises"]}},
     )
     target_shots: int = Field(
         0, ge=0, description="labelled examples per class of each target language, beside the shots"
     )
     model: str = Field("xlm-roberta-base", description="masked language model: hub id, folder, or `tiny`")
     revision: str | None = Field(None, description="commit, branch or tag of a hub model")
-    tune: Tune = Field("all", description="what trains of the backbone")
+    tune: Tune = Field(
+        "all",
+        description="what trains of the backbone",
+        json_schema_extra={
+            "option": {
+                "several": True,
+                "metavar": "WHAT|N",
+                "help": "what trains of the backbone: all, lora or frozen; or how many configurations to try of each "
+                "method, chosen by source dev; may be given twice, once for each",
+            }
+        },
+    )
     lora: Lora = Field(Lora(), description="the adapters, where tune is `lora`")
     max_length: int = Field(128, ge=16, description="longest input in tokens; the longer text is shortened")
     precision: Precision = Field("auto", description="auto: bf16 on a GPU that has it, fp32 on a CPU")
@@ -132,6 +151,22 @@ class RunSpec(Frozen):
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again (unlike pydantic's own copy)."""
         return type(self).model_validate({**self.model_dump(), **changes})
+
+
+class ParallelSettings(Frozen):
+    """Settings of the resource `parallel`: which translated text, and how much of it."""
+
+    corpus: str | None = Field(
+        None,
+        description="parallel corpus, as paws-x or ntrex-128; none: the task's own choice",
+        json_schema_extra={"option": {"names": ["--parallel"]}},
+    )
+    size: int = Field(
+        1000,
+        ge=1,
+        description="translated pairs per target language, at most",
+        json_schema_extra={"option": {"names": ["--parallel-size"]}},
+    )
 
 
 class ResolvedTraining(Training):

@@ -20,31 +20,67 @@ def is_url(place: Path | str) -> bool:
 class Runtime(Frozen):
     """Where runs happen: folders, device, plug-ins, verbosity. Nothing here enters a record's hash."""
 
-    runs: str | Path = Field(Path("runs"), description="folder of the records, or a URL that fsspec knows")
-    data_root: Path | None = Field(None, description="folder that replaces the dataset hub")
+    runs: str | Path = Field(
+        Path("runs"), description="folder of the records, or a URL that fsspec knows: s3://bucket/runs"
+    )
+    data_root: Path | None = Field(
+        None,
+        description="folder in place of the dataset hub, laid out as <hub id>/<config>/<split>.parquet",
+        json_schema_extra={"option": {"metavar": "DIR"}},
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:n")
-    plugins: tuple[str, ...] = Field((), description="plug-in files or modules to load")
+    plugins: tuple[str, ...] = Field(
+        (),
+        description="plug-in code to load and run",
+        json_schema_extra={"option": {"names": ["--plugin"], "several": True, "metavar": "FILE|MODULE"}},
+    )
     token_budget: int | None = Field(None, ge=64, description="tokens in one evaluation batch; none: by the device")
     count_flops: bool = Field(True, description="whether records say how many FLOPs a run took")
     checkpoint_minutes: float = Field(
-        30.0, ge=0, description="minutes of training after which its state is kept, to go on if it is killed; 0: never"
+        30.0,
+        ge=0,
+        description="minutes of training after which its state is kept, to go on if it is killed; 0: never",
+        json_schema_extra={"option": {"metavar": "MINUTES"}},
     )
-    quiet: bool = Field(False, description="no progress bars")
+    quiet: bool = Field(False, description="no progress")
     executor: Literal["local", "processes", "ray"] | None = Field(
         None,
         description="local: in this process; processes: in workers; ray: as tasks of a Ray cluster; none: processes "
         "where `jobs` asks for several",
     )
-    address: str | None = Field(None, description="the Ray cluster to join; none: RAY_ADDRESS, or one on this machine")
+    address: str | None = Field(
+        None,
+        description="the Ray cluster to join; none: RAY_ADDRESS, or one on this machine",
+        json_schema_extra={"option": {"metavar": "HOST:PORT|auto"}},
+    )
     cell_cpus: int | None = Field(None, ge=1, description="CPUs, and torch threads, of a cell on a Ray cluster")
     cell_gpus: float | None = Field(None, ge=0, description="GPUs, or a fraction of one, of a cell on a Ray cluster")
     jobs: int | Literal["auto"] | None = Field(
-        None, description="workers; auto: as many as cores and memory hold; none: auto, where there are workers"
+        None,
+        description="workers; auto: as many as cores and memory hold; none: auto, where there are workers",
+        json_schema_extra={"option": {"metavar": "N|auto"}},
     )
-    cell_timeout: float | None = Field(None, gt=0, description="seconds after which a cell is ended; needs workers")
-    shard: str | None = Field(None, description="i/n: only cells i, i+n, … of a suite, counted from 1")
-    log_json: Path | None = Field(None, description="file that gets a JSON line for each cell's start and end")
-    tracker: str | None = Field(None, description="NAME or NAME=PLACE: where numbers go while a run trains")
+    cell_timeout: float | None = Field(
+        None,
+        gt=0,
+        description="seconds after which a cell is ended; needs workers",
+        json_schema_extra={"option": {"metavar": "SECONDS"}},
+    )
+    shard: str | None = Field(
+        None,
+        description="i/n: only cells i, i+n, … of a suite, counted from 1",
+        json_schema_extra={"option": {"metavar": "I/N"}},
+    )
+    log_json: Path | None = Field(
+        None,
+        description="file that gets a JSON line for each cell's start and end",
+        json_schema_extra={"option": {"metavar": "FILE"}},
+    )
+    tracker: str | None = Field(
+        None,
+        description="tensorboard, mlflow or trackio: hears of runs as they train",
+        json_schema_extra={"option": {"metavar": "NAME[=PLACE]"}},
+    )
 
     @field_validator("runs", mode="after")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import (
 from xlbench.errors import XlbenchError
 from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
 from xlbench.spec.parsing import Frozen, Scalar, parse
-from xlbench.spec.run_spec import RunSpec, of_today, or_all
+from xlbench.spec.run_spec import AXES, RunSpec, of_today, or_all
 
 
 class MethodChoice(Frozen):
@@ -64,8 +64,7 @@ class Suite(Frozen):
 
     @model_validator(mode="after")
     def _axes(self) -> Self:
-        axes = {"method", "config", "shots", "draw", "seed"}
-        if taken := axes & set(self.run):
+        if taken := set(AXES) & set(self.run):
             raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
         if not all(shot >= 0 for shot in self.shots):
             raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")

@@ -4,34 +4,74 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.host.safe_reading import from_toml
+from xlbench.spec.parsing import parse
+from xlbench.spec.run_spec import RunSpec
+from xlbench.spec.suite import Suite
 
-# The fields of a run, and of its training, that have an option of their own; any other is given by --with.
+# The fields that have an option of their own, made by `xlbench.cli.options`; any other of a run is given by --with.
+FIRST_OPTIONS = ("method", "shots", "task", "draw", "seed")  # of one run; a suite has most of them in the plural
 OPTIONS = (
-    "model", "revision", "test_units", "split", "tune", "max_length", "precision", "selection", "parallel",
-    "parallel_size",
+    "model", "revision", "languages", "test_units", "target_shots", "split", "tune", "max_length", "precision",
+    "selection",
 )  # fmt: skip
+PARALLEL_OPTIONS = {"corpus": "parallel", "size": "parallel_size"}  # settings of the resource `parallel`, and options
 TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "warmup", "checkpoints")
-NESTED = ("training", "lora")
-RESOURCE_OPTIONS = {("parallel", "corpus"): "parallel", ("parallel", "size"): "parallel_size"}  # resource, its setting
+RUNTIME_OPTIONS = (
+    "data_root", "runs", "device", "plugins", "token_budget", "tracker", "checkpoint_minutes", "quiet",
+)  # fmt: skip
+WORKER_OPTIONS = (  # of Runtime too, where there are several runs
+    "executor", "jobs", "address", "cell_cpus", "cell_gpus", "cell_timeout", "shard", "log_json",
+)  # fmt: skip
+NESTED = ("training", "lora", "resources")
+
+
+def kinds(model: type[BaseModel], name: str) -> tuple[Any, ...]:
+    """The types that a field takes, None left out."""
+    annotation = model.model_fields[name].annotation
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(part for part in parts if part is not NoneType)
 
 
 def run_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that were given, as fields of a RunSpec; those left out keep its defaults."""
-    fields = {name: options[name] for name in OPTIONS if name != "tune" and options[name] is not None}
-    fields |= tuning(options["tune"] or ())
-    if options["languages"] is not None:
-        fields["languages"] = tuple(listed(options["languages"]))
-    given = {name: options[name] for name in TRAINING_OPTIONS if options[name] is not None}
-    fields |= {"training": given} if given else {}
-    for name, value in settings(options["with_"] or [], "--with").items():
-        outer, dot, inner = name.partition(".")
-        fields = merged(fields, {outer: {inner: value}} if dot else {outer: value})
+    """The options of a run that were given, as fields of a RunSpec; those left out keep its defaults.
+
+    Raises XlbenchError for both --steps and --epochs; with epochs given, the steps of a suite do not hold.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    fields = {name: _read(name, given[name]) for name in (*FIRST_OPTIONS, *OPTIONS) if name in given}
+    fields |= tuning(fields.pop("tune", ()))
+    training = {name: given[name] for name in TRAINING_OPTIONS if name in given}
+    if "steps" in training and "epochs" in training:
+        raise XlbenchError(
+            f"--steps {training['steps']} and --epochs {training['epochs']} both say how long to train; give one"
+        )
+    if "epochs" in training:
+        training["steps"] = None
+    fields |= {"training": training} if training else {}
+    parallel = {name: given[name] for name in PARALLEL_OPTIONS if name in given}
+    fields |= {"resources": {"parallel": parallel}} if parallel else {}
+    for name, value in settings(given.get("with_", ()), "--with").items():
+        outer, *inner = name.split(".")
+        for part in reversed(inner):
+            value = {part: value}
+        fields = merged(fields, {outer: value})
     return fields
+
+
+def _read(name: str, value: Any) -> Any:
+    """An option's value as its field takes it: a list from its text."""
+    if name == "shots":
+        return whole_number(value)
+    several = any(get_origin(kind) is tuple for kind in kinds(RunSpec, name))
+    return tuple(listed(value)) if several and isinstance(value, str) else value
 
 
 def tuning(values: Sequence[str]) -> dict[str, Any]:
@@ -50,13 +90,20 @@ def tuning(values: Sequence[str]) -> dict[str, Any]:
 
 
 def merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with those of `over` in their place; in training and lora, inner field by inner field."""
+    """`fields` with those of `over` in their place; in NESTED ones, inner field by inner field."""
     nested = {
-        name: {**fields[name], **over[name]}
+        name: _deep(fields[name], over[name])
         for name in NESTED
         if isinstance(fields.get(name), Mapping) and isinstance(over.get(name), Mapping)
     }
     return {**fields, **over, **nested}
+
+
+def _deep(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {
+        name for name in {*fields} & {*over} if isinstance(fields[name], Mapping) and isinstance(over[name], Mapping)
+    }
+    return {**fields, **over, **{name: _deep(fields[name], over[name]) for name in both}}
 
 
 def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
@@ -109,10 +156,8 @@ def shipped_suites() -> dict[str, Path]:
     return {file.stem: file for file in sorted(Path(next(iter(found.submodule_search_locations))).glob("*.toml"))}
 
 
-def suite_of(name: str, axes: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+def suite_of(name: str, axes: Mapping[str, Any], fields: Mapping[str, Any]) -> Suite:
     """A suite by its file or name, with what was given on the command line in place of what it says."""
-    from xlbench.spec import Suite, parse
-
     read = Suite.read(suite_file(name))
     next(read.cells())  # raises where the file itself is mistaken
     return parse(Suite, {**read.model_dump(), **axes, "run": merged(read.run, fields)}, f"suite {name}")
