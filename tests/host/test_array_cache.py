@@ -86,7 +86,10 @@ def test_many_who_make_it_at_once_get_the_same_and_leave_one_file(place):
 
 
 def test_many_processes_at_once(place):
-    code = "from xlbench.host.array_cache import array; import numpy as np; print(array('k', lambda: np.arange(5000)).sum())"
+    code = (
+        "from xlbench.host.array_cache import array; import numpy as np; "
+        "print(array('k', lambda: np.arange(5000)).sum())"
+    )
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert {process.communicate(timeout=60)[0].strip() for process in running} == {str(sum(range(5000)))}
     assert len(list(place.iterdir())) == 1

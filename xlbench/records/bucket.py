@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import uuid
@@ -30,6 +29,7 @@ from xlbench.errors import XlbenchError, one_line
 from xlbench.host import array_cache as cache
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES
+from xlbench.host.whole_files import whole_file
 from xlbench.records.record import Record
 from xlbench.records.store import RACES, Store
 from xlbench.spec import is_url
@@ -227,9 +227,8 @@ def _sha256(content: bytes) -> str:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    beside = file.with_name(f".{uuid.uuid4().hex[:8]}.part")
-    beside.write_bytes(content)
-    os.replace(beside, file)
+    with whole_file(file) as beside:
+        beside.write_bytes(content)
 
 
 @lru_cache
