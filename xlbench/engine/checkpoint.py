@@ -12,7 +12,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +50,14 @@ class Spent:
     def facts(self) -> Facts:
         now = self.watch.so_far()
         seconds = {name: now.get(name, 0.0) - self._before.get(name, 0.0) for name in self.STAGES}
-        return {"seconds": seconds, "flops": [str(meter.total) for meter in self.meters]}
+        return {"seconds": seconds, "flops": [meter.total for meter in self.meters]}
 
     def add(self, earlier: Facts) -> None:
         """Book what an interrupted process told."""
         for name, seconds in earlier["seconds"].items():
             self.watch.seconds[name] += seconds
         for meter, total in zip(self.meters, earlier["flops"], strict=True):
-            meter.total += Fraction(total)
+            meter.total += total
 
 
 class Checkpoint:

@@ -3,7 +3,6 @@
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlbench.backbone import Backbone
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.engine.costs import Stopwatch, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.engine.flops import FlopMeter
@@ -36,6 +34,8 @@ from xlbench.records.record import Record
 from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime
 from xlbench.task import FewShot, Row
+
+Meters = dict[str, list[FlopMeter]]  # what counts the FLOPs of each stage, of each trial by itself
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:
@@ -121,22 +121,22 @@ def _compute(prepared: Prepared, runtime: Runtime, progress: Progress) -> tuple[
     watch, drawn = Stopwatch(), gpu_joules(device)
     if device.type == "cuda":
         PEAK.start(device)
-    meters: list[Meters] = []
+    counted = prepared.backbone if runtime.count_flops else None
+    meters: Meters = {"training": [], "evaluation": [], "test": [FlopMeter(counted)]}
     train = functools.partial(_train, prepared, runtime, watch, progress, meters)
     choice = best_of(prepared.configurations, train, device, watch, progress)
-    method, tested = choice.trained.method, meters[choice.number].of_test()
+    method = choice.trained.method
     with watch.stage("encoding"):
         encoded = [method.encode_labelled(rows, language) for language, rows in prepared.test.items()]
     with progress.stage("test", sum(map(len, encoded))), watch.stage("test"):
-        every = predict(method, Encoded.join(encoded), device, spec.precision, budget, progress, tested)
+        every = predict(method, Encoded.join(encoded), device, spec.precision, budget, progress, meters["test"][0])
     scores = dict(zip(prepared.test, np.split(every, np.cumsum([len(part) for part in encoded])[:-1]), strict=True))
     rows = [row for language in spec.languages for row in prepared.test[language]]
     table = _predictions(rows, np.concatenate([scores[language] for language in spec.languages]))
     notes = [*known_leaks(spec), *_shared(prepared.contamination), *choice.notes, *method.notes]
     smaller = TokenBudget(budget, device, method.backbone.name).note
-    flops, more = _flops(meters, tested)
-    costs = _costs(prepared, choice, watch) | flops | joules_since(drawn, device)
-    told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, [*notes, smaller, *more])))}
+    costs = _costs(prepared, choice, watch, meters) | joules_since(drawn, device)
+    told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, [*notes, smaller])))}
     return _measured(prepared, choice, scores) | told, table
 
 
@@ -145,15 +145,17 @@ def _train(
     runtime: Runtime,
     watch: Stopwatch,
     progress: Progress,
-    meters: list["Meters"],
+    meters: Meters,
     configuration: Configuration,
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
     spec, device = prepared.spec, prepared.device
     budget = runtime.token_budget or default_token_budget(device)
-    meters.append(Meters.of(prepared, runtime, configuration.config))
-    training, selection = meters[-1].training, meters[-1].evaluation
-    checkpoint = _checkpoint(prepared, runtime, len(meters) - 1, Spent(watch, training, selection))
+    counted, trial = prepared.backbone if runtime.count_flops else None, len(meters["training"])
+    training, selection = FlopMeter(counted), FlopMeter(counted)
+    meters["training"].append(training)
+    meters["evaluation"].append(selection)
+    checkpoint = _checkpoint(prepared, runtime, trial, Spent(watch, training, selection))
     try:
         method, module, shots, selecting, streams = _ready(prepared, watch, configuration.config)
     except NotSupported:
@@ -238,53 +240,13 @@ def _selecting_rows(method: Method, shots: FewShot, spec: RunSpec) -> Encoded:
     return Encoded.join([method.encode_labelled(rows, language) for language, rows in shots.target_dev.items()])
 
 
-@dataclass(frozen=True)
-class Meters:
-    """What counts the FLOPs of one trial's training and selection."""
-
-    training: FlopMeter
-    evaluation: FlopMeter
-
-    @classmethod
-    def of(cls, prepared: Prepared, runtime: Runtime, config: MethodConfig) -> "Meters":
-        """New ones, which know what those of this process's other runs learned of the same computation; they count
-        nothing where the runtime says so."""
-        if not runtime.count_flops:
-            return cls(FlopMeter(None), FlopMeter(None))
-        spec, backbone = prepared.spec, prepared.backbone
-        of_method = (prepared.method_class, config.model_dump_json(), spec.task, spec.languages, spec.max_length)
-        known = _first_meters(backbone, (*of_method, spec.tune, spec.lora, spec.precision), prepared.device)
-        return cls(FlopMeter(backbone, alike=known.training), FlopMeter(backbone, alike=known.evaluation))
-
-    def of_test(self) -> FlopMeter:
-        """One for the test, where rows are scored as they were in selection."""
-        return FlopMeter(self.evaluation.backbone, alike=self.evaluation)
-
-
-@functools.lru_cache(maxsize=32)
-def _first_meters(backbone: Backbone, of_run: tuple[object, ...], device: torch.device) -> Meters:
-    """The meters whose knowledge is shared by all runs with the same arguments."""
-    return Meters(FlopMeter(backbone), FlopMeter(backbone))
-
-
-def _flops(meters: Sequence[Meters], test: FlopMeter) -> tuple[dict[str, float], list[str]]:
-    """FLOPs by stage, of all trials together, where they were counted; and what is to be said of them."""
-    stages = {
-        "training": [one.training for one in meters],
-        "evaluation": [one.evaluation for one in meters],
-        "test": [test],
-    }
-    totals = {f"{stage}_flops": round(sum(meter.total for meter in its)) for stage, its in stages.items()}
-    notes = [note for stage, its in stages.items() for meter in its if (note := meter.note(stage))]
-    return {name: total for name, total in totals.items() if total}, notes
-
-
-def _costs(prepared: Prepared, choice: Choice, watch: Stopwatch) -> dict[str, float]:
-    """Seconds by stage, test rows per second, parameters and memory; what was not there has no key."""
+def _costs(prepared: Prepared, choice: Choice, watch: Stopwatch, meters: Meters) -> dict[str, float]:
+    """Seconds and FLOPs by stage, test rows per second, parameters and memory; what was not there has no key."""
     costs: dict[str, float] = {
         f"{stage}_seconds": round(seconds, 3) for stage, seconds in sorted(watch.seconds.items())
     }
     rows = sum(len(rows) for rows in prepared.test.values())
+    costs |= {f"{stage}_flops": total for stage, its in meters.items() if (total := round(sum(m.total for m in its)))}
     costs["test_rows_per_second"] = round(rows / max(watch.seconds["test"], 1e-9), 1)
     trained = choice.trained
     return costs | choice.costs | parameters(trained.module, trained.method.backbone) | peak_memory(prepared.device)
