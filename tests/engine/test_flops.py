@@ -1,11 +1,10 @@
-"""FLOPs: what is counted, that the rest follows exactly, and that counting changes nothing."""
+"""FLOPs: what is counted, that the sum is that of every step to 2 %, and that counting changes nothing."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from small_data import plugin, registry_as_it_was
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,9 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import xlbench
 from xlbench import backbone
 from xlbench.batching import collate
-from xlbench.engine import execute as running
 from xlbench.engine import flops
-from xlbench.engine.flops import FORMULAS, Counter, FlopMeter, Linear
+from xlbench.engine.flops import FORMULAS, Counter, FlopMeter
 from xlbench.prompts import PromptEncoder
 from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Runtime, Training
@@ -31,10 +29,10 @@ class NoModules(contextlib.nullcontext):
 
 def by_torch() -> FlopCounterMode:
     """torch's own counter with our formulas, less its hooks on modules, which fail in inference mode."""
-    counter = FlopCounterMode(display=False)
-    counter.flop_registry |= FORMULAS
-    counter.mod_tracker = NoModules()
-    return counter
+    made = FlopCounterMode(display=False)
+    made.flop_registry |= FORMULAS
+    made.mod_tracker = NoModules()
+    return made
 
 
 def spec(method: str, **fields) -> RunSpec:
@@ -43,13 +41,25 @@ def spec(method: str, **fields) -> RunSpec:
     return RunSpec(method=method, **{**common, "training": training, **fields})
 
 
-@pytest.fixture(autouse=True)
-def nothing_learned():
-    """Runs that know nothing of each other's FLOPs."""
-    running._first_meters.cache_clear()
-
-
 # A whole run
+
+
+@pytest.fixture
+def both_counts(monkeypatch) -> tuple[dict[int, int], dict[int, float]]:
+    """FLOPs of each meter in the order of their first steps, while runs go on: of every step, and as it tells them."""
+    whole: dict[int, int] = {}
+    told: dict[int, float] = {}
+    step = FlopMeter.step
+
+    @contextlib.contextmanager
+    def twice(meter: FlopMeter, batch):
+        with by_torch() as everything, step(meter, batch):
+            yield
+        whole[id(meter)] = whole.get(id(meter), 0) + everything.get_total_flops()
+        told[id(meter)] = meter.total
+
+    monkeypatch.setattr(FlopMeter, "step", twice)
+    return whole, told
 
 
 @pytest.mark.parametrize(
@@ -63,25 +73,23 @@ def nothing_learned():
         ("soft-prompt", {"tune": "frozen", "selection": "oracle-target-dev"}, False),
     ],
 )
-def test_a_run_s_flops_are_those_of_a_full_count(method, fields, in_passes, tmp_path, monkeypatch):
-    """Every operation of a run, counted by torch, against the sum that follows from a few steps."""
+def test_a_run_s_flops_are_those_of_a_full_count(method, fields, in_passes, tmp_path, monkeypatch, both_counts):
+    """Every step of each stage, counted by torch, against the sum that follows from a few."""
     monkeypatch.setattr(backbone, "WORTHWHILE", 0 if in_passes else 1e18)
-    with by_torch() as everything:
-        record = xlbench.run(spec(method, **fields), Runtime(runs=tmp_path, device="cpu"))
-    assert sum(record.costs[name] for name in FLOPS) == everything.get_total_flops()
-    assert min(record.costs[name] for name in FLOPS) > 0
-    assert not [note for note in record.notes if "FLOPs" in note]
+    record = xlbench.run(spec(method, **fields), Runtime(runs=tmp_path, device="cpu"))
+    whole, told = both_counts
+    assert list(told.values()) == pytest.approx(list(whole.values()), rel=0.02)
+    assert [record.costs[name] for name in FLOPS] == [round(total) for total in told.values()]
 
 
-def test_a_method_that_reads_whole_batches_is_counted_exactly_too(tmp_path, monkeypatch):
+def test_so_are_those_of_a_method_that_reads_whole_batches(tmp_path, monkeypatch, both_counts):
     """The shipped methods read in passes where that saves padding; `Backbone.hidden` never does."""
     monkeypatch.setattr(backbone, "WORTHWHILE", 0)
     file = plugin(tmp_path / "mean.py", "mean-of-all")
-    runtime = Runtime(runs=tmp_path / "runs", device="cpu", plugins=(str(file),))
-    with registry_as_it_was(), by_torch() as everything:
-        record = xlbench.run(spec("mean-of-all"), runtime)
-    assert sum(record.costs[name] for name in FLOPS) == everything.get_total_flops()
-    assert not any("FLOPs" in note for note in record.notes)
+    with registry_as_it_was():
+        xlbench.run(spec("mean-of-all"), Runtime(runs=tmp_path / "runs", device="cpu", plugins=(str(file),)))
+    whole, told = both_counts
+    assert list(told.values()) == pytest.approx(list(whole.values()), rel=0.02)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -95,24 +103,12 @@ def test_counting_changes_no_number_of_a_run(method, tmp_path):
     assert found[0] == found[1]
 
 
-@pytest.fixture
-def seen(monkeypatch) -> list[Counter]:
-    """The counters that were made: one for each step that is counted."""
+def test_few_steps_are_counted(tmp_path, monkeypatch):
     counted = []
-
-    class Seen(Counter):
-        def __init__(self):
-            counted.append(self)
-            super().__init__()
-
-    monkeypatch.setattr(flops, "Counter", Seen)
-    return counted
-
-
-def test_few_steps_are_counted(tmp_path, seen):
+    monkeypatch.setattr(flops, "Counter", lambda: counted.append(Counter()) or counted[-1])
     asked = spec("finetune", training=Training(steps=150, learning_rate=1e-3, checkpoints=1, batch_size=4))
     xlbench.run(asked, Runtime(runs=tmp_path, device="cpu"))
-    assert 0 < len(seen) < 20
+    assert 0 < len(counted) < 10
 
 
 def test_without_checkpoints_to_choose_from_dev_costs_nothing(tmp_path):
@@ -181,24 +177,7 @@ def test_a_transformer_layer_in_one_kernel_counts_as_in_many():
     assert counted(lambda: layer(states), grad=False) == counted(lambda: layer(states)) > 0
 
 
-# What follows
-
-
-@given(
-    st.lists(st.integers(-9, 9), min_size=4, max_size=4),
-    st.lists(st.lists(st.integers(0, 50), min_size=4, max_size=4), min_size=1, max_size=12),
-)
-def test_what_follows_from_some_values_of_a_linear_function_is_exact(weights, vectors):
-    law, learned = Linear(), 0
-    for vector in vectors:
-        parts = dict(zip("abcd", vector, strict=True))
-        value = sum(weight * part for weight, part in zip(weights, vector, strict=True))
-        told = law.value(parts)
-        if told is None:
-            law.learn(parts, value)
-            learned += 1
-        assert law.value(parts) == value
-    assert learned <= 4
+# What follows from it
 
 
 @pytest.fixture
@@ -218,66 +197,31 @@ def product(size: int) -> None:
     torch.ones(size, 4) @ torch.ones(4, 5)
 
 
-def test_steps_that_do_not_follow_from_their_shapes_make_an_estimate_that_says_so(tiny, batch):
+def test_what_is_told_of_steps_goes_by_their_tokens(tiny, batch):
+    """Rows of one width, each with a product of 2 · 4 · 5: the first step is counted, and the others follow."""
     meter = FlopMeter(tiny)
-    for number in range(80):
-        with meter.step(batch(1 + number % 5)):
-            product(10 if number < 20 else 11)
-    assert 80 * 400 < meter.total < 80 * 440
-    assert "the FLOPs of training are an estimate" in meter.note("training")
-    assert "off by 9.1 %" in meter.note("training")
+    one = batch(1)
+    for rows in (2, 3, 5):
+        with meter.step(replace(one, **{name: getattr(one, name).repeat(rows, 1) for name in ("ids", "attention")})):
+            product(2)
+    assert meter.total == pytest.approx(40 * (2 + 3 + 5))
 
 
-def test_steps_that_follow_have_no_note(tiny, batch):
-    meter = FlopMeter(tiny)
-    for number in range(80):
-        rows = 1 + number % 5
-        with meter.step(batch(rows)):
-            product(rows)
-    assert (meter.total, meter.note("test")) == (16 * sum(range(1, 6)) * 40, "")
-    assert meter.counted < 12
+def test_wide_steps_are_counted_apart_from_narrow_ones(tiny, batch):
+    """Attention grows with the square of the width, so that a token of a wide batch costs more."""
+    meter, narrow, wide = FlopMeter(tiny), batch(1), batch(40)
+    for number in range(20):
+        with meter.step(wide if number % 2 else narrow):
+            product(10 if number % 2 else 1)
+    assert meter.total == pytest.approx(10 * (400 + 40))
 
 
 def test_steps_without_any_product_take_no_flops(tiny, batch):
     meter = FlopMeter(tiny)
-    for _ in range(40):
+    for _ in range(3):
         with meter.step(batch(2)):
             torch.ones(3) + 1
-    assert (meter.total, meter.note("test")) == (0, "")
-
-
-def test_a_meter_alike_another_knows_what_that_one_learned(tiny, batch):
-    first = FlopMeter(tiny)
-    second = FlopMeter(tiny, alike=first)
-    for meter in (first, second):
-        for _ in range(3):
-            with meter.step(batch(2)):
-                product(2)
-    assert first.total == second.total == 3 * 80
-    assert second._law is first._law
-
-
-def test_a_meter_alike_one_of_another_computation_learns_by_itself(tiny, batch):
-    first = FlopMeter(tiny)
-    second = FlopMeter(tiny, alike=first)
-    for meter, each in ((first, 2), (second, 3)):
-        for rows in (2, 2, 3, 3, 4, 4):
-            with meter.step(batch(rows)):
-                for _ in range(each):
-                    product(rows)
-    assert second._law is not first._law
-    assert [meter.note("test") for meter in (first, second)] == ["", ""]
-    assert (first.total, second.total) == (2 * 18 * 40, 3 * 18 * 40)  # 18 rows; a product takes 2 · 4 · 5 a row
-
-
-def test_the_runs_of_a_process_learn_from_each_other(tmp_path, seen):
-    numbers = []
-    for seed in (0, 1):
-        record = xlbench.run(spec("soft-prompt", seed=seed), Runtime(runs=tmp_path, device="cpu"))
-        numbers.append(len(seen))
-        seen.clear()
-        assert not [note for note in record.notes if "estimate" in note]
-    assert 0 < numbers[1] < numbers[0]
+    assert meter.total == 0
 
 
 def test_a_step_that_fails_leaves_no_counter_behind(tiny, batch):
@@ -287,7 +231,7 @@ def test_a_step_that_fails_leaves_no_counter_behind(tiny, batch):
     with Counter() as after:
         pass
     product(3)
-    assert (after.total, meter.total, meter.counted) == (0, 0, 0)
+    assert (after.total, meter.total) == (0, 0)
 
 
 def test_scoring_under_a_meter_leaves_no_gradient(tiny, batch):

@@ -15,19 +15,15 @@ SPEC = RunSpec(
 class Ear:
     """A tracker that remembers; `fails` names the word at which it raises."""
 
-    module = "json"  # installed everywhere
     fails = ""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, *told) -> None:
         self.heard: list = []
         type(self).last = self
-
-    def begin(self, *told) -> None:
         self._hear("begin", told)
 
-    def step(self, *told) -> None:
-        self._hear("step", told)
+    def log(self, *told) -> None:
+        self._hear("log", told)
 
     def end(self, *told) -> None:
         self._hear("end", told)
@@ -40,7 +36,7 @@ class Ear:
 
 @pytest.fixture
 def ear(monkeypatch):
-    monkeypatch.setitem(trackers.TRACKERS, "ear", Ear)
+    monkeypatch.setitem(trackers.TRACKERS, "json", Ear)  # a package that is installed everywhere
     monkeypatch.setattr(Ear, "fails", "")
     return Ear
 
@@ -50,38 +46,44 @@ def tracked(runtime, asked: str):
 
 
 def test_a_tracker_hears_the_beginning_each_checkpoint_and_the_end(ear, runtime):
-    record = run(SPEC, tracked(runtime, "ear=there"))
-    begun, *steps, ended = ear.last.heard
-    assert ear.last.place == "there"
-    assert (begun[1], begun[2].method) == (record.id, "finetune")
+    record = run(SPEC, tracked(runtime, "json=there"))
+    begun, *steps, results, ended = ear.last.heard
+    assert begun[1:3] == ("there", f"finetune-logic-1-0-0-{record.id}")
+    assert begun[3].method == "finetune"
     history = record.selection["history"]
-    assert [(number, facts) for _, number, facts in steps] == [
+    assert [(number, facts) for _, facts, number in steps] == [
         (point["step"], {name: value for name, value in point.items() if name != "step"}) for point in history
     ]
+    _, found, number = results
+    assert number == 4
+    assert (found["accuracy/mean"], found["accuracy/fr"]) == (record.mean, record.accuracy["fr"])
+    assert {name: value for name, value in found.items() if name.startswith("costs/")} == {
+        f"costs/{name}": value for name, value in record.costs.items()
+    }
     assert ended == ("end", record)
 
 
 def test_a_failed_run_ends_as_one(ear, runtime, monkeypatch):
     monkeypatch.setattr("xlbench.engine.execute._measured", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        run(SPEC, tracked(runtime, "ear"))
-    (_, record) = ear.last.heard[-1]
+        run(SPEC, tracked(runtime, "json"))
+    *_, measured, (_, record) = ear.last.heard
     assert record.status == "failed"
-    assert trackers._results(record) == {}
+    assert set(measured[1]) == {"loss", "dev_accuracy", "dev_loss"}  # no results
 
 
-@pytest.mark.parametrize("word", ["begin", "step", "end"])
+@pytest.mark.parametrize("word", ["begin", "log", "end"])
 def test_a_tracker_that_fails_is_said_and_costs_the_run_nothing(ear, runtime, monkeypatch, word):
     monkeypatch.setattr(ear, "fails", word)
     with pytest.warns(UserWarning, match="the tracker failed, and hears no more of this run: ConnectionError: nobody"):
-        record = run(SPEC, tracked(runtime, "ear"))
+        record = run(SPEC, tracked(runtime, "json"))
     assert record.status == "finished"
     assert all(heard[0] != word for heard in ear.last.heard)
 
 
 def test_several_trials_are_counted_as_one_line_of_steps(ear, runtime):
-    run(SPEC.with_(trials=2), tracked(runtime, "ear"))
-    assert [told[1] for told in ear.last.heard if told[0] == "step"] == [2, 4, 6, 8]
+    run(SPEC.with_(trials=2), tracked(runtime, "json"))
+    assert [told[2] for told in ear.last.heard if told[0] == "log" and "loss" in told[1]] == [2, 4, 6, 8]
 
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_one_sentence(monkeypatch):
@@ -93,8 +95,9 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_one_sentence(monke
             trackers.tracker_of(name)
 
 
-def test_a_run_s_name_is_a_plain_folder_s():
-    assert "/" not in trackers._name(SPEC.with_(method="../../x", task="a/b"))
+def test_a_run_s_name_is_a_plain_folder_s(ear):
+    trackers.Followed("json", "abc", SPEC.with_(method="../../x", task="a/b"), Progress())
+    assert ear.last.heard[0][2] == "______x-a_b-1-0-0-abc"
 
 
 def test_without_a_tracker_progress_is_passed_on(runtime):
@@ -119,7 +122,7 @@ def test_tensorboard_files_hold_the_run(runtime, tmp_path):
     (folder,) = (tmp_path / "events").iterdir()
     assert folder.name == f"finetune-logic-1-0-0-{record.id}"
     events = EventAccumulator(str(folder)).Reload()
-    assert [event.step for event in events.Scalars("train/loss")] == [2, 4]
+    assert [event.step for event in events.Scalars("loss")] == [2, 4]
     assert events.Scalars("accuracy/mean")[0].value == pytest.approx(record.mean)
 
 
@@ -132,9 +135,9 @@ def test_mlflow_s_folder_holds_the_run(runtime, tmp_path, monkeypatch):
     record = run(SPEC, tracked(runtime, f"mlflow={place}"))
     client = MlflowClient(tracking_uri=place)
     (found,) = client.search_runs([client.get_experiment_by_name("xlbench").experiment_id])
-    assert (found.info.status, found.data.tags["record"]) == ("FINISHED", record.id)
+    assert (found.info.status, found.info.run_name) == ("FINISHED", f"finetune-logic-1-0-0-{record.id}")
     assert found.data.params["shots"] == "1"
-    assert found.data.metrics["accuracy_mean"] == pytest.approx(record.mean)
+    assert found.data.metrics["accuracy/mean"] == pytest.approx(record.mean)
     assert [point.step for point in client.get_metric_history(found.info.run_id, "loss")] == [2, 4]
 
 

@@ -3,15 +3,14 @@
 import functools
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from xlbench.errors import XlbenchError, one_line
+from xlbench.host.fault_place import place_of
 from xlbench.host.plain_text import lines
 
 READER_LEFT = 141  # as a shell says of a program that writes on into a pipe which nobody reads: … | head -1
@@ -100,9 +99,8 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
             except Exception as fault:
                 if os.environ.get("XLBENCH_TRACEBACK"):
                     raise
-                where = traceback.extract_tb(fault.__traceback__)[-1]
                 echo(
-                    f"failed: {type(fault).__name__}: {one_line(fault)} ({Path(where.filename).name}:{where.lineno}); "
+                    f"failed: {type(fault).__name__}: {one_line(fault)} ({place_of(fault)}); "
                     "XLBENCH_TRACEBACK=1 shows how it came to that",
                     err=True,
                 )

@@ -40,10 +40,8 @@ def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime
     threads a worker as before. `done` are its finished records: they say how much memory a run took.
     """
     devices, available = _devices(runtime.device, cells[0].device), cores()
-    if isinstance(runtime.jobs, int):
-        number, why = runtime.jobs, "as asked"
-        return Jobs(number, max(1, available // number), devices, why)
-    number, why = _most(cells, done, devices, available)
+    asked = (runtime.jobs, "as asked") if isinstance(runtime.jobs, int) else None
+    number, why = asked or _most(cells, done, devices, available)
     return Jobs(number, max(1, available // number), devices, why)
 
 
@@ -51,15 +49,14 @@ def _most(
     cells: Sequence[Prepared], done: Sequence[Record], devices: tuple[str, ...], available: int
 ) -> tuple[int, str]:
     host, need = USABLE * free_bytes(CPU), host_need(cells, done)
-    limits = {"cores": available, "cells": len(cells), "memory": int(host // need)}
+    limits = [available, len(cells), int(host // need)]
     said = [f"{available} cores", f"{need / GIB:.1f} of {host / GIB:.1f} GiB a worker"]
     if cells[0].device.type == "cuda":
         free = [USABLE * free_bytes(torch.device(device)) for device in devices]
         on_device = device_need(cells, done)
-        limits["device memory"] = sum(int(one // on_device) for one in free)
-        limits["devices"] = len(devices)
+        limits += [len(devices), sum(int(one // on_device) for one in free)]
         said.append(f"{on_device / GIB:.1f} of {sum(free) / GIB:.1f} GiB on the device")
-    return max(1, min(limits.values())), f"auto: {', '.join(said)}"
+    return max(1, min(limits)), f"auto: {', '.join(said)}"
 
 
 def host_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:

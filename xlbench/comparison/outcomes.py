@@ -1,12 +1,12 @@
 """What became of a cell, and how it is found out: one cell's fault must not stop the others."""
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from xlbench.engine.prepare import Prepared
 from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.host import memory
+from xlbench.host.fault_place import place_of
 from xlbench.records.record import Record
 
 
@@ -33,17 +33,11 @@ def attempt(compute: Callable[[], Record]) -> Attempt:
     """Call `compute`; an exception becomes a sentence. Only what is no Exception (Ctrl-C) is let through."""
     try:
         return Attempt(compute())
-    except XlbenchError as fault:
-        place = "".join(f" ({note})" for note in _places(fault))
-        failed = Attempt(None, one_line(fault) + place, isinstance(fault, NotSupported))
     except Exception as fault:  # whatever a plug-in raises must not stop the others
-        frame = traceback.extract_tb(fault.__traceback__)[-1]
-        (place,) = _places(fault) or [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"]
-        failed = Attempt(None, f"{type(fault).__name__}: {one_line(fault)} ({place})")
+        ours = isinstance(fault, XlbenchError)
+        said = one_line(fault) if ours else f"{type(fault).__name__}: {one_line(fault)}"
+        noted = getattr(fault, "__notes__", [])[-1:]  # by a run that had begun, where the fault came from
+        place = "".join(noted) or ("" if ours else place_of(fault))
+        failed = Attempt(None, f"{said} ({place})" if place else said, isinstance(fault, NotSupported))
     memory.release()  # with the exception goes what its frames held: the next cell finds that memory free
     return failed
-
-
-def _places(fault: BaseException) -> list[str]:
-    """Where a run found that a fault came from: the last note on it; none for one from before a run began."""
-    return list(getattr(fault, "__notes__", []))[-1:]

@@ -12,8 +12,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from xlbench.engine.costs import Stopwatch
 from xlbench.engine.flops import FlopMeter
+from xlbench.host.whole_files import whole_file
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]
@@ -51,14 +50,14 @@ class Spent:
     def facts(self) -> Facts:
         now = self.watch.so_far()
         seconds = {name: now.get(name, 0.0) - self._before.get(name, 0.0) for name in self.STAGES}
-        return {"seconds": seconds, "flops": [str(meter.total) for meter in self.meters]}
+        return {"seconds": seconds, "flops": [meter.total for meter in self.meters]}
 
     def add(self, earlier: Facts) -> None:
         """Book what an interrupted process told."""
         for name, seconds in earlier["seconds"].items():
             self.watch.seconds[name] += seconds
         for meter, total in zip(self.meters, earlier["flops"], strict=True):
-            meter.total += Fraction(total)
+            meter.total += total
 
 
 class Checkpoint:
@@ -86,20 +85,16 @@ class Checkpoint:
         """Keep this state in place of the last. A disk that is full costs a warning, not the run."""
         own = {name: _own(tensor) for name, tensor in tensors.items()}
         text = json.dumps({"made_with": self.made_with, "spent": self.spent.facts(), **facts})
-        part = self.file.with_name(f"{self.file.name}.{os.getpid()}.part")
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            save_file(own, part, {"facts": text, "digest": _digest(own, text)})
-            with part.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            os.replace(part, self.file)
-            for other in self.file.parent.iterdir():
+            with whole_file(self.file) as beside:
+                save_file(own, beside, {"facts": text, "digest": _digest(own, text)})
+                with beside.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            for other in self.file.parent.glob("[!.]*"):
                 if other.name < self.file.name:  # an earlier trial's: one state is kept at a time
                     other.unlink(missing_ok=True)
         except (OSError, SafetensorError) as fault:
             warnings.warn(f"cannot keep the training state {self.file} ({fault}); training goes on", stacklevel=2)
-            with suppress(OSError):
-                part.unlink()
         self._last = time.monotonic()
 
     def read(self) -> tuple[Tensors, Facts] | None:

@@ -8,13 +8,14 @@ is written beside its place and renamed when whole: of two who make it at once b
 import contextlib
 import hashlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+from xlbench.host.whole_files import whole_file
 
 Made = Callable[[], np.ndarray]
 
@@ -80,14 +81,8 @@ def _checked(file: Path, changed: int, size: int) -> np.ndarray:
 
 
 def _keep(place: Path, key: str, made: np.ndarray) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=place, prefix=".", suffix=".part", delete=False) as stream:
-        try:
-            np.save(stream, made, allow_pickle=False)
-        except BaseException:
-            os.unlink(stream.name)
-            raise
-    os.replace(stream.name, place / f"{key}-{_digest(made)}.npy")
+    with whole_file(place / f"{key}-{_digest(made)}.npy") as beside, beside.open("wb") as stream:
+        np.save(stream, made, allow_pickle=False)
 
 
 def _digest(values: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""Whose code an exception came from: the file and line of a plug-in's own code, where it had a part in it."""
+"""Where an exception came from: the file and line of a plug-in's own code, where it had a part in it."""
 
 import traceback
 from pathlib import Path
@@ -10,7 +10,7 @@ PARTS = ("score", "loss", "encode", "streams", "build", "fit")  # of a method, a
 HARNESS = "xlbench.method"  # whose classes are every method's bases
 
 
-def place_of(fault: BaseException, plugin: type) -> str:
+def place_of(fault: BaseException, plugin: type = object) -> str:
     """`file.py:line` of the last line of a plug-in's own code on the way to a fault, whatever library raised it.
 
     Where the harness refused what the plug-in gave (no number, a wrong shape), the line is that of the function that

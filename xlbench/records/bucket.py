@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import uuid
@@ -30,6 +29,7 @@ from xlbench.errors import XlbenchError, one_line
 from xlbench.host import array_cache as cache
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES
+from xlbench.host.whole_files import whole_file
 from xlbench.records.record import Record
 from xlbench.records.store import RACES, Store
 from xlbench.spec import is_url
@@ -37,7 +37,6 @@ from xlbench.spec import is_url
 RECORD, PREDICTIONS, FAILED = "record.json", "predictions.parquet", "failed.json"
 COPY = ".copied"  # beside a copy: which version it is of
 AT_ONCE = 16  # records that are copied at the same time
-VERSION = ("size", "ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "last_modified", "updated")
 
 Listed = dict[str, dict[str, Any]]  # what fsspec says of a record's objects, by their names
 
@@ -74,10 +73,10 @@ class ObjectStore(Store):
     def ready(self) -> None:
         """Write an object and remove it. Raises XlbenchError where that cannot be: before a run, not after it."""
         self.root.mkdir(parents=True, exist_ok=True)
-        probe = f"{self.place}/.{uuid.uuid4().hex[:8]}"
+        probe = f".{uuid.uuid4().hex[:8]}"
         with self._asking("write records at"):
             self._put(probe, b"")
-            self.system.rm_file(probe)
+            self.system.rm_file(f"{self.place}/{probe}")
 
     def find(self, run_id: str) -> Record | None:
         self.path(run_id)  # raises for what is no plain name
@@ -104,30 +103,31 @@ class ObjectStore(Store):
         Two who write the same record at once may each see the other's half. Each looks when it has written, and the
         last to look sees a whole pair, or writes one.
         """
-        final = self.path(record.id)
-        if record.status == "failed" or predictions is None:
-            if self.finished(record.id) is None:
-                self._put_record(record, FAILED if record.status == "failed" else RECORD)
-            return final
-        stream = pa.BufferOutputStream()
-        pq.write_table(predictions, stream, compression="zstd", write_page_checksum=True)
-        content = stream.getvalue().to_pybytes()
-        sealed = record.model_copy(update={"predictions_sha256": _sha256(content)})
+        objects = {}
+        if predictions is not None and record.status == "finished":
+            stream = pa.BufferOutputStream()
+            pq.write_table(predictions, stream, compression="zstd", write_page_checksum=True)
+            objects[PREDICTIONS] = stream.getvalue().to_pybytes()
+            record = record.model_copy(update={"predictions_sha256": _sha256(objects[PREDICTIONS])})
+        text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        objects[FAILED if record.status == "failed" else RECORD] = text.encode()
         for _ in range(RACES):
             if self.finished(record.id) is not None:
                 break
             with self._asking("write the record"):
-                self._put(f"{self.place}/{record.id}/{PREDICTIONS}", content)
-            self._put_record(sealed, RECORD)
+                for name, content in objects.items():
+                    self._put(f"{record.id}/{name}", content)
+            if PREDICTIONS not in objects:  # no pair that another could have mixed
+                return self.path(record.id)
         else:
             raise XlbenchError(f"cannot write the record {record.id} at {self.url}: other writers kept replacing it")
         with contextlib.suppress(Exception):  # what failed before is of no more use, and does no harm
             self.system.rm_file(f"{self.place}/{record.id}/{FAILED}")
-        return final
+        return self.path(record.id)
 
     def put_aside(self, run_id: str) -> None:
         """Move a record that cannot be used to a hidden place at the URL, so that it is computed again."""
-        aside = f"{self.place}/.{run_id}-damaged-{uuid.uuid4().hex[:8]}"
+        aside = f".{run_id}-damaged-{uuid.uuid4().hex[:8]}"
         with self._asking("put aside the record"):
             for name in (RECORD, PREDICTIONS):
                 with contextlib.suppress(FileNotFoundError):
@@ -148,16 +148,12 @@ class ObjectStore(Store):
 
     def _put(self, name: str, content: bytes) -> None:
         """Write an object, with the folder of it where the file system has such."""
+        path = f"{self.place}/{name}"
         try:
-            self.system.pipe_file(name, content)
+            self.system.pipe_file(path, content)
         except FileNotFoundError:
-            self.system.makedirs(name.rpartition("/")[0], exist_ok=True)
-            self.system.pipe_file(name, content)
-
-    def _put_record(self, record: Record, name: str) -> None:
-        text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        with self._asking("write the record"):
-            self._put(f"{self.place}/{record.id}/{name}", text.encode())
+            self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.system.pipe_file(path, content)
 
     def _listed(self, run_id: str | None = None) -> dict[str, Listed]:
         """The objects of one record, or of all, by its id. What has no text, or a name that no record has, is none."""
@@ -184,7 +180,7 @@ class ObjectStore(Store):
     def _copy(self, run_id: str, listed: Mapping[str, dict[str, Any]]) -> None:
         """Have a record here as it is at the URL; predictions that its `record.json` does not seal are left there."""
         folder, source = self.path(run_id), f"{self.place}/{run_id}"
-        version = json.dumps({name: [str(facts.get(key)) for key in VERSION] for name, facts in sorted(listed.items())})
+        version = json.dumps({name: str(sorted(facts.items())) for name, facts in sorted(listed.items())})
         with contextlib.suppress(OSError):
             if (folder / COPY).read_text(encoding="utf-8") == version:
                 return
@@ -200,14 +196,15 @@ class ObjectStore(Store):
         seal = _seal(text)
         if predictions is not None and seal and _sha256(predictions) != seal:
             predictions, version = None, ""  # another writer is at it, or it is damaged: look again next time
+        parts = {RECORD: text, COPY: version.encode()}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             if predictions is None:
                 (folder / PREDICTIONS).unlink(missing_ok=True)
             else:
-                _replace(folder / PREDICTIONS, predictions)
-            _replace(folder / RECORD, text)
-            _replace(folder / COPY, version.encode())
+                parts = {PREDICTIONS: predictions, **parts}
+            for name, content in parts.items():
+                with whole_file(folder / name) as beside:
+                    beside.write_bytes(content)
         except OSError as fault:
             reason = fault.strerror or fault
             raise XlbenchError(f"cannot copy the record {run_id} of {self.url} to {folder}: {reason}") from fault
@@ -224,12 +221,6 @@ def _seal(text: bytes) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _replace(file: Path, content: bytes) -> None:
-    beside = file.with_name(f".{uuid.uuid4().hex[:8]}.part")
-    beside.write_bytes(content)
-    os.replace(beside, file)
 
 
 @lru_cache

@@ -43,26 +43,22 @@ def sweep(root: Path) -> list[Path]:
     gone = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(root):
-            found = _WRITING.fullmatch(entry.name) if entry.name.startswith(".") else None
-            with contextlib.suppress(OSError):
-                if found and (_dead(found["pid"], found["place"]) or _age(entry.stat()) > DAY):
-                    if found["pid"] is None and _went_back(entry.path, root / found["id"]):
-                        continue
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                    gone.append(Path(entry.path))
+            found = _WRITING.fullmatch(entry.name)
+            if found is None or not (_dead(found["pid"], found["place"]) or _is_old(entry)):
+                continue
+            if found["pid"] is None:
+                with contextlib.suppress(OSError):  # another record stands in its place
+                    os.rename(entry.path, root / found["id"])
+                    continue
+            shutil.rmtree(entry.path, ignore_errors=True)
+            gone.append(Path(entry.path))
     return gone
 
 
-def _age(folder: os.stat_result) -> float:
-    """Seconds since anything in a folder changed, or it was given its name."""
-    return time.time() - max(folder.st_mtime, folder.st_ctime)
-
-
-def _went_back(moved: str, place: Path) -> bool:
-    """Whether a folder was moved to its place, where nothing stood."""
+def _is_old(folder: os.DirEntry[str]) -> bool:
+    """Whether nothing in a folder changed for a day, nor its name; False for one that is gone by now."""
     with contextlib.suppress(OSError):
-        os.rename(moved, place)
-        return True
+        return time.time() - max(folder.stat().st_mtime, folder.stat().st_ctime) > DAY
     return False
 
 
