@@ -93,7 +93,7 @@ def read_checkpoint(model: str, revision: str | None) -> Checkpoint:
     encoder = whole.base_model
     wrap_last_layer(encoder)
     reads_right, hidden, logits = _probe(whole, model)
-    _refuse_strange_tokenizer(tokenizer, encoder, model, pads=reads_right)
+    _fit_tokenizer(tokenizer, encoder, model, pads=reads_right)
     transform, decoder = (None, None) if headless else _head(whole, hidden, logits)
     if not headless and decoder is None:
         headless = f"no masked-LM head of a kind that xlbench knows ({type(whole).__name__})"
@@ -122,13 +122,12 @@ def _weights(place: str, config: Any, model: str, options: dict[str, Any]) -> tu
         kind = AutoModel
     settings = {**options, "config": config, "use_safetensors": True, "dtype": torch.float32}
     settings |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are refused by name below
-    whole, report = kind.from_pretrained(place, **settings)
-    own_head = any(name.startswith("lm_predictions.") for name in report["unexpected_keys"])
-    if own_head and getattr(config, "legacy", False):
-        config.legacy = (
-            False  # DeBERTa's own head, which its published configs do not tell from transformers' older one
-        )
+    with torch.random.fork_rng(devices=[]):  # a head that the files lack is drawn at random, and thrown away
         whole, report = kind.from_pretrained(place, **settings)
+        own_head = any(name.startswith("lm_predictions.") for name in report["unexpected_keys"])
+        if own_head and getattr(config, "legacy", False):
+            config.legacy = False  # the published configs of DeBERTa do not say that the head is its own
+            whole, report = kind.from_pretrained(place, **settings)
     return whole, report
 
 
@@ -159,9 +158,9 @@ def _refuse_gaps(whole: Any, report: dict[str, Any], model: str) -> str:
         )
     own = {id(weight) for weight in whole.base_model.parameters()}
     head = {name for name, weight in whole.named_parameters() if id(weight) not in own} if inner else set()
-    if not head - set(lacking):
+    if head <= report["missing_keys"]:
         return "no masked-LM head"
-    parts = [name for name in lacking if not name.startswith(inner)]
+    parts = sorted(head.intersection(lacking))
     return f"a masked-LM head without {_first_of(parts)}" if parts else ""
 
 
@@ -206,9 +205,13 @@ def _probe(whole: Any, model: str) -> tuple[bool, Tensor, Tensor | None]:
     return bool(moved), states[0], logits
 
 
-def _refuse_strange_tokenizer(tokenizer: Any, encoder: Any, model: str, pads: bool) -> None:
-    """Raises XlbenchError for a tokenizer with ids that the encoder does not have, or without padding."""
-    largest, rows = max(tokenizer.get_vocab().values()), len(encoder.get_input_embeddings().weight)
+def _fit_tokenizer(tokenizer: Any, encoder: Any, model: str, pads: bool) -> None:
+    """Let the embeddings know which id is padding.
+
+    Raises XlbenchError for a tokenizer with ids that the encoder does not have, or without the padding it needs.
+    """
+    words = encoder.get_input_embeddings()
+    largest, rows = max(tokenizer.get_vocab().values()), len(words.weight)
     if largest >= rows:
         raise XlbenchError(
             f"the tokenizer of {model} has token ids up to {largest} and the model has embeddings up to {rows - 1}; "
@@ -218,6 +221,8 @@ def _refuse_strange_tokenizer(tokenizer: Any, encoder: Any, model: str, pads: bo
         raise XlbenchError(
             f'the tokenizer of {model} has no pad token; name it in tokenizer_config.json ("pad_token": "<pad>")'
         )
+    if getattr(words, "padding_idx", None) is not None:  # MPNet has 1 there, whatever its tokenizer pads with
+        words.padding_idx = tokenizer.pad_token_id
 
 
 def _head(whole: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module | None, nn.Linear | None]:
