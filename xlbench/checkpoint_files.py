@@ -137,7 +137,8 @@ def _refuse_gaps(whole: Any, report: dict[str, Any], model: str) -> str:
     Raises XlbenchError for weights of the encoder that they lack, or have in another shape or without a number.
     """
     inner = "" if whole.base_model is whole else f"{whole.base_model_prefix}."
-    shapes = [f"{name} {list(found)} in place of {list(asked)}" for name, found, asked in report["mismatched_keys"]]
+    mismatched = sorted(report["mismatched_keys"])
+    shapes = [f"{name} {list(found)} in place of {list(asked)}" for name, found, asked in mismatched]
     if shapes:
         raise XlbenchError(
             f"the weights of {model} do not fit its config.json: {_first_of(shapes)}; give the config.json and weights "
