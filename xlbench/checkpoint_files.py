@@ -141,7 +141,7 @@ def _refuse_gaps(whole: Any, report: dict[str, Any], model: str) -> str:
     shapes = [f"{name} {list(found)} in place of {list(asked)}" for name, found, asked in mismatched]
     if shapes:
         raise XlbenchError(
-            f"the weights of {model} do not fit its config.json: {_first_of(shapes)}; give the config.json and weights "
+            f"the weights of {model} do not fit its config.json ({_first_of(shapes)}); give the config.json and weights "
             "of one model"
         )
     lacking = sorted(report["missing_keys"])
@@ -232,23 +232,20 @@ def _head(whole: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module 
     decoder = _decoder(whole)
     there = dict(whole.named_modules())
     parts = next(([there[name] for name in names] for names in HEADS if names[0] in there), [])
-    if not parts or not isinstance(decoder, nn.Linear) or logits is None:
+    if not parts or not isinstance(decoder, nn.Linear) or logits is None or len(decoder.weight) != logits.shape[1]:
         return None, None
     transform = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     for parent in transform.modules():
         for name, child in parent.named_children():
             if child is decoder:
                 setattr(parent, name, nn.Identity())
+    bias = None if decoder.bias is None else decoder.bias[:SOME]
     try:
         with torch.no_grad():
-            bias = None if decoder.bias is None else decoder.bias[:SOME]
-            found = nn.functional.linear(transform(hidden), decoder.weight[:SOME], bias)
+            off = nn.functional.linear(transform(hidden), decoder.weight[:SOME], bias) - logits[:, :SOME]
     except (RuntimeError, TypeError, AttributeError):  # it does not compute without its decoder, or from states alone
         return None, None
-    agrees = (found - logits[:, :SOME]).abs().max() <= 10 * SAME * logits.abs().max()
-    if not agrees or len(decoder.weight) != logits.shape[1]:
-        return None, None
-    return transform, decoder
+    return (transform, decoder) if off.abs().max() <= 10 * SAME * logits.abs().max() else (None, None)
 
 
 def _decoder(whole: Any) -> nn.Module | None:

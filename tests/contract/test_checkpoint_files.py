@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import xlbench
+from xlbench import checkpoint_files
 from xlbench.backbone import TINY, Backbone
 from xlbench.batching import Batch, collate
 from xlbench.errors import XlbenchError
@@ -191,12 +192,21 @@ def test_a_head_that_is_not_understood_counts_as_none(kind, tmp_path, runtime):
     assert xlbench.run(spec("finetune", folder), runtime).status == "finished"
 
 
+def test_a_head_that_gives_other_logits_than_the_whole_model_counts_as_none(tmp_path, monkeypatch):
+    distilbert = random_model("DistilBertForMaskedLM", "DistilBertConfig", WITH_HEAD["distilbert"][1])
+    monkeypatch.setattr(checkpoint_files, "HEADS", (("vocab_transform", "vocab_layer_norm"),))  # no activation
+    assert not Backbone.load(saved(distilbert, tmp_path / "distilbert")).has_masked_lm_head
+    monkeypatch.undo()
+    deberta = random_model("DebertaV2ForMaskedLM", "DebertaV2Config", {**DEBERTA, "legacy": False})
+    monkeypatch.setattr(checkpoint_files, "_decoder", lambda whole: whole.get_output_embeddings())  # its first layer
+    assert not Backbone.load(saved(deberta, tmp_path / "deberta")).has_masked_lm_head
+
+
 def test_debertas_published_config_does_not_hide_its_own_head(tmp_path):
     """It has neither `legacy` nor `architectures`."""
-    folder = Path(
-        saved(random_model("DebertaV2ForMaskedLM", "DebertaV2Config", {**DEBERTA, "legacy": False}), tmp_path)
-    )
-    backbone = Backbone.load(str(folder))
+    model = random_model("DebertaV2ForMaskedLM", "DebertaV2Config", {**DEBERTA, "legacy": False})
+    backbone, folder = Backbone.load(saved(model, tmp_path / "new")), tmp_path / "published"
+    saved(model, folder)
     change(folder, legacy=None, architectures=None)
     published = Backbone.load(str(folder))
     assert published.has_masked_lm_head
@@ -339,7 +349,7 @@ def test_a_config_of_another_size_is_named_with_both_shapes(tmp_path):
     change(folder, vocab_size=5000)
     sentence = refusal(str(folder))
     assert f"the weights of {folder} do not fit its config.json" in sentence
-    assert "word_embeddings.weight [4995, 128] in place of [5000, 128]" in sentence
+    assert "(lm_head.bias [4995] in place of [5000], …)" in sentence
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path):
