@@ -141,8 +141,8 @@ def _refuse_gaps(whole: Any, report: dict[str, Any], model: str) -> str:
     shapes = [f"{name} {list(found)} in place of {list(asked)}" for name, found, asked in mismatched]
     if shapes:
         raise XlbenchError(
-            f"the weights of {model} do not fit its config.json ({_first_of(shapes)}); give the config.json and weights "
-            "of one model"
+            f"the weights of {model} do not fit its config.json ({_first_of(shapes)}); give config and weights of "
+            "one model"
         )
     lacking = sorted(report["missing_keys"])
     gaps = [name for name in lacking if name.startswith(inner) and "pooler" not in name]
@@ -232,7 +232,7 @@ def _head(whole: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module 
     decoder = _decoder(whole)
     there = dict(whole.named_modules())
     parts = next(([there[name] for name in names] for names in HEADS if names[0] in there), [])
-    if not parts or not isinstance(decoder, nn.Linear) or logits is None or len(decoder.weight) != logits.shape[1]:
+    if not parts or not isinstance(decoder, nn.Linear) or logits is None:
         return None, None
     transform = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     for parent in transform.modules():

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 import xlbench
 from xlbench import checkpoint_files
@@ -229,6 +229,18 @@ def test_a_causal_model_is_refused_for_what_it_is(kind, method, tmp_path, runtim
         f"the backbone {folder} is causal: no token sees those after it, and method {method} reads one "
         "that must see the whole text; choose an encoder, such as XLM-R"
     )
+
+
+def test_a_tokenizer_that_begins_no_text_is_refused_with_a_way_out(tmp_path, runtime):
+    """T5's own: what `finetune` reads first would be a word."""
+    folder = saved(random_model("MT5EncoderModel", "MT5Config", T5), tmp_path / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 2)]
+    )
+    tokenizer.save_pretrained(folder)
+    sentence = refusal(folder, "finetune", runtime)
+    assert "does not frame a pair of texts as begin, sep, end; choose a backbone whose tokenizer does" in sentence
 
 
 def test_a_causal_model_is_refused_before_its_tokenizer(tmp_path, runtime):
