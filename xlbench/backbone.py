@@ -54,8 +54,8 @@ class Backbone(nn.Module):
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.weights_a_token = sum(matrices) - words.numel()
         self.embedding_dimension = words.shape[1]  # of what the encoder reads; fewer than `dimension` in ALBERT
-        positions = encoder.get_submodule("embeddings") if hasattr(encoder, "embeddings") else nn.Module()
-        before = getattr(getattr(positions, "position_embeddings", None), "padding_idx", None)
+        positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+        before = getattr(positions, "padding_idx", None)
         self.first_position = 0 if before is None else before + 1  # RoBERTa and its kin leave some unread
         self.headless = "" if decoder is not None else "no masked-LM head"  # what the files hold in place of one
         self.reads_right = True  # whether a token sees those after it
