@@ -5,10 +5,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 """
 
 import copy
-import hashlib
-import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from xlbench.batching import Batch
+from xlbench.checkpoint_files import TINY as TINY
+from xlbench.checkpoint_files import read_checkpoint
 from xlbench.errors import XlbenchError
-from xlbench.last_layer import LastLayer, wrap_last_layer
+from xlbench.last_layer import LastLayer
 from xlbench.prompts import TextEncoder, Verbalizer
-from xlbench.sources import NO_ANSWER, hub_answers, hub_reason
 from xlbench.spec import Lora, Tune
 
-TINY = Path(__file__).parent / "tiny"
 PUBLISHED_LEARNING_RATE = 1e-5
 
 # On a CPU a batch is cut into so many rows at a time where that saves so many multiplications (weights × padding).
 WORTHWHILE, ROWS_AT_A_TIME = 2e9, 4
-
-# Where each family keeps the part of its masked-LM head that stands before the decoder.
-_HEADS = ("lm_head", "cls", "predictions", "head")
 
 
 class Backbone(nn.Module):
@@ -57,7 +51,14 @@ class Backbone(nn.Module):
         self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
         self._row_of: Tensor | None = None  # an id's row among those
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
-        self.weights_a_token = sum(matrices) - encoder.get_input_embeddings().weight.numel()  # type: ignore[operator]
+        words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
+        self.weights_a_token = sum(matrices) - words.numel()
+        self.embedding_dimension = words.shape[1]  # of what the encoder reads; fewer than `dimension` in ALBERT
+        positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+        before = getattr(positions, "padding_idx", None)
+        self.first_position = 0 if before is None else before + 1  # RoBERTa and its kin leave some unread
+        self.headless = "" if decoder is not None else "no masked-LM head"  # what the files hold in place of one
+        self.reads_right = True  # whether a token sees those after it
 
     @property
     def has_masked_lm_head(self) -> bool:
@@ -71,10 +72,9 @@ class Backbone(nn.Module):
     def text(self, max_length: int) -> TextEncoder:
         """The encoder of texts for this backbone. Raises XlbenchError where it reads fewer tokens."""
         positions = getattr(self.config, "max_position_embeddings", None)
-        offset = (self.config.pad_token_id or 0) + 1 if "roberta" in self.config.model_type else 0
-        if positions is not None and max_length > positions - offset:
+        if positions is not None and max_length > positions - self.first_position:
             raise XlbenchError(
-                f"--max-length {max_length} is more than the {positions - offset} tokens {self.name} reads"
+                f"--max-length {max_length} is more than the {positions - self.first_position} tokens {self.name} reads"
             )
         return TextEncoder(self.tokenizer, max_length)
 
@@ -238,103 +238,17 @@ class Backbone(nn.Module):
     def load(model: str, revision: str | None = None) -> "Backbone":
         """The backbone of a hub id, a folder, or `tiny`; read once a process and kept on the CPU in fp32.
 
-        Raises XlbenchError: no such folder or model, no safetensors, no fast tokenizer, an unknown head.
+        Raises XlbenchError: no such folder or model, or files that do not make a whole encoder (`checkpoint_files`).
         """
         return _load(model, revision)
 
 
-def _folder(model: str) -> Path | None:
-    """The folder that a model's name stands for; None for a hub id."""
-    if model == "tiny":
-        return TINY
-    path = os.path.expanduser(model)
-    if os.path.isdir(path):
-        return Path(path)
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise XlbenchError(f"the model folder {model} does not exist; give a folder, a hub id, or tiny")
-    return None
-
-
-@cache
-def _revision(model: str, revision: str | None) -> str:
-    folder = _folder(model)
-    if folder is not None and revision is not None:
-        raise XlbenchError(f"--revision {revision} names a commit of a hub model; {model} is a folder: leave it out")
-    if folder is not None:
-        seal = hashlib.sha256()
-        files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
-        if not any(path.suffix == ".safetensors" for path in files):
-            raise XlbenchError(f"{folder} holds no .safetensors file; only safetensors weights are read")
-        for path in files:
-            seal.update(path.name.encode())
-            with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    seal.update(block)
-        return "sha256:" + seal.hexdigest()[:16]
-    from transformers import AutoConfig
-
-    hub_answers()
-    try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    except Exception as fault:  # the hub client raises many kinds; all mean that there is no model
-        raise XlbenchError(_unreachable(model, fault)) from fault
-    return str(getattr(config, "_commit_hash", None) or revision or "unknown")
-
-
 @cache
 def _load(model: str, revision: str | None) -> Backbone:
-    import transformers
-    from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
-
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    folder = _folder(model)
-    pinned = _revision(model, revision)
-    place = str(folder) if folder else model
-    options: dict[str, Any] = {"trust_remote_code": False}
-    options |= {"local_files_only": True} if folder else {"revision": revision}
-    weights = {**options, "use_safetensors": True, "dtype": torch.float32, "attn_implementation": "sdpa"}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **options)
-        config = transformers.AutoConfig.from_pretrained(place, **options)
-        masked = any("MaskedLM" in kind for kind in config.architectures or [])
-        if masked:
-            whole, report = AutoModelForMaskedLM.from_pretrained(place, output_loading_info=True, **weights)
-            masked = not [key for key in report["missing_keys"] if any(head in key for head in _HEADS)]
-        if not masked:
-            whole = AutoModel.from_pretrained(place, **weights)
-    except XlbenchError:
-        raise
-    except Exception as fault:  # a broken folder, a hub out of reach, a config of another kind
-        raise XlbenchError(_unreachable(model, fault) if folder is None else _broken(folder, fault)) from fault
-    # Without tokenizer files transformers makes up a tokenizer that knows only its special tokens.
-    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
-    if not words or not getattr(tokenizer, "is_fast", False):
-        raise XlbenchError(f"{model} has no fast tokenizer (tokenizer.json), which xlbench needs")
-    wrap_last_layer(whole.base_model)
-    if not masked:
-        return Backbone(whole, None, None, tokenizer, model, pinned).eval()
-    decoder = whole.get_output_embeddings()
-    transform = _head_before(whole, decoder, model)
-    return Backbone(whole.base_model, transform, decoder, tokenizer, model, pinned).eval()
-
-
-def _head_before(whole: nn.Module, decoder: nn.Module, model: str) -> nn.Module:
-    """The masked-LM head with its decoder taken out: (…, d) → (…, d)."""
-    for name in _HEADS:
-        head = getattr(whole, name, None)
-        if head is None:
-            continue
-        for parent in head.modules():
-            for child_name, child in parent.named_children():
-                if child is decoder:
-                    setattr(parent, child_name, nn.Identity())
-                    return head
-        return head  # the decoder stands beside the head (ModernBERT)
-    raise XlbenchError(
-        f"the masked-LM head of {model} ({type(whole).__name__}) is of a kind xlbench does not know; "
-        f"it looks for one of {', '.join(_HEADS)}"
-    )
+    read = read_checkpoint(model, revision)
+    found = Backbone(read.encoder, read.transform, read.decoder, read.tokenizer, model, read.revision)
+    found.headless, found.reads_right = read.headless, read.reads_right
+    return found.eval()
 
 
 def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
@@ -347,16 +261,3 @@ def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
     except ValueError:  # peft knows no default layers for this architecture
         config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **settings)
         return get_peft_model(encoder, config)
-
-
-def _unreachable(model: str, fault: Exception) -> str:
-    reason = hub_reason(fault) if hub_answers() else NO_ANSWER
-    return (
-        f"cannot load the model {model!r} from the hub ({reason}); give --model FOLDER "
-        "or --model tiny, and --data-root DIR for the data, to work without the hub"
-    )
-
-
-def _broken(folder: Path, fault: Exception) -> str:
-    first = str(fault).strip().splitlines()[0] if str(fault).strip() else ""
-    return f"cannot load a model from the folder {folder} ({type(fault).__name__}: {first})"

@@ -285,6 +285,12 @@ class PromptMethod(Method):
                     )
         for language in (self.task.source, *self.languages):
             self.verbalizer(language)
+        read, width = self.backbone.embedding_dimension, self.backbone.dimension
+        if self.prompt_length() and read != width:
+            raise XlbenchError(
+                f"the backbone {self.backbone.name} reads embeddings of {read} numbers and has states of {width}, so "
+                f"prompt vectors of method {self.name} do not fit; choose another backbone, or a method without any"
+            )
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         return nn.ModuleDict({"backbone": backbone})

@@ -191,7 +191,8 @@ class TextEncoder:
         runs = _special_runs(pair["input_ids"], pair["special_tokens_mask"])
         if len(runs) != 3:
             raise XlbenchError(
-                f"the tokenizer {type(tokenizer).__name__} does not frame a pair of texts as begin, sep, end"
+                f"the tokenizer {type(tokenizer).__name__} does not frame a pair of texts as begin, sep, end; "
+                "choose a backbone whose tokenizer does, such as XLM-R"
             )
         self.begin, self.separator, self.end = runs
 

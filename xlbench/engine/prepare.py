@@ -184,9 +184,14 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     resources = _resources(method_class, episode.task, spec)
     loaded = {name: episode.resource(resource) for name, resource in resources.items()}
     backbone = Backbone.load(spec.model, spec.revision)
+    if not backbone.reads_right:
+        raise XlbenchError(
+            f"the backbone {spec.model} is causal: no token sees those after it, and method {spec.method} reads one "
+            "that must see the whole text; choose an encoder, such as XLM-R"
+        )
     if method_class.needs_masked_lm and not backbone.has_masked_lm_head:
         raise XlbenchError(
-            f"the backbone {spec.model} has no masked-LM head, which method {spec.method} needs; "
+            f"the backbone {spec.model} has {backbone.headless}, which method {spec.method} needs; "
             "choose a masked language model, or --method finetune"
         )
     backbone.text(spec.max_length)  # raises where the backbone reads fewer tokens
