@@ -278,8 +278,8 @@ class PromptMethod(Method):
         and for label words that are too few or cannot be scored."""
         for language in self.template_languages(self.task, self.languages):
             template = self.template_in(self.template, language)
-            for special, read in (("<mask>", True), ("<prompt>", self.prompt_length() > 0)):
-                if read and special not in template.text:
+            for special, needed in (("<mask>", True), ("<prompt>", self.prompt_length() > 0)):
+                if needed and special not in template.text:
                     raise XlbenchError(
                         f"{template.place}: {template.text!r} has no {special}, which method {self.name} reads; add it"
                     )
