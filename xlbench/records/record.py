@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
@@ -44,6 +51,12 @@ class Record(BaseModel):
     started: str = ""
     seconds: float = 0.0
     predictions_sha256: str = ""  # where the two are not renamed into place together
+
+    @field_validator("spec")
+    @classmethod
+    def _as_it_is_read(cls, spec: RunSpec) -> RunSpec:
+        """The spec as one of no subclass, so that a record that was just computed equals itself read from its file."""
+        return spec if type(spec) is RunSpec else RunSpec.model_validate(spec.model_dump())
 
     @model_serializer(mode="wrap")
     def _sealed_where_needed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
