@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from xlbench import problem, spec
 from xlbench.host import safe_parquet
 from xlbench.host.safe_parquet import ODD
 from xlbench.records import predictions, record, store
+from xlbench.records.leftovers import DAY
 from xlbench.records.predictions import Summary
 from xlbench.records.record import Record
 
@@ -105,6 +107,9 @@ class Index:
             os.replace(beside, self.file)
             self.added.clear()
             self._rows = None
+            for left in self.root.glob(".*.part"):  # by a writer that died; one that is writing is not a day old
+                if time.time() - left.stat().st_mtime > DAY:
+                    left.unlink(missing_ok=True)
         except OSError:
             pass
         finally:
