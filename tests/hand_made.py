@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import pyarrow as pa
 
 from xlbench.analysis import matching
 from xlbench.analysis.matching import Group
+from xlbench.errors import XlbenchError
+from xlbench.problem import problem_of
 from xlbench.records.index import Result
+from xlbench.records.predictions import Summary, unit_scores
 from xlbench.records.record import Record
 from xlbench.records.store import Store
-from xlbench.records.vetting import judge
 from xlbench.spec import ResolvedSpec
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -36,12 +39,17 @@ COSTS = {
 
 
 def group(things: Store | Iterable[Record | Result]) -> list[Group]:
-    """Groups of the records of a store, with what their predictions show where these are sound, or of records alone."""
+    """Groups of a store's records, with what their predictions show where these can be read; or of records alone."""
     if isinstance(things, Store):
-        things = [
-            judged if isinstance(judged := judge(one, things.path(one.id)), Result) else one for one in things.records()
-        ]
+        things = [Result(one, _summary(one, things.path(one.id))) for one in things.records()]
     return matching.group(one if isinstance(one, Result) else Result(one) for one in things)
+
+
+def _summary(kept: Record, folder: Path) -> Summary | None:
+    try:
+        return unit_scores(folder, problem_of(kept.problem), aligned=kept.aligned).summary
+    except XlbenchError:
+        return None
 
 
 def record(
@@ -82,7 +90,7 @@ def sound(kept: Record, premises: int = 20) -> pa.Table:
     rows = 3 * premises
     columns: dict[str, list[object]] = {name: [] for name in ("row_id", "unit_id", "language", "gold")}
     said: list[int] = []
-    for language, accuracy in kept.accuracy.items():
+    for language, accuracy in kept.by_language.items():
         wrong = set(random.permutation(rows)[round(accuracy * rows) :].tolist())
         columns["row_id"] += [str(row) for row in range(rows)]
         columns["unit_id"] += [str(row // 3) for row in range(rows)]
@@ -111,3 +119,8 @@ def predictions(accuracy: float, seed: int, premises: int = 60) -> pa.Table:
                 scores.append([-0.1 if label == said else -3.0 for label in range(3)])
     laid = {f"log_prob_{label}": np.array(scores)[:, label] for label in range(3)}
     return pa.table({**columns, **laid})
+
+
+def scored(kept: Record, table: pa.Table) -> Record:
+    """A record that says what its predictions show."""
+    return kept.model_copy(update={"scores": unit_scores(table, problem_of(kept.problem)).scores})

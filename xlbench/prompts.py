@@ -283,15 +283,8 @@ class TextEncoder:
 
     def _shorten(self, template: Template, texts: Sequence[str], length: int, vectors: int) -> np.ndarray:
         """One row again, its longer text cut at a token's end until the row fits."""
-        offsets = [
-            [
-                end
-                for _, end in self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
-                    "offset_mapping"
-                ]
-            ]
-            for text in texts
-        ]
+        found = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+        offsets = [[end for _, end in spans] for spans in found["offset_mapping"]]
         kept = [len(ends) for ends in offsets]
         while True:
             for _ in range(max(1, length - self.max_length)):

@@ -1,6 +1,6 @@
 """What a suite can show before it is run."""
 
-from hand_made import predictions, record
+from hand_made import predictions, record, scored
 from typer.testing import CliRunner
 
 from xlbench import Store, Suite
@@ -18,7 +18,8 @@ def kept(tmp_path, draws: int) -> Store:
     for number, method in enumerate(("finetune", "mpt")):
         for draw in range(draws):
             one = record(method, {"en": 0.6, "fr": 0.6}, {"draw": draw}, seconds=30.0 * (1 + number))
-            store.write(one, predictions(0.6 + 0.02 * draw, 10 * number + draw))
+            told = predictions(0.6 + 0.02 * draw, 10 * number + draw)
+            store.write(scored(one, told), told)
     return store
 
 

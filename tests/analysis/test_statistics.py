@@ -3,6 +3,7 @@
 import math
 import re
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,12 +28,19 @@ from xlbench.analysis.statistics import (
     score,
 )
 from xlbench.errors import XlbenchError
-from xlbench.records import predictions as premises
-from xlbench.records.predictions import stack, unit_scores
+from xlbench.problem import Classification
+from xlbench.records import predictions as units
+from xlbench.records.predictions import UnitScores, stack
+from xlbench.records.predictions import unit_scores as unit_scores_of
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(2, 8))
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=40, deadline=None)
+
+
+def unit_scores(source: pa.Table | Path, **options: bool) -> UnitScores:
+    """The scores of predictions of a problem with two labels."""
+    return unit_scores_of(source, Classification(("yes", "no")), **options)
 
 
 def design(shape: tuple[int, ...], seed: int, mean: float = 0.5) -> np.ndarray:
@@ -42,12 +50,12 @@ def design(shape: tuple[int, ...], seed: int, mean: float = 0.5) -> np.ndarray:
 
 
 def predictions(rows: list[tuple[str, str, str, int, int]]) -> pa.Table:
-    """A table of (row id, premise id, language, gold, predicted) with two labels."""
-    ids, premises, languages, gold, predicted = zip(*rows, strict=True)
+    """A table of (row id, unit id, language, gold, predicted) with two labels."""
+    ids, of_units, languages, gold, predicted = zip(*rows, strict=True)
     return pa.table(
         {
             "row_id": pa.array(ids).dictionary_encode(),
-            "unit_id": pa.array(premises).dictionary_encode(),
+            "unit_id": pa.array(of_units).dictionary_encode(),
             "language": pa.array(languages).dictionary_encode(),
             "gold": pa.array(gold, pa.int8()),
             "log_prob_0": pa.array([math.log(0.9 if one == 0 else 0.1) for one in predicted], pa.float32()),
@@ -62,29 +70,30 @@ ROWS = [
 ]  # fmt: skip
 
 
-# Predictions to premises
+# Predictions to units
 
 
-def test_scores_of_premises_worked_by_hand():
+def test_scores_of_units_worked_by_hand():
     found = unit_scores(predictions(ROWS))
     assert found.languages == ("en", "sw")
-    assert found.premises == ("p1", "p2")
+    assert found.units == ("p1", "p2")
     assert found.by_language == pytest.approx(np.array([[1, 0.5], [0.5, 0]]))
     assert found.values == pytest.approx([0.75, 0.25])
-    assert found.chance == pytest.approx([0.5, 0.5])
+    assert found.summary.chance == pytest.approx([0.5, 0.5])
+    assert found.scores["accuracy"] == pytest.approx({"en": 3 / 4, "sw": 1 / 4})
 
 
 def test_units_of_unequal_size_keep_each_language_s_accuracy():
     rows = [*ROWS, ("p2-2", "p2", "en", 0, 0), ("p2-2", "p2", "sw", 0, 0)]
     found = unit_scores(predictions(rows))
     assert found.by_language.mean(axis=1) == pytest.approx([4 / 5, 2 / 5])
-    assert found.chance.mean() == pytest.approx(3 / 5)
+    assert found.summary.chance.mean() == pytest.approx(3 / 5)
 
 
 def test_languages_count_the_same_whatever_their_number_of_rows():
-    rows = [("a", "", "en", 0, 0), ("b", "", "en", 0, 0), ("c", "", "en", 0, 0), ("d", "", "sw", 0, 1)]
-    found = unit_scores(predictions(rows), unit="row")
-    assert found.premises == ("a", "b", "c", "d")
+    rows = [("a", "a", "en", 0, 0), ("b", "b", "en", 0, 0), ("c", "c", "en", 0, 0), ("d", "d", "sw", 0, 1)]
+    found = unit_scores(predictions(rows), aligned=False)
+    assert found.units == ("a", "b", "c", "d")
     assert found.values.mean() == pytest.approx(0.5)
 
 
@@ -109,13 +118,13 @@ def test_scores_are_the_same_whatever_was_read_before(runs):
         tables.append(predictions([(row, f"{premise}b" if other else premise, *rest) for row, premise, *rest in rows]))
     alone = []
     for table in tables:
-        premises._layouts.clear()
+        units._layouts.clear()
         alone.append(unit_scores(table))
     for table, expected in zip(tables, alone, strict=True):
         found = unit_scores(table)
-        assert (found.languages, found.premises, found.test) == (expected.languages, expected.premises, expected.test)
+        assert (found.languages, found.units, found.test) == (expected.languages, expected.units, expected.test)
         assert np.array_equal(found.by_language, expected.by_language)
-        assert np.array_equal(found.majority, expected.majority)
+        assert np.array_equal(found.constant, expected.constant)
 
 
 def test_a_row_without_a_finite_score_is_wrong():
@@ -133,24 +142,26 @@ def test_a_record_s_folder_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "wanted", "sentence"),
+    ("rows", "sentence"),
     [
-        (ROWS + ROWS[:1], {}, "row p1-0 in en is there twice"),
-        (ROWS[:-1], {}, "lack row p2-1 of premise p2 in sw (1 such gaps)"),
-        ([*ROWS[:-1], ("p2-1", "p2", "sw", 7, 0)], {}, "row p2-1 in sw has a gold label outside 0 to 1"),
-        ([*ROWS[:-1], ("p2-1", "p1", "sw", 1, 0)], {}, "row p2-1 has more than one premise"),
-        (ROWS, {"unit": "word"}, "unknown unit 'word'"),
+        (ROWS + ROWS[:1], "row p1-0 in en is there twice"),
+        (ROWS[:-1], "lack row p2-1 of unit p2 in sw (1 such gaps)"),
+        ([*ROWS[:-1], ("p2-1", "p2", "sw", 7, 0)], "row p2-1 in sw has a gold label outside 0 to 1"),
+        ([*ROWS[:-1], ("p2-1", "p1", "sw", 1, 0)], "row p2-1 has more than one unit"),
     ],
 )
-def test_predictions_that_would_mislead_are_refused_in_one_sentence(rows, wanted, sentence):
+def test_predictions_that_would_mislead_are_refused_in_one_sentence(rows, sentence):
     with pytest.raises(XlbenchError, match=re.escape(sentence)) as fault:
-        unit_scores(predictions(rows), **wanted)
+        unit_scores(predictions(rows))
     assert "\n" not in str(fault.value)
 
 
-@pytest.mark.parametrize("column", ["row_id", "unit_id", "language", "gold", "log_prob_0", "log_prob_1"])
-def test_a_missing_column_is_named(column):
-    with pytest.raises(XlbenchError, match=f"lack the column {column}; they need row_id"):
+NAMES, ANSWERS = ("row_id", "unit_id", "language"), ("gold", "log_prob_0", "log_prob_1")
+
+
+@pytest.mark.parametrize(("column", "beside"), [(name, names) for names in (NAMES, ANSWERS) for name in names])
+def test_a_missing_column_is_named(column, beside):
+    with pytest.raises(XlbenchError, match=f"lack the column {column}; they need {', '.join(beside)}$"):
         unit_scores(predictions(ROWS).drop_columns([column]))
 
 
@@ -161,9 +172,22 @@ def test_rows_may_be_numbered():
     assert found.values == pytest.approx(unit_scores(table).values)
 
 
-def test_rows_as_units_need_no_premise():
-    found = unit_scores(predictions(ROWS).drop_columns(["unit_id"]), unit="row")
-    assert found.values == pytest.approx([0.5, 1, 0.5, 0])
+def test_predictions_of_old_name_units_by_premises_or_rows():
+    """Schema 1 had a column premise_id, and rows as units where languages have rows of their own."""
+    table = predictions(ROWS)
+    old = table.rename_columns(["premise_id" if name == "unit_id" else name for name in table.column_names])
+    assert unit_scores(old).values == pytest.approx([0.75, 0.25])
+    assert unit_scores(old).test == unit_scores(table).test
+    assert unit_scores(old, aligned=False).values == pytest.approx([0.5, 1, 0.5, 0])
+
+
+def test_languages_with_units_of_their_own_are_taken_only_where_that_is_said():
+    rows = [(f"{language}-{row}", f"{language}/{unit}", language, *answers) for row, unit, language, *answers in ROWS]
+    found = unit_scores(predictions(rows), aligned=False)
+    assert found.units == ("en/p1", "en/p2", "sw/p1", "sw/p2")
+    assert found.by_language.mean(axis=1) == pytest.approx([3 / 4, 1 / 4])
+    with pytest.raises(XlbenchError, match="lack row en-p1-0 of unit en/p1 in sw"):
+        unit_scores(predictions(rows))
 
 
 @pytest.mark.parametrize(
@@ -407,25 +431,25 @@ def test_chance_by_premise_takes_the_test_set_s_own_variation_out():
 
 
 def test_variance_parts_worked_by_hand():
-    """2 draws x 2 seeds x 2 premises, effects without interaction: draw ±3, seed ±1, premise ±2.
+    """2 draws x 2 seeds x 2 units, effects without interaction: draw ±3, seed ±1, unit ±2.
 
-    Mean squares: draws 72, seeds 4 (on 2 degrees), premises 32, the others 0. So the seed has 4 / 2 = 2, the draw
-    (72 - 4) / 4 = 17, the premise 32 / 4 = 8.
+    Mean squares: draws 72, seeds 4 (on 2 degrees), units 32, the others 0. So the seed has 4 / 2 = 2, the draw
+    (72 - 4) / 4 = 17, the unit 32 / 4 = 8.
     """
     values = (
         np.array([-3.0, 3.0])[:, None, None] + np.array([[-1.0, 1.0], [-1.0, 1.0]])[:, :, None] + np.array([-2.0, 2.0])
     )
     found = variance_parts(values)
-    assert (found.draw, found.seed, found.premise) == pytest.approx((17, 2, 8))
-    assert (found.draw_premise, found.rest) == pytest.approx((0, 0))
-    assert found.of_mean(2, 2, 2) == pytest.approx({"draw": 8.5, "seed": 0.5, "premise": 4, "rest": 0})
-    assert found.shares(2, 2, 2) == pytest.approx({"draw": 8.5 / 13, "seed": 0.5 / 13, "premise": 4 / 13, "rest": 0})
+    assert (found.draw, found.seed, found.unit) == pytest.approx((17, 2, 8))
+    assert (found.draw_unit, found.rest) == pytest.approx((0, 0))
+    assert found.of_mean(2, 2, 2) == pytest.approx({"draw": 8.5, "seed": 0.5, "unit": 4, "rest": 0})
+    assert found.shares(2, 2, 2) == pytest.approx({"draw": 8.5 / 13, "seed": 0.5 / 13, "unit": 4 / 13, "rest": 0})
 
 
 def test_variance_parts_are_found_again():
     random = np.random.default_rng(0)
-    sizes = {"draw": 0.3, "seed": 0.2, "premise": 0.4, "draw_premise": 0.5, "rest": 0.6}
-    where = {"draw": (300, 1, 1), "seed": (300, 3, 1), "premise": (1, 1, 300), "draw_premise": (300, 1, 300),
+    sizes = {"draw": 0.3, "seed": 0.2, "unit": 0.4, "draw_unit": 0.5, "rest": 0.6}
+    where = {"draw": (300, 1, 1), "seed": (300, 3, 1), "unit": (1, 1, 300), "draw_unit": (300, 1, 300),
              "rest": (300, 3, 300)}  # fmt: skip
     values = np.zeros((300, 3, 300))
     for name, size in sizes.items():
@@ -448,7 +472,7 @@ def test_no_part_is_negative_and_shares_add_up(shape, seed):
 
 
 def test_nothing_varies():
-    assert variance_parts(np.full((2, 2, 4), 0.25)).shares(2, 2, 4) == {"draw": 0, "seed": 0, "premise": 0, "rest": 0}
+    assert variance_parts(np.full((2, 2, 4), 0.25)).shares(2, 2, 4) == {"draw": 0, "seed": 0, "unit": 0, "rest": 0}
 
 
 def test_power_is_what_simulation_finds():
@@ -502,14 +526,14 @@ def test_power_says_what_cannot_be_had():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: score(np.zeros(4)), "an array of draws, seeds and premises, not one of 1 axes"),
-        (lambda: score(np.zeros((2, 0, 3))), "two premises at least, not 2 x 0 x 3"),
+        (lambda: score(np.zeros(4)), "an array of draws, seeds and units, not one of 1 axes"),
+        (lambda: score(np.zeros((2, 0, 3))), "two units at least, not 2 x 0 x 3"),
         (lambda: score(np.full((2, 2, 3), np.nan)), "missing or NaN"),
         (lambda: score(np.zeros((2, 2, 3)), level=95), "the level must lie between 0 and 1, not at 95"),
         (lambda: difference(np.zeros((2, 2, 3)), np.zeros((2, 1, 3))), "not 2 x 2 x 3 and 2 x 1 x 3"),
-        (lambda: above_chance(np.zeros((2, 2, 3)), [0.5, 0.5]), "one number, or one for each premise"),
+        (lambda: above_chance(np.zeros((2, 2, 3)), [0.5, 0.5]), "one number, or one for each unit"),
         (lambda: holm([0.5, 1.5]), "between 0 and 1"),
-        (lambda: variance_parts(np.zeros((2, 2, 1))), "two premises at least"),
+        (lambda: variance_parts(np.zeros((2, 2, 1))), "two units at least"),
     ],
 )
 def test_errors_are_one_sentence(call, sentence):

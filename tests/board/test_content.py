@@ -182,7 +182,7 @@ def test_a_broken_record_is_named(tmp_path):
         {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "batch_size": 8}}},
         {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "checkpoints": 2}}},
         {"spec": {"training": {"steps": 2, "learning_rate": 1e-3, "warmup": 0.1}}},
-        {"identity": {"protocol": "2"}}, {"identity": {"task_version": "2"}}, {"identity": {"test_data": "t1"}},
+        {"identity": {"protocol": "1"}}, {"identity": {"task_version": "2"}}, {"identity": {"test_data": "t1"}},
         {"identity": {"revision": "sha256:1"}},
     ],
     ids=str,
@@ -196,7 +196,8 @@ def test_records_that_differ_in_what_must_be_equal_share_no_table(tmp_path, chan
 @pytest.mark.parametrize(
     "change",
     [{"spec": {"seed": 0}}, {"identity": {"method_source": "m1"}}, {"identity": {"data": "d1"}},
-     {"environment": {"device": "cuda", "device_name": "a GPU"}}, {"spec": {"parallel": "paws-x"}}],
+     {"environment": {"device": "cuda", "device_name": "a GPU"}},
+     {"spec": {"resources": {"parallel": {"corpus": "paws-x"}}}}],
     ids=str,
 )  # fmt: skip
 def test_records_that_differ_in_what_a_method_is_share_a_table(change):
@@ -205,9 +206,8 @@ def test_records_that_differ_in_what_a_method_is_share_a_table(change):
 
 
 def test_one_table_s_methods_with_two_parallel_corpora_say_which():
-    (one,) = group(
-        [record("finetune"), record("mpt", spec={"parallel": "paws-x"}), record("mpt", spec={"parallel": "ntrex-128"})]
-    )
+    corpora = [{"resources": {"parallel": {"corpus": name, "size": 1000}}} for name in ("paws-x", "ntrex-128")]
+    (one,) = group([record("finetune"), *(record("mpt", spec=spec) for spec in corpora)])
     assert [line.method for line in one.tables[0].lines] == [
         "finetune",
         "mpt (parallel=ntrex-128, 1000 pairs)",

@@ -29,7 +29,7 @@ def test_gaps_are_points_below_the_source_averaged_over_the_cells_that_all_metho
             record("pct", {"en": 0.5, "sw": 0.6}, {"draw": 1}),
         ]
     )
-    found = gaps(one.tables[0].accuracy, "en")
+    found = gaps(one.tables[0].by_language, "en")
     assert {name: list(values) for name, values in found.items()} == {"mpt": ["sw"], "pct": ["sw"]}
     assert found["mpt"]["sw"] == pytest.approx(20.0)
     assert found["pct"]["sw"] == pytest.approx(-10.0)

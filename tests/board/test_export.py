@@ -32,9 +32,8 @@ def asked(*words):
 
 @pytest.mark.parametrize("name", ["scores", "intervals", "pairs", "variance", "languages", "costs"])
 def test_a_table_is_that_of_the_board_in_each_form(runs, name):
-    store = Store(runs)
-    (table,) = [table for one in group(store) for table in one.tables]
-    (board,) = [block for block in blocks(table, store) if isinstance(block, Grid) and block.title == TABLES[name]]
+    (table,) = [table for one in group(Store(runs)) for table in one.tables]
+    (board,) = [block for block in blocks(table) if isinstance(block, Grid) and block.title == TABLES[name]]
     rows = json.loads(export_table(runs, name, "json")[0])
     assert [list(row.values())[2:] for row in rows] == [list(row) for row in board.rows]
     assert list(rows[0]) == ["comparison", "shots", *board.head]

@@ -122,7 +122,7 @@ def test_the_oracle_is_named_and_a_reason_for_no_intervals_is_given(tmp_path):
         store.write(one)
     text = page_of(store, tmp_path)
     assert "<strong>Oracle</strong>: checkpoints were chosen on target-language labels" in text
-    assert "No intervals: the predictions in" in text
+    assert "No intervals: the predictions of record " in text
 
 
 def test_words_about_the_board_are_markdown(tmp_path):
@@ -247,7 +247,7 @@ def test_results_are_a_row_per_language_of_each_run_in_both_forms(tmp_path):
     table = pd.read_parquet(tmp_path / "board" / "results.parquet")
     assert len(table) == 16
     read = pd.read_csv(tmp_path / "board" / "results.csv", keep_default_na=False)
-    assert read.accuracy.tolist() == table.accuracy.tolist()
+    assert read.score.tolist() == table.score.tolist()
     assert read.columns.tolist() == table.columns.tolist()
 
 

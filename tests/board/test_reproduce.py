@@ -105,18 +105,25 @@ def test_a_hub_model_s_commit_is_asked_for_and_a_folder_s_digest_is_not():
     assert "revision" not in asked(folder.text).run
 
 
+def parallel(corpus: str, size: int = 1000) -> dict[str, dict]:
+    """The field of a run that asks for parallel text."""
+    return {"resources": {"parallel": {"corpus": corpus, "size": size}}}
+
+
 def test_methods_that_read_no_corpus_are_asked_for_along_with_those_that_do():
-    (found,) = commands([record("finetune"), record("mpt", spec={"parallel": "paws-x", "parallel_size": 50})])
+    (found,) = commands([record("finetune"), record("mpt", spec=parallel("paws-x", 50))])
     suite = asked(found.text)
     assert [choice.method for choice in suite.methods] == ["finetune", "mpt"]
-    assert (suite.run["parallel"], suite.run["parallel_size"]) == ("paws-x", 50)
+    assert {cell.method: cell.resources for cell in suite.cells()} == dict.fromkeys(
+        ("finetune", "mpt"), parallel("paws-x", 50)["resources"]
+    )
 
 
 def test_each_parallel_corpus_takes_a_command():
-    found = commands(
-        [record("mpt", spec={"parallel": name}) for name in ("paws-x", "ntrex-128")] + [record("finetune")]
-    )
-    assert [asked(one.text).run["parallel"] for one in found] == ["ntrex-128", "paws-x"]
+    found = commands([record("mpt", spec=parallel(name)) for name in ("paws-x", "ntrex-128")] + [record("finetune")])
+    assert [[cell.resources["parallel"]["corpus"] for cell in cells(one.text).values()] for one in found] == [
+        ["ntrex-128"] * 2, ["paws-x"],
+    ]  # fmt: skip
     assert [[choice.method for choice in asked(one.text).methods] for one in found] == [["finetune", "mpt"], ["mpt"]]
 
 
@@ -138,7 +145,7 @@ def test_both_boards_show_the_command_and_what_it_adds(tmp_path):
     groups = group(store)
     (found,) = commands(groups[0].records)
     assert found.more == 1
-    text = write(groups, store, tmp_path).read_text(encoding="utf-8")
+    text = write(groups, tmp_path).read_text(encoding="utf-8")
     assert f"\n\n    {found.text}\n" in text
     assert "These runs are computed again by what follows, at commit abc1234; add --data-root DIR" in text
     assert "It asks for the whole grid, 1 run more than stand above." in text

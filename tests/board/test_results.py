@@ -57,24 +57,25 @@ def test_what_two_records_differ_in():
     found = {field: (here, there) for field, here, there in differences(ONE, OTHER)}
     assert found["spec.method"] == ("finetune", "mpt")
     assert found["spec.config.alpha"] == ("–", "0.3000")
-    assert found["accuracy.fr"] == ("0.4000", "0.3000")
+    assert found["scores.accuracy.fr"] == ("0.4000", "0.3000")
     assert found["steps tested"] == ("2", "1")
-    assert "accuracy.en" not in found
+    assert "scores.accuracy.en" not in found
     assert differences(ONE, ONE.model_copy(update={"seconds": 99.0})) == []
 
 
 def test_results_have_a_row_per_run_and_language():
     table = results([OTHER, ONE])
-    assert table[["method", "language", "accuracy", "source"]].to_numpy().tolist() == [
+    assert table[["method", "language", "score", "source"]].to_numpy().tolist() == [
         ["finetune", "en", 0.5, True], ["finetune", "fr", 0.4, False],
         ["mpt", "en", 0.5, True], ["mpt", "fr", 0.3, False],
     ]  # fmt: skip
+    assert set(table.metric) == {"accuracy"}
     assert table.config.tolist()[2] == "alpha=0.3"
 
 
 def test_exports_can_be_read_back_and_latex_escapes_names(runs):
     table = results(Store(runs).records())
-    assert pd.read_csv(io.StringIO(export(runs, "csv")[0])).accuracy.tolist() == table.accuracy.tolist()
+    assert pd.read_csv(io.StringIO(export(runs, "csv")[0])).score.tolist() == table.score.tolist()
     assert [row["record"] for row in json.loads(export(runs, "json")[0])] == table.record.tolist()
     mine = record("my_method", {"en": 0.5, "fr": 0.4})
     Store(runs).write(mine, sound(mine))

@@ -74,7 +74,7 @@ def test_both_boards_show_it_and_the_page_greys_the_oracle(tmp_path):
     for one in BOTH:
         store.write(one, sound(one))
     groups = group(store)
-    text = write(groups, store, tmp_path).read_text(encoding="utf-8")
+    text = write(groups, tmp_path).read_text(encoding="utf-8")
     assert "## Selection policies: logic on tiny\n" in text
     assert "| mpt | 4 | 2 runs | 50.0 | 50.0 | 70.0 | 80.0 |" in text
     page = write_page(groups, tmp_path, "").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench.host import array_cache as cache
-from xlbench.prompts import WORTH_KEEPING, Encoded, TextEncoder, template_of
+from xlbench.prompts import WORTH_KEEPING, Encoded, Template, TextEncoder
 from xlbench.sources import DataSource
 
 
@@ -102,6 +102,10 @@ def test_packing_is_undone_by_unpacking(rows, data):
     assert [row.tolist() for row in again.ids] == rows
     assert again.lengths.tolist() == [len(row) for row in rows]
     assert [again.read_at.tolist(), again.second_at.tolist()] == places
+
+
+def template_of(logic, name, language):
+    return Template(logic.template(name, language), logic.fields, f"{name}, {language}")
 
 
 def texts_of(logic, language, count=WORTH_KEEPING):

@@ -17,10 +17,12 @@ from torch import nn
 from xlbench import RunSpec, Runtime, Store, Suite, registry, run
 from xlbench.comparison.compare import run_suite
 from xlbench.engine.predict import predict
+from xlbench.engine.session import Session
 from xlbench.engine.token_budget import FIRST, TokenBudget
 from xlbench.errors import OutOfMemory
 from xlbench.host import memory
 from xlbench.host.memory import ran_out
+from xlbench.problem import Classification
 from xlbench.prompts import Encoded
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -75,7 +77,7 @@ def test_batches_that_do_not_fit_are_halved_and_the_scores_are_the_same(runtime,
         for one in (undisturbed, found)
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=2e-6)
-    assert found.accuracy == undisturbed.accuracy
+    assert found.scores == undisturbed.scores
     (note,) = [note for note in found.notes if "tokens" in note]
     assert f", not {asked or 1024}: no more fit in memory" in note
     assert not [note for note in undisturbed.notes if "tokens" in note]
@@ -87,7 +89,7 @@ class Meter:
     def __init__(self, fits: int) -> None:
         self.fits, self.held, self.name = fits, [], "meter"
         self.backbone = SimpleNamespace(name="some", tokenizer=SimpleNamespace(pad_token_id=0), encoder=nn.Module())
-        self.task = SimpleNamespace(labels=("a", "b"))
+        self.task = SimpleNamespace(name="some", problem=Classification(("a", "b")))
 
     def score(self, batch):
         self.held.append(batch.ids.numel())
@@ -107,17 +109,17 @@ def test_every_row_is_scored_once_in_its_place_whatever_fits(monkeypatch, length
     monkeypatch.setattr(memory, "release", lambda: None)  # it collects garbage, which takes long
     TokenBudget.fitting.clear()
     method = Meter(fits)
-    found = predict(method, rows(lengths), CPU, "fp32", asked)
+    found = predict(method, rows(lengths), Session(CPU, token_budget=asked))
     assert found.tolist() == [[i, n] for i, n in enumerate(lengths)]
     method.held.clear()
-    predict(method, rows(lengths), CPU, "fp32", asked)
+    predict(method, rows(lengths), Session(CPU, token_budget=asked))
     assert all(held <= fits for held in method.held)  # what fits is remembered
     assert TokenBudget(asked, CPU, "another").tokens == asked  # of this backbone alone
 
 
 def test_a_row_that_does_not_fit_alone_is_said_in_a_sentence():
     with pytest.raises(OutOfMemory, match=r"method meter: one row of 9 tokens does not fit in the memory of cpu \(.* "):
-        predict(Meter(8), rows([9, 3]), CPU, "fp32", 100)
+        predict(Meter(8), rows([9, 3]), Session(CPU, token_budget=100))
 
 
 def test_on_a_gpu_the_first_large_batch_says_how_many_tokens_fit(monkeypatch):

@@ -23,8 +23,9 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_file_passes_400_lines(path: Path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+def test_no_file_passes_450_lines(path: Path):
+    """One concept may take as many; folders take the pressure, not more files."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -32,10 +32,8 @@ def test_the_example_method_keeps_the_contract_and_runs(tmp_path: Path):
     file.write_text(block("# my_method.py"), encoding="utf-8")
     registry.load_plugin(str(file))
     assert [finding.point for finding in check("mean-pooling") if not finding.ok] == []
-    spec = RunSpec(
-        method="mean-pooling", task="logic", model="tiny", shots=2, test_premises=5, training=Training(steps=2)
-    )
-    assert set(run(spec, Runtime(runs=tmp_path)).accuracy) == set(registry.get("task", "logic").languages)
+    spec = RunSpec(method="mean-pooling", task="logic", model="tiny", shots=2, test_units=5, training=Training(steps=2))
+    assert set(run(spec, Runtime(runs=tmp_path)).by_language) == set(registry.get("task", "logic").languages)
 
 
 def test_the_example_task_keeps_the_contract(tmp_path: Path):

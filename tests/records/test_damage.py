@@ -79,7 +79,8 @@ def flipped_score(folder: Path) -> None:
     """Another accuracy, in JSON that is as good as before."""
     file = folder / "record.json"
     fields = json.loads(file.read_text())
-    file.write_text(json.dumps({**fields, "accuracy": {**fields["accuracy"], "en": 1 - fields["accuracy"]["en"] / 2}}))
+    scores = fields["scores"]["accuracy"]
+    file.write_text(json.dumps({**fields, "scores": {"accuracy": {**scores, "en": 1 - scores["en"] / 2}}}))
 
 
 def flipped_prediction(folder: Path) -> None:
@@ -111,11 +112,11 @@ def test_a_damaged_record_counts_as_missing_and_makes_way_for_another(tmp_path, 
     DAMAGE[damage](store.path(one.id))
     said: list[str] = []
     assert kept(store, one.id, said.append) is None
-    assert kept(store, other.id, said.append) == other
+    assert kept(store, other.id, said.append).record == other
     assert all(f"record {one.id} " in sentence and "\n" not in sentence for sentence in said)
     assert len(said) == (damage != "truncated record")  # which cannot be read, and is replaced
     store.write(one, sound(one))
-    assert kept(store, one.id, said.append) == one
+    assert kept(store, one.id, said.append).record == one
     assert sum("-damaged-" in name for name in os.listdir(tmp_path)) == len(said)
 
 
@@ -125,7 +126,7 @@ def test_a_comparison_says_what_is_damaged_and_computes_it_alone_again(runtime):
     truncated("predictions.parquet")(runtime.runs / first.id)
     said = Said()
     again = run_suite(asked, runtime, said)
-    assert (again.computed, again.records[0].accuracy) == (1, first.accuracy)
+    assert (again.computed, again.records[0].scores) == (1, first.scores)
     (sentence,) = [one for one in said.sentences if "computed again" in one]
     assert sentence.startswith(f"record {first.id} cannot be used: the predictions in {first.id} cannot be read (")
     assert "\n" not in sentence
@@ -269,7 +270,8 @@ def test_a_hostile_record_stays_in_its_folder_and_nothing_of_it_is_markup_or_obe
     whole = record(
         NASTY, {"en": 0.5, NASTY: 0.4}, {"task": NASTY, "model": NASTY, "config": {"a": NASTY}}, {"revision": NASTY},
         commit=NASTY, notes=(NASTY,), environment={"device": NASTY, "device_name": NASTY},
-        phenomena={NASTY: {"en": 0.5}}, versions={NASTY: NASTY}, labels=(NASTY, "b", "c"),
+        phenomena={NASTY: {"en": 0.5}}, versions={NASTY: NASTY},
+        problem={"kind": "classification", "labels": [NASTY, "b", "c"], "metrics": ["accuracy"]},
     )  # fmt: skip
     Store(tmp_path / "runs").write(whole, sound(whole))
     board = publish(tmp_path / "runs", tmp_path / "board")

@@ -18,10 +18,10 @@ from xlbench.analysis.power import VarianceParts, power, steadiest
 from xlbench.board.figures.draw import write_figures
 from xlbench.board.markdown import markdown
 from xlbench.board.results import csv_of, results
+from xlbench.host import safe_parquet
 from xlbench.records import index
 from xlbench.records.index import Index, seal_of
-from xlbench.records.predictions import _known as read_already
-from xlbench.records.vetting import kept, vet
+from xlbench.records.vetting import kept, result_of, vet
 
 METHODS, DRAWS = ("finetune", "mpt"), 3
 
@@ -47,8 +47,7 @@ def filled(root: Path) -> Store:
 
 
 def board(store: Store) -> tuple[str, ...]:
-    """All that is made of a store's records, read as by a new process."""
-    read_already.clear()
+    """All that is made of a store's records."""
     try:
         found = vet(store)
         text = markdown(group(found.results))
@@ -58,14 +57,10 @@ def board(store: Store) -> tuple[str, ...]:
 
 
 def without(store: Store) -> tuple[str, ...]:
-    shutil.rmtree(store.root / ".index", ignore_errors=True)
+    (store.root / index.FILE).unlink(missing_ok=True)
     said = board(store)
-    shutil.rmtree(store.root / ".index", ignore_errors=True)
+    (store.root / index.FILE).unlink(missing_ok=True)
     return said
-
-
-def parts(store: Store) -> list[Path]:
-    return sorted((store.root / ".index").iterdir())
 
 
 # What may happen to a record between two boards. Each leaves a file of another size, time or inode.
@@ -110,15 +105,15 @@ def nothing(store: Store, run_id: str, at: int) -> None:
 
 
 def index_damaged(store: Store, run_id: str, at: int) -> None:
-    if (store.root / ".index").is_dir() and parts(store):
-        file = parts(store)[at % len(parts(store))]
+    file = store.root / index.FILE
+    if file.exists():
         content = bytearray(file.read_bytes())
         content[at % len(content)] ^= 1 + at % 255
         file.write_bytes(content[: None if at % 3 else at])
 
 
 def index_removed(store: Store, run_id: str, at: int) -> None:
-    shutil.rmtree(store.root / ".index", ignore_errors=True)
+    (store.root / index.FILE).unlink(missing_ok=True)
 
 
 def changed(file: Path, before: int) -> None:
@@ -137,11 +132,11 @@ def test_the_board_is_the_same_with_the_index_and_without_it(events):
     with tempfile.TemporaryDirectory() as folder:
         store, bare = filled(Path(folder) / "runs"), Store(Path(folder) / "bare")
         board(store)
-        assert parts(store)
+        assert (store.root / index.FILE).is_file()
         for event, run_id, at in events:
             event(store, run_id, at)
             shutil.rmtree(bare.root, ignore_errors=True)
-            shutil.copytree(store.root, bare.root, ignore=shutil.ignore_patterns(".index"))
+            shutil.copytree(store.root, bare.root, ignore=shutil.ignore_patterns(index.FILE))
             expected = tuple(text.replace(str(bare.root), str(store.root)) for text in without(bare))
             assert board(store) == expected
             assert board(store) == expected
@@ -150,18 +145,11 @@ def test_the_board_is_the_same_with_the_index_and_without_it(events):
 def test_what_the_index_knows_is_not_read_again(tmp_path, monkeypatch):
     store = filled(tmp_path)
     first = board(store)
-    monkeypatch.setattr(
-        "xlbench.records.predictions.unit_scores", lambda *_, **__: pytest.fail("predictions were read")
-    )
+    monkeypatch.setattr("xlbench.records.vetting.unit_scores", lambda *_, **__: pytest.fail("predictions were read"))
+    found = Index(tmp_path)
+    assert all(kept(store, run_id, pytest.fail, found).record.id == run_id for run_id in IDS)
     monkeypatch.setattr("xlbench.records.vetting.read_record", lambda *_: pytest.fail("a record was read"))
     assert board(store) == first
-    read_already.clear()
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        "xlbench.records.predictions.unit_scores", lambda *_, **__: pytest.fail("predictions were read")
-    )
-    found = Index(tmp_path)
-    assert all(kept(store, run_id, pytest.fail, found).id == run_id for run_id in IDS)
 
 
 def test_one_record_more_reads_one_record_more(tmp_path, monkeypatch):
@@ -170,7 +158,7 @@ def test_one_record_more_reads_one_record_more(tmp_path, monkeypatch):
     new = one("pct", 0)
     store.write(new, sound(new))
     read: list[Path] = []
-    look = index.parquet.read_parquet
+    look = safe_parquet.read_parquet
     monkeypatch.setattr(
         "xlbench.records.predictions.read_parquet", lambda file, *rest: read.append(file) or look(file, *rest)
     )
@@ -180,24 +168,23 @@ def test_one_record_more_reads_one_record_more(tmp_path, monkeypatch):
 
 def test_the_index_gives_back_to_the_bit_what_it_was_given(tmp_path):
     store = filled(tmp_path)
-    folders = {run_id: tmp_path / run_id for run_id in IDS}
-    read_already.clear()
-    found = vet(store)
-    by_hand = {run_id: read_already[folder, "premise"][1] for run_id, folder in folders.items()}
-    again = Index(tmp_path)
-    for expected in found.records:
-        entry = again.find(expected.id, seal_of(folders[expected.id]))
+    found, again = vet(store), Index(tmp_path)
+    assert len(found.results) == len(IDS)
+    for expected in found.results:
+        entry = again.find(expected.record.id, seal_of(tmp_path / expected.record.id))
         assert entry is not None
-        assert entry.record == expected
-        assert dict(entry.summary.accuracy) == by_hand[expected.id].accuracy
-        assert entry.summary.values.tobytes() == by_hand[expected.id].values.tobytes()
-        assert entry.summary.chance.tobytes() == by_hand[expected.id].chance.tobytes()
+        assert entry is not expected
+        assert entry.record == expected.record
+        assert entry.summary.scores == expected.summary.scores
+        assert entry.summary.test == expected.summary.test
+        assert entry.summary.values.tobytes() == expected.summary.values.tobytes()
+        assert entry.summary.chance.tobytes() == expected.summary.chance.tobytes()
 
 
 def test_a_file_that_was_changed_a_moment_ago_is_not_relied_on(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "SETTLED", 60.0)
     board(filled(tmp_path))
-    assert not (tmp_path / ".index").exists()
+    assert not (tmp_path / index.FILE).exists()
 
 
 def test_a_record_that_json_does_not_hold_is_left_out_of_the_index_alone(tmp_path):
@@ -214,7 +201,7 @@ def test_a_record_that_json_does_not_hold_is_left_out_of_the_index_alone(tmp_pat
 def test_few_records_get_no_index(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "WORTH_KEEPING", len(IDS) + 1)
     board(filled(tmp_path))
-    assert not (tmp_path / ".index").exists()
+    assert not (tmp_path / index.FILE).exists()
 
 
 def test_an_index_of_another_version_is_as_good_as_none(tmp_path, monkeypatch):
@@ -229,10 +216,10 @@ def test_a_folder_that_cannot_be_written_costs_the_index_and_nothing_else(tmp_pa
     store = filled(tmp_path)
     expected = without(store)
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(index.pq, "write_table", full)
     assert board(store) == expected
     monkeypatch.undo()
     assert [file.name for file in tmp_path.rglob(".*.part")] == []
@@ -249,13 +236,13 @@ def test_many_who_write_it_at_once_leave_a_whole_one(tmp_path):
         thread.join()
     assert said == [expected] * 6
     assert all(Index(tmp_path).find(run_id, seal_of(tmp_path / run_id)) for run_id in IDS)
-    assert not [file for file in parts(store) if file.name.startswith(".")]
+    assert list(tmp_path.glob(".*.part")) == []
 
 
 def test_what_a_dead_writer_of_the_index_left_is_swept_after_a_day(tmp_path):
     store = filled(tmp_path)
     board(store)
-    old, new = (tmp_path / ".index" / f".{name}.part" for name in ("old", "new"))
+    old, new = (tmp_path / f".{name}.part" for name in ("old", "new"))
     for file in (old, new):
         file.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -292,5 +279,5 @@ def test_the_steadiest_pair_is_the_one_of_all_whose_difference_shows_first(every
 def test_one_draw_has_no_steadiest_pair(tmp_path):
     assert steadiest([VarianceParts(None, None, 0.1, None, None)], 1, 1, 10, level=0.95) is None
     store = filled(tmp_path)
-    cells = {method: {(0, 0): store.path(one(method, 0).id)} for method in METHODS}
+    cells = {method: {(0, 0): result_of(one(method, 0), store).summary} for method in METHODS}
     assert weigh(cells).power is None

@@ -22,7 +22,7 @@ RECORDS = [
     record("mpt", {"en": 0.9, "fr": 0.7}, {"shots": "all"}),
     record("mpt", {"en": 0.6, "fr": 0.4}, {"shots": 4, "draw": 2}, status="failed"),
 ]
-FAILED = RECORDS[3].model_copy(update={"accuracy": {}, "error": "it broke"})
+FAILED = RECORDS[3].model_copy(update={"scores": {}, "error": "it broke"})
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):
     assert lines_of(store) == before
     assert read == [FAILED.id]  # the index holds what a board takes
     assert [one for _, one in stored(store)] == list(store.records())
-    shutil.rmtree(store.root / ".index")
+    (store.root / index.FILE).unlink()
     assert lines_of(store) == before
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from xlbench.board.publish import publish
 from xlbench.cli import app
 from xlbench.records.vetting import vet
 
+ROOT = Path(__file__).parents[2]
 GOOD, BAD = record("finetune"), record("mpt")
 
 
@@ -31,6 +33,11 @@ def edit(store: Store, **changes: object) -> None:
     """Write other fields into the bad record's file."""
     file = store.path(BAD.id) / "record.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def rescore(store: Store, **by_language: float) -> None:
+    """Write another accuracy by language into the bad record's file."""
+    edit(store, scores={"accuracy": by_language})
 
 
 def predict(store: Store, change) -> None:
@@ -64,22 +71,22 @@ SPOILT = {
     "a newer schema": (lambda s: edit(s, schema_version=99), "the record {id}/record.json has schema 99; this xlbench"),
     "failed": (lambda s: edit(s, status="failed"), "record {id} ({cell}) failed, and has no result"),
     "a lost fingerprint": (lambda s: edit(s, identity={"protocol": "1"}), "lacks task_version, test_data, revision;"),
-    "no test rows": (lambda s: edit(s, test={}), "lacks the number of test rows, the number of test premises; run it"),
-    "a NaN score": (lambda s: edit(s, accuracy={"en": math.nan, "fr": 0.4}), "has an accuracy of nan in en, which is"),
-    "a score above 1": (lambda s: edit(s, accuracy={"en": 0.5, "fr": 40}), "has an accuracy of 40.0 in fr, which is"),
-    "no score": (lambda s: edit(s, accuracy={}), "lacks the accuracy of en, fr; run it again"),
-    "a lost language": (lambda s: edit(s, accuracy={"en": 0.5}), "lacks the accuracy of fr; run it again"),
+    "no test rows": (lambda s: edit(s, test={}), "lacks the number of test rows, the number of test units; run it"),
+    "a NaN score": (lambda s: rescore(s, en=math.nan, fr=0.4), "has accuracy of nan in en, which is"),
+    "a score above 1": (lambda s: rescore(s, en=0.5, fr=40), "has accuracy of 40.0 in fr, which is"),
+    "no score": (lambda s: rescore(s), "has no accuracy; run it again"),
+    "a lost language": (lambda s: rescore(s, en=0.5), "lacks the accuracy of fr; run it again"),
     "a language too many": (
-        lambda s: edit(s, accuracy={"en": 0.5, "fr": 0.4, "sw": 0.1}), "has an accuracy of sw, which its spec does not",
+        lambda s: rescore(s, en=0.5, fr=0.4, sw=0.1), "has accuracy in sw, which its spec does not",
     ),
     "no predictions": (without_predictions, "record {id} ({cell}) lacks its predictions; run it again"),
     "truncated predictions": (truncated_predictions, "cannot be used: the predictions in {id} cannot be read ("),
     "another score than predicted": (
-        lambda s: edit(s, accuracy={"en": 0.5, "fr": 0.6}), "says 60.00 % in fr, its predictions 40.00 %; run it again",
+        lambda s: rescore(s, en=0.5, fr=0.6), "says 60.00 % in fr, its predictions 40.00 %; run it again",
     ),
     "a NaN prediction": (lambda s: predict(s, lambda t: cell(t, "log_prob_0", math.nan)), "has a log-probability th"),
     "a row twice": (lambda s: predict(s, lambda t: pa.concat_tables([t, t.slice(3, 1)])), "row 3 in en is there twice"),
-    "a row less": (lambda s: predict(s, lambda t: t.slice(0, 119)), "lack row 59 of premise 19 in fr (1 such gaps)"),
+    "a row less": (lambda s: predict(s, lambda t: t.slice(0, 119)), "lack row 59 of unit 19 in fr (1 such gaps)"),
     "row ids that are bytes": (
         lambda s: predict(s, lambda t: t.set_column(0, "row_id", t["row_id"].cast(pa.binary()))),
         "have a column row_id of binary, neither text nor whole numbers; run it again",
@@ -92,7 +99,7 @@ SPOILT = {
         lambda s: edit(s, selection={"trials": [{"dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
         "record {id} ({cell}) has trials that cannot be read; run it again",
     ),
-    "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracies in"),
+    "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracy in"),
 }  # fmt: skip
 
 
@@ -136,13 +143,29 @@ def test_a_copy_of_a_record_counts_once_and_is_named(store):
 
 
 def test_a_task_whose_languages_have_rows_of_their_own_is_held_against_them(tmp_path):
-    kept = record(unit="row")
+    kept = record(aligned=False)
     Store(tmp_path).write(kept, sound(kept).slice(0, 60))  # English alone, though the record says French too
-    other = record("mpt", unit="row")
+    other = record("mpt", aligned=False)
     Store(tmp_path).write(other, sound(other))
     found = vet(Store(tmp_path))
     assert [one.id for one in found.records] == [other.id]
-    assert "has predictions in en and accuracies in" in found.left_out[0]
+    assert "has predictions in en and accuracy in" in found.left_out[0]
+
+
+@pytest.mark.parametrize("folder", ["leaderboard/records", "leaderboard/ablation/records"])
+def test_every_record_of_schema_1_on_the_leaderboard_is_read_and_sound(folder):
+    """Read by `upgraded` from what is in the file: one metric, premises as units, dev_accuracy in its history."""
+    store = Store(ROOT / folder)
+    found = vet(store)
+    assert (len(found.results), found.left_out) == (len(store.folders()), ())
+    for one in found.records:
+        old = json.loads((store.path(one.id) / "record.json").read_text(encoding="utf-8"))
+        assert old["schema_version"] == 1
+        assert (one.metric, one.by_language) == ("accuracy", old["accuracy"])
+        assert one.test["units"] == old["test"]["premises"]
+        assert [at["dev_score"] for at in one.selection["history"]] == [
+            at["dev_accuracy"] for at in old["selection"]["history"]
+        ]
 
 
 def test_a_folder_with_nothing_that_can_be_used_is_refused_and_the_first_reason_given(store, tmp_path):

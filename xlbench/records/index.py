@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlbench import problem, spec
+from xlbench import metric, problem, spec
 from xlbench.host import safe_parquet
 from xlbench.host.safe_parquet import ODD
 from xlbench.records import predictions, record, store
+from xlbench.records.leftovers import DAY
 from xlbench.records.predictions import Summary
 from xlbench.records.record import Record
 
@@ -105,6 +107,9 @@ class Index:
             os.replace(beside, self.file)
             self.added.clear()
             self._rows = None
+            for left in self.root.glob(".*.part"):  # by a writer that died; one that is writing is not a day old
+                if time.time() - left.stat().st_mtime > DAY:
+                    left.unlink(missing_ok=True)
         except OSError:
             pass
         finally:
@@ -176,7 +181,7 @@ def _as_json(whole: Record) -> str | None:
 def _made_by() -> bytes:
     """What an entry depends on beside the two files: the code that reads them and finds them sound."""
     here = Path(__file__)
-    modules = [Path(str(module.__file__)) for module in (problem, safe_parquet, predictions, record, store)]
+    modules = [Path(str(module.__file__)) for module in (metric, problem, safe_parquet, predictions, record, store)]
     files = [here, here.with_name("vetting.py"), *modules, *sorted(Path(str(spec.__file__)).parent.glob("*.py"))]
     parts = [np.__version__.encode(), *(file.read_bytes() for file in files)]
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest().encode()

@@ -54,11 +54,11 @@ def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
 
 
 def _of_interest(record: Record) -> dict[str, Any]:
-    kept = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "accuracy", "status")
+    kept = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "scores", "status")
     whole = record.model_dump(mode="json", include=set(kept))
     return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
 
 
 def _rounded(value: Any) -> str:
-    """Accuracies with four decimals."""
+    """Shares of 1 with four decimals."""
     return f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)

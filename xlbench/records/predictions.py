@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from xlbench.errors import XlbenchError
 from xlbench.host.safe_parquet import read_parquet
-from xlbench.problem import METRICS, Answers, Metric, Problem
+from xlbench.metric import METRICS, Answers, Metric
+from xlbench.problem import Problem
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -161,7 +161,7 @@ class Store:
             yield read_record(folder / "record.json")
 
     def predictions(self, run_id: str) -> pa.Table:
-        """Predictions of a finished run: row_id, premise_id, language, gold, log_prob_0 … log_prob_{k-1}."""
+        """Predictions of a finished run: row_id, unit_id, language, and the problem's columns."""
         file = self.path(run_id) / "predictions.parquet"
         try:
             return read_parquet(file, f"the predictions {file}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
-from xlbench.problem import METRICS, problem_of
+from xlbench.metric import METRICS
+from xlbench.problem import problem_of
 from xlbench.records.index import Index, Result, seal_of
 from xlbench.records.predictions import unit_scores
 from xlbench.records.record import Record, read_record
