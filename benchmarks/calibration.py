@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from xlbench.analysis.statistics import above_chance, pairwise, score
-from xlbench.problem import METRICS
+from xlbench.metric import METRICS
 
 FloatArray = NDArray[np.float64]
 

@@ -65,9 +65,13 @@ def record(
         "task": "logic", "model": "tiny", "shots": 4, "languages": list(accuracy), "precision": "fp32",
         "training": {"learning_rate": 1e-3, "steps": 2},
     }  # fmt: skip
+    given = {name: value for name, value in (spec or {}).items() if (name, value) != ("languages", None)}
+    if "training" in given:
+        training = given["training"] if isinstance(given["training"], dict) else given["training"].model_dump()
+        given["training"] = {**training, "learning_rate": training.get("learning_rate") or 1e-3}
     whole = {
         "status": "finished",
-        "spec": ResolvedSpec.model_validate({**asked, "method": method, **(spec or {})}),
+        "spec": ResolvedSpec.model_validate({**asked, "method": method, **given}),
         "identity": {**IDENTITY, **(identity or {})},
         "method_config": {},
         "source_language": "en",

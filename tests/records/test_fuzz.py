@@ -196,7 +196,7 @@ def test_a_record_of_anything(content):
             from xlbench.cli.terminal import show_record
 
             show_record(said, "here")
-        lines, unreadable = lines_of(store, ["status=finished", "accuracy>=0"])
+        lines, unreadable = lines_of(store, ["status=finished", "score>=0"])
         assert good.id in {line.split()[0] for line in lines}
         assert len(lines) + len(unreadable) <= 3
         found = vet(store)

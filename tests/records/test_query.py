@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
 from xlbench.records import index
-from xlbench.records.query import FIELDS, condition, fields_of, lines_of
+from xlbench.records.query import FIELDS, condition, lines_of
+from xlbench.records.record import as_row
 from xlbench.records.vetting import stored, vet
 
 RECORDS = [
@@ -55,12 +56,12 @@ def ids(store: Store, *where: str) -> set[str]:
         (("shots>4",), {1, 2}),  # all are more than any number
         (("shots<=16",), {0, 1, 3}),
         (("method==mpt",), {0, 2, 3}),
-        (("accuracy=0.6000",), {1}),  # as it is shown
+        (("score=0.6000",), {1}),  # as it is shown
         (("seed=0.0", "draw!=1,2"), {1, 2}),
-        (("accuracy>0.5",), {1, 2}),
-        (("accuracy>=0.6", "accuracy<0.7"), {1}),
-        (("accuracy<=0.4",), {0}),  # a run that failed has none
-        (("accuracy=",), {3}),
+        (("score>0.5",), {1, 2}),
+        (("score>=0.6", "score<0.7"), {1}),
+        (("score<=0.4",), {0}),  # a run that failed has none
+        (("score=",), {3}),
         (("status=failed",), {3}),
         (("config=alpha=0.3, beta=2",), {1}),  # as it is shown
         (("config!=alpha=0.3, beta=2",), {0, 2, 3}),
@@ -82,15 +83,15 @@ def test_the_records_that_meet_all_conditions_are_listed(store, where, expected)
 def test_lines_stand_in_the_order_of_ids_with_their_columns_below_each_other(store):
     (head, *lines), _ = lines_of(store)
     assert [line.split()[0] for line in lines] == sorted(one.id for one in RECORDS)
-    end = head.index("accuracy") + len("accuracy")
+    end = head.index("score") + len("score")
     cells = {line.split()[0]: line[end - 6 : end].strip() for line in lines}
     assert [cells[one.id] for one in RECORDS] == ["0.4000", "0.6000", "0.8000", "–"]
 
 
 def test_steps_are_those_that_the_epochs_made_where_none_were_asked_for(store):
     asked = record("mpt", spec={"training": {"epochs": 3}}, selection={"steps": 36})
-    assert condition("steps=36")(fields_of(asked))
-    assert not condition("steps=36")(fields_of(RECORDS[0]))
+    assert condition("steps=36")(as_row(asked))
+    assert not condition("steps=36")(as_row(RECORDS[0]))
 
 
 def test_the_index_changes_nothing_but_what_is_read(store, monkeypatch):
@@ -148,10 +149,10 @@ def test_what_a_record_says_stands_on_its_own_line_as_plain_text(tmp_path):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("nothing", "--where takes a field and what it is, as method=mpt,pct or accuracy>0.5, not 'nothing'"),
+        ("nothing", "--where takes a field and what it is, as method=mpt,pct or score>0.5, not 'nothing'"),
         ("metod=mpt", "--where metod=mpt: a record has no field 'metod'; it has record, status, task,"),
-        ("accuracy>high", "--where accuracy>high: > takes a number, not 'high'"),
-        ("accuracy=>0.5", "--where takes a field and what it is"),
+        ("score>high", "--where score>high: > takes a number, not 'high'"),
+        ("score=>0.5", "--where takes a field and what it is"),
         ("draw=two", "--where draw=two: draw is a number, not 'two'"),
         ("started<2027", "--where started<2027: started is no number, and has no order; use = or !="),
         ("seconds<=nan", "--where seconds<=nan: <= takes a number, not 'nan'"),
@@ -170,12 +171,12 @@ def test_any_text_is_a_condition_or_is_refused(text):
         meets = condition(text)
     except XlbenchError:
         return
-    assert {meets(fields_of(one)) for one in (*RECORDS, FAILED)} <= {True, False}
+    assert {meets(as_row(one)) for one in (*RECORDS, FAILED)} <= {True, False}
 
 
 @given(st.sampled_from([(">", gt), ("<", lt), (">=", ge), ("<=", le)]), st.floats(-1, 2))
 def test_numbers_are_ordered_as_numbers(sign, limit):
     said, compare = sign
-    assert [condition(f"accuracy{said}{limit!r}")(fields_of(one)) for one in RECORDS] == [
+    assert [condition(f"score{said}{limit!r}")(as_row(one)) for one in RECORDS] == [
         compare(one.mean, limit) for one in RECORDS
     ]

@@ -93,7 +93,7 @@ SPOILT = {
     ),
     "no learning rate": (
         lambda s: edit(s, spec={**BAD.spec.model_dump(mode="json"), "training": {"steps": 2}}),
-        "record {id} ({cell}) lacks the learning rate; run it again",
+        "cannot be read (spec.training.learning_rate: field required); remove it",
     ),
     "trials of which none was chosen": (
         lambda s: edit(s, selection={"trials": [{"dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),

@@ -23,7 +23,7 @@ from xlbench.host.provenance import versions
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
-from xlbench.records.record import Record
+from xlbench.records.record import Record, as_row
 from xlbench.records.vetting import kept, result_of
 from xlbench.spec import RunSpec, Runtime, Suite
 
@@ -171,24 +171,14 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
 
 
 def frame(records: list[Record]) -> pd.DataFrame:
-    """Records as a frame, one row each; the metric from 0 to 1."""
-    rows = [
-        {
-            "method": record.spec.method,
-            "config": record.spec.settings,
-            "task": record.spec.task,
-            "model": record.spec.model,
-            "shots": record.spec.shots,
-            "draw": record.spec.draw,
-            "seed": record.spec.seed,
-            "mean": record.mean,
-            "source": record.by_language.get(record.source_language),
-            "target_mean": record.target_mean,
-            "gap": record.transfer_gap,
-            **{f"accuracy_{language}": value for language, value in record.by_language.items()},
-            "training_seconds": record.costs.get("training_seconds"),
-            "record": record.id,
-        }
-        for record in records
-    ]
+    """Records as a frame, one row each; the metric from 0 to 1, by language in columns that begin with its name."""
+    columns = ("method", "config", "task", "model", "shots", "draw", "seed")
+    rows = []
+    for record in records:
+        row = as_row(record) | {"shots": record.spec.shots}
+        means = {"mean": record.mean, "target_mean": record.target_mean, "gap": record.transfer_gap}
+        by_language = {f"{record.metric}_{language}": value for language, value in record.by_language.items()}
+        source = record.by_language.get(record.source_language)
+        more = {name: row[name] for name in ("training_seconds", "record")}
+        rows.append({**{name: row[name] for name in columns}, **means, "source": source, **by_language, **more})
     return pd.DataFrame(rows)

@@ -9,20 +9,19 @@ from typing import Any
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed, plain
-from xlbench.records.record import Record
+from xlbench.records.record import as_row
 from xlbench.records.store import Store
 from xlbench.records.vetting import misplaced, stored
-from xlbench.spec import ALL
 
 Wanted = Callable[[Mapping[str, Any]], bool]
 
 COLUMNS = (
-    "record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "accuracy", "seconds", "steps",
+    "record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "score", "seconds", "steps",
     "learning_rate", "precision", "units", "languages",
 )  # fmt: skip
-FIELDS = (*COLUMNS, "selection", "trials", "tune", "split", "commit", "started")
-NUMBERS = {"shots", "draw", "seed", "accuracy", "seconds", "trials", "steps", "learning_rate", "units"}
-DIGITS = {"accuracy": ".4f", "seconds": ".1f", "learning_rate": "g"}
+FIELDS = (*COLUMNS, "metric", "selection", "trials", "tune", "split", "commit", "started")
+NUMBERS = {"shots", "draw", "seed", "score", "seconds", "trials", "steps", "learning_rate", "units"}
+DIGITS = {"score": ".4f", "seconds": ".1f", "learning_rate": "g"}
 LONGEST = 40  # letters of a column
 ORDERED = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
 CONDITION = re.compile(r"\s*(\w+)\s*(!=|>=|<=|==?|>|<)(?![=<>])(.*)", re.DOTALL)
@@ -44,33 +43,17 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
         if name != one.id:
             unreadable.append(f"record {plain(name)} {misplaced(one)}")
             continue
-        fields = fields_of(one)
+        fields = as_row(one)
         if all(meets(fields) for meets in wanted):
             rows.append(tuple(_shown(fields[name], DIGITS.get(name, "")) for name in COLUMNS))
     return _aligned(rows), tuple(unreadable)
 
 
-def fields_of(record: Record) -> dict[str, Any]:
-    """The values of FIELDS: `shots` is a number or "all"; `accuracy` is the mean over the test languages, a share of 1;
-    `units` are those of the test that statistics resample, as premises. The last two are None in a failed run."""
-    spec = record.spec
-    steps = spec.training.steps or record.selection.get("steps")
-    return {
-        "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
-        "config": spec.settings, "shots": "all" if spec.shots == ALL else spec.shots, "draw": spec.draw,
-        "seed": spec.seed, "accuracy": record.mean if record.by_language else None, "seconds": record.seconds,
-        "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
-        "commit": record.commit, "started": record.started, "steps": steps if isinstance(steps, int) else None,
-        "learning_rate": spec.training.learning_rate, "precision": spec.precision,
-        "units": record.test.get("premises"), "languages": ",".join(spec.languages or ()),
-    }  # fmt: skip
-
-
 def condition(text: str) -> Wanted:
-    """`method=mpt,pct`, `shots!=4`, `accuracy>0.5` → whether a record's fields are so. Raises XlbenchError."""
+    """`method=mpt,pct`, `shots!=4`, `score>0.5` → whether a record's fields are so. Raises XlbenchError."""
     found = CONDITION.fullmatch(text)
     if found is None:
-        raise XlbenchError(f"--where takes a field and what it is, as method=mpt,pct or accuracy>0.5, not {text!r}")
+        raise XlbenchError(f"--where takes a field and what it is, as method=mpt,pct or score>0.5, not {text!r}")
     name, sign, value = found.group(1), found.group(2), found.group(3).strip()
     if name not in FIELDS:
         raise XlbenchError(f"--where {text}: a record has no field {name!r}; it has {', '.join(FIELDS)}")

@@ -86,6 +86,22 @@ class Record(BaseModel):
         return None if source is None or target is None else source - target
 
 
+def as_row(record: Record) -> dict[str, Any]:
+    """A record as one flat row, for listings, exports and frames. `score` is the metric's mean over the languages, None
+    in a failed run, as are `units`; `shots` is "all" for all; `steps` are those that were made."""
+    spec, training = record.spec, record.spec.training
+    steps = training.steps or record.selection.get("steps")
+    return {
+        "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
+        "config": spec.settings, "shots": spec.shots or "all", "draw": spec.draw, "seed": spec.seed,
+        "metric": record.metric, "score": record.mean if record.by_language else None, "seconds": record.seconds,
+        "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
+        "commit": record.commit, "started": record.started, "steps": steps if isinstance(steps, int) else None,
+        "learning_rate": training.learning_rate, "precision": spec.precision, "units": record.test.get("units"),
+        "languages": ",".join(spec.languages), "training_seconds": record.costs.get("training_seconds"),
+    }  # fmt: skip
+
+
 def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a record of an older schema as those of today's; its id stands as it is.
 
