@@ -82,7 +82,7 @@ def sound(kept: Record, premises: int = 20) -> pa.Table:
     rows = 3 * premises
     columns: dict[str, list[object]] = {name: [] for name in ("row_id", "unit_id", "language", "gold")}
     said: list[int] = []
-    for language, accuracy in kept.accuracy.items():
+    for language, accuracy in kept.by_language.items():
         wrong = set(random.permutation(rows)[round(accuracy * rows) :].tolist())
         columns["row_id"] += [str(row) for row in range(rows)]
         columns["unit_id"] += [str(row // 3) for row in range(rows)]
