@@ -81,6 +81,15 @@ def test_rows_that_are_in_the_test_are_left_out_and_counted(root, runtime):
     assert record.contamination["compared"]["train"] == 48
 
 
+@pytest.mark.parametrize("lost", ["train", "dev"])
+def test_all_rows_that_leave_none_to_train_on_or_to_select_by_are_refused(root, runtime, lost):
+    if lost == "train":
+        write(xnli_file(root, "en", "train"), **xnli_rows("en", range(4)))  # the test's own
+    target_shots = 4 if lost == "dev" else 0  # then a row of each dev unit is among them
+    with pytest.raises(XlbenchError, match=f"--shots all leaves no {lost} row of task xnli: each shares a sentence"):
+        prepare(spec(target_shots=target_shots), runtime.model_copy(update={"data_root": root}))
+
+
 def test_ids_made_in_parts_are_those_made_at_once(tiny, logic, monkeypatch):
     texts = [row.texts for row in logic.rows("test", "de", None)[:100]]
     template = Template(logic.template("soft", "de"), logic.fields, "the template")
