@@ -41,11 +41,11 @@ def rows(lengths: list[int]) -> Encoded:
     return Encoded([np.full(n, i) for i, n in zip(numbers, lengths, strict=True)], numbers, numbers, numbers % 5)
 
 
-def echo(tiny, logic, encoded: Encoded, budget: int = 20, spoil=None, progress=None) -> np.ndarray:
+def echo(tiny, logic, encoded: Encoded, budget: int = 20, spoil=None) -> np.ndarray:
     method = Echo(Echo.Config(), tiny, logic, ("en",))
     if spoil is not None:
         method.spoil = spoil
-    return predict(method, encoded, Session(CPU, token_budget=budget, progress=progress or Progress()))
+    return predict(method, encoded, Session(CPU, token_budget=budget))
 
 
 def test_scores_come_in_the_order_of_the_rows(tiny, logic):
@@ -75,16 +75,18 @@ def test_nan_scores_are_refused_and_the_row_is_named(tiny, logic):
         echo(tiny, logic, rows([5, 6, 1, 9]), spoil=spoil)
 
 
-def test_progress_hears_of_every_row(tiny, logic):
+def test_progress_hears_of_every_row_of_the_test_and_of_no_other(tiny, logic):
     class Counter(Progress):
         rows = 0
 
         def step(self, count=1, **facts):
             self.rows += count
 
-    progress = Counter()
-    echo(tiny, logic, rows([5, 6, 1, 9, 30]), progress=progress)
-    assert progress.rows == 5
+    method, encoded = Echo(Echo.Config(), tiny, logic, ("en",)), rows([5, 6, 1, 9, 30])
+    for stage, heard in (("evaluation", 0), ("test", 5)):
+        progress = Counter()
+        predict(method, encoded, Session(CPU, token_budget=20, progress=progress), stage)
+        assert progress.rows == heard
 
 
 def test_accuracy_is_the_share_of_rows_whose_likeliest_label_is_gold():
