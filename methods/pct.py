@@ -38,8 +38,11 @@ class PCT(PromptMethod):
 
     config: "PCT.Config"
     template = "question"
-    whole_vocabulary = True
     citation = "Qi et al. (2022), Enhancing Cross-lingual Natural Language Inference by Prompt-learning from Cross-lingual Templates, ACL"  # noqa: E501
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.whole_vocabulary = "vocabulary" in {self.config.support, self.config.score_over}  # type: ignore[misc]
 
     @classmethod
     def supports(cls, task: Task) -> str | None:

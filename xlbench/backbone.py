@@ -125,8 +125,8 @@ class Backbone(nn.Module):
         assert self.decoder is not None
         if self._decoder_rows() is not None:
             raise XlbenchError(
-                "the whole vocabulary is read in training by a method that says it reads some words alone; "
-                "its `words_beside_batches` must return None"
+                "the whole vocabulary is read in training by a method that does not say so; "
+                "its `whole_vocabulary` must be True"
             )
         logits: Tensor = self.decoder(features)
         return logits

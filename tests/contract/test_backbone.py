@@ -330,7 +330,7 @@ def test_every_method_scores_rows_with_bert(bert, logic: Task, name):
     method = method_class(method_class.Config(), backbone, logic, ("en", "fr"), 64)
     method.build(backbone, logic).eval()
     rows = logic.test("en", None)[:5]
-    batch = collate(method.encode_labelled(rows, "en"), range(5), 0, "cpu")
+    batch = collate(method.encode_labelled(rows), range(5), 0, "cpu")
     with torch.no_grad():
         scores = method.score(batch)
     assert scores.shape == (5, 3)

@@ -69,9 +69,9 @@ BROKEN = {
     "loss is NaN": (LOSS, LOSS + ' * float("nan")', "not one finite number"),
     "loss has no gradient": (LOSS, LOSS + ".detach()", "does not require grad"),
     "loss raises": (LOSS, "raise ZeroDivisionError", "ZeroDivisionError"),
-    "score has a row too few": (SCORE, SCORE + "[1:]", "it must give (rows, labels)"),
-    "score has a label too few": (SCORE, SCORE + "[:, 1:]", "it must give (rows, labels)"),
-    "score is one number": (SCORE, SCORE + ".sum()", "it must give (rows, labels)"),
+    "score has a row too few": (SCORE, SCORE + "[1:]", "it must give (12, 3)"),
+    "score has a label too few": (SCORE, SCORE + "[:, 1:]", "it must give (12, 3)"),
+    "score is one number": (SCORE, SCORE + ".sum()", "it must give (12, 3)"),
     "score is NaN": (SCORE, SCORE + ' * float("nan")', "score gave NaN"),
     "scores are no log-probabilities": (SCORE, SCORE.replace("log_softmax(-1)", "softmax(-1)"), "above 0"),
     "scores depend on the batch": (SCORE, SCORE.replace(".float()", ".float().sub(batch.attention.shape[1])"
@@ -134,7 +134,7 @@ BROKEN_TASKS = {
     "row ids are not unique": ('f"{split}-{i}"', '"same"', "train, validation, test"),
     "a row lacks a text": (', f"{language} {split} {i} so.")', ",)", "train-0"),
     "languages are not aligned": ("i % 3,", "(i + (language == 'fr')) % 3,", "fr and en differ"),
-    "a draw is random": ("return [", "import random\n        return [Row(str(random.random()), r.texts, r.label, "
+    "a draw is random": ("return [", "import random\n        return [Row(str(random.random()), r.texts, r.gold, "
                          "r.language, r.unit) for r in [", "differ"),
     "test sentences are in train": ("{language} {split}", "{language}", "is in test row"),
     "rows raise": ("return [", "raise OSError('no file')\n        return [", "OSError: no file"),

@@ -108,20 +108,20 @@ def test_a_task_that_brings_a_corpus_offers_it():
 def test_a_run_gets_the_pairs_that_each_language_has(tmp_path):
     write_paws_x(write_xnli(tmp_path))
     found = prepared(tmp_path, parallel="paws-x", parallel_size=3)
-    assert {language: len(pairs) for language, pairs in found.pairs.items()} == {"fr": 3}
+    assert {language: len(pairs) for language, pairs in found.resources["parallel"].items()} == {"fr": 3}
 
 
 def test_the_default_corpus_is_the_task_s(tmp_path):
     write_ntrex(write_xnli(tmp_path))
     found = prepared(tmp_path)
-    assert found.spec.parallel == "ntrex-128"
-    assert {language: len(pairs) for language, pairs in found.pairs.items()} == {"fr": 4, "sw": 4}
+    assert found.spec.resources == {"parallel": {"corpus": "ntrex-128", "size": 1000}}
+    assert {language: len(pairs) for language, pairs in found.resources["parallel"].items()} == {"fr": 4, "sw": 4}
 
 
 def test_a_method_that_needs_no_pairs_gets_none_and_its_record_names_no_corpus(tmp_path):
     found = prepared(write_xnli(tmp_path), method="finetune", parallel="paws-x")
-    assert found.pairs == {}
-    assert found.spec.parallel is None
+    assert found.resources == {}
+    assert found.spec.resources == {}
 
 
 @real

@@ -59,8 +59,8 @@ def test_an_installed_method_runs_on_an_installed_task(installed, tmp_path):
     record = json.loads(file.read_text())
     assert record["status"] == "finished"
     assert record["method_config"] == {"dropout": 0.1}
-    assert set(record["accuracy"]) == {"en", "fr"}
-    assert record["test"] == {"rows": 48, "premises": 8, "languages": 2}
+    assert set(record["scores"]["accuracy"]) == {"en", "fr"}
+    assert record["test"] == {"rows": 48, "units": 8, "languages": 2}
 
 
 BOTH_CHECKED = """

@@ -81,7 +81,7 @@ def test_any_two_texts_become_a_row_that_fits_with_the_whole_template_in_order(
     frame = encoder.begin + [token for token in middle + tail if token in special]
     assert [token for token in row if token in special] == frame
     if name == "pair":
-        assert encoded.read_at[0] == -1
+        assert encoded.read_at[0] == 0
     else:
         assert np.flatnonzero(encoded.ids[0] == encoder.mask).tolist() == [encoded.read_at[0]]
     where = row.index(encoder.separator[0], len(head)) + len(encoder.separator) if "<sep>" in text else len(row)
@@ -184,7 +184,7 @@ def test_a_mask_needs_a_tokenizer_with_a_mask(tiny):
     bare.mask_token = None
     with pytest.raises(XlbenchError, match="no mask token"):
         encode(bare, SOFT, "anna", "rome", vectors=1)
-    assert encode(bare, PAIR, "anna", "rome").read_at.tolist() == [-1]
+    assert encode(bare, PAIR, "anna", "rome").read_at.tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def test_plugin_that_leaves_the_process_does_not(tmp_path):
 def test_plugin_that_registers_nothing(tmp_path):
     file = tmp_path / "empty.py"
     file.write_text("x = 1\n")
-    assert "registers nothing; decorate a class with @register_method or @register_task" in refused(file)
+    ways = "@register_method, @register_task or @register_resource"
+    assert f"registers nothing; decorate a class with {ways}" in refused(file)
 
 
 def test_a_plugin_that_was_refused_can_be_repaired_and_loaded(tmp_path):

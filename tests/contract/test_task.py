@@ -98,7 +98,9 @@ def test_more_shots_than_the_pool_has(split):
 
     with pytest.raises(XlbenchError) as fault:
         Poor().draw(20, 0, NOWHERE)
-    assert str(fault.value) == f"--shots 20 is more than the 19 rows of class 'b' in the {split} pool of task numbers"
+    assert str(fault.value) == (
+        f"--shots 20 is more than the 19 rows of class 'b' in the {split} pool of task numbers in en"
+    )
 
 
 def test_target_dev_is_the_dev_rows_in_the_other_languages():
@@ -110,7 +112,7 @@ def test_target_dev_is_the_dev_rows_in_the_other_languages():
 
 def test_target_dev_that_a_language_lacks():
     lost = Row("validation-none", ("text",), 0, "en", "p")
-    with pytest.raises(XlbenchError, match="task numbers has no dev row validation-none in fr"):
+    with pytest.raises(XlbenchError, match="task numbers has no validation row validation-none in fr"):
         Numbers().target_dev([lost], ["fr"], NOWHERE)
 
 
@@ -140,7 +142,8 @@ def test_subset_rows_keep_their_order():
 
 
 def test_more_test_units_than_there_are():
-    with pytest.raises(XlbenchError, match="--test-units 21 is more than the 20 test premises of task numbers"):
+    more = r"--test-units 21 is more than the 20 test units \(each a premise\) of task numbers in en"
+    with pytest.raises(XlbenchError, match=more):
         Numbers().test("en", NOWHERE, 21)
 
 

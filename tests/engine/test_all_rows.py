@@ -10,7 +10,7 @@ from xlbench import RunSpec, Store, Suite, prompts, registry
 from xlbench.cli import app
 from xlbench.engine.prepare import prepare
 from xlbench.errors import XlbenchError
-from xlbench.prompts import TextEncoder, template_of
+from xlbench.prompts import Template, TextEncoder
 from xlbench.spec import ALL, by_shots, digest, digest_of_list, in_words, parse
 from xlbench.spec.words import whole_number, whole_numbers
 
@@ -59,8 +59,8 @@ def test_all_rows_come_last_and_are_said_in_words():
 
 def test_every_row_of_train_and_validation_is_taken(root, runtime):
     prepared = prepare(spec(), runtime.model_copy(update={"data_root": root}))
-    assert [row.id for row in prepared.shots.train] == [f"train-{number}" for number in range(24)]
-    assert [row.id for row in prepared.shots.dev] == [f"validation-{number}" for number in range(12)]
+    assert [row.id for row in prepared.episode.shots.train] == [f"train-{number}" for number in range(24)]
+    assert [row.id for row in prepared.episode.shots.dev] == [f"validation-{number}" for number in range(12)]
     assert "left_out" not in prepared.contamination
 
 
@@ -81,8 +81,18 @@ def test_rows_that_are_in_the_test_are_left_out_and_counted(root, runtime):
     assert record.contamination["compared"]["train"] == 48
 
 
+@pytest.mark.parametrize("lost", ["train", "dev"])
+def test_all_rows_that_leave_none_to_train_on_or_to_select_by_are_refused(root, runtime, lost):
+    if lost == "train":
+        write(xnli_file(root, "en", "train"), **xnli_rows("en", range(4)))  # the test's own
+    target_shots = 4 if lost == "dev" else 0  # then a row of each dev unit is among them
+    with pytest.raises(XlbenchError, match=f"--shots all leaves no {lost} row of task xnli: each shares a sentence"):
+        prepare(spec(target_shots=target_shots), runtime.model_copy(update={"data_root": root}))
+
+
 def test_ids_made_in_parts_are_those_made_at_once(tiny, logic, monkeypatch):
-    texts, template = [row.texts for row in logic.rows("test", "de", None)[:100]], template_of(logic, "soft", "de")
+    texts = [row.texts for row in logic.rows("test", "de", None)[:100]]
+    template = Template(logic.template("soft", "de"), logic.fields, "the template")
     whole = TextEncoder(tiny.tokenizer, 24)._encode(template, texts, 4)
     monkeypatch.setattr(prompts, "AT_A_TIME", 7)
     parts = TextEncoder(tiny.tokenizer, 24)._in_parts(template, texts, 4)

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from small_data import PREMISES, write, write_ntrex, write_xnli, xnli_file, xnli_rows
 
-from xlbench import RunSpec, Runtime, XlbenchError, run
+from xlbench import RunSpec, Runtime, XlbenchError, registry, run
 from xlbench.corpora import Pair
-from xlbench.engine.contamination import TestSentences, check, normalised
+from xlbench.engine.contamination import TestSentences, check, normalised, texts_of
 from xlbench.task import Row
 
 # Normalisation
@@ -80,31 +80,50 @@ TEST = TestSentences.of([row("t1", "The fox sleeps.", "It dreams."), row("t2", "
 CLEAN = row("ok", "Nothing of the kind.", "Nor this.")
 
 
+def texts(*rows: Row) -> list[tuple[str, str]]:
+    return [text for one in rows for text in texts_of(one)]
+
+
+def pairs(*made: Pair) -> list[tuple[str, str]]:
+    """The texts of pairs, as the resource gives them to the guard."""
+    parallel = registry.get("resource", "parallel")
+    return list(parallel(parallel.Settings()).texts({one.language: [one] for one in made}))
+
+
 def test_clean_text_passes_and_is_counted():
-    pairs = {"fr": [Pair("p", "fr", ("One.", "Two."), ("Un.", "Deux."))]}
-    assert check(TEST, [CLEAN], [CLEAN, CLEAN], pairs) == {"train": 2, "dev": 4, "parallel": 4}
+    parallel = pairs(Pair("p", "fr", ("One.", "Two."), ("Un.", "Deux.")))
+    learning = {"train": texts(CLEAN), "dev": texts(CLEAN, CLEAN), "parallel": parallel}
+    assert check(TEST, learning) == {"train": 2, "dev": 4, "parallel": 4}
+
+
+def test_the_words_of_a_row_whose_words_are_labelled_are_one_text():
+    words = Row("w", ("The", "fox", "sleeps", "."), (0, 1, 0, 0), "en", "w")
+    assert texts_of(words) == [("w", "The fox sleeps .")]
+    with pytest.raises(XlbenchError, match=r"1 train rows share .*: w \(test row t1\)"):
+        check(TEST, {"train": texts(words)})
 
 
 def test_a_sentence_of_nothing_but_punctuation_is_no_match():
-    assert check(TEST, [row("r", "…", "!!!")], [], {})["train"] == 2
+    assert check(TEST, {"train": texts(row("r", "…", "!!!"))}) == {"train": 2}
 
 
 @pytest.mark.parametrize("purpose", ["train", "dev", "parallel"])
 def test_a_shared_sentence_is_refused_naming_both_rows(purpose):
-    learning = {"train": [CLEAN], "dev": [CLEAN], "parallel": {"en": [Pair("p", "fr", ("x", "y"), ("z", "w"))]}}
+    clean = Pair("p", "sw", ("x", "y"), ("z", "w"))
+    learning = {"train": texts(CLEAN), "dev": texts(CLEAN), "parallel": pairs(clean)}
     if purpose == "parallel":
-        learning["parallel"]["fr"] = [Pair("guilty", "fr", ("x", "y"), ("THE FOX, sleeps", "w"))]
+        learning["parallel"] = pairs(clean, Pair("guilty", "fr", ("x", "y"), ("THE FOX, sleeps", "w")))
     else:
-        learning[purpose] = [CLEAN, row("guilty", "x", "the fox sleeps")]
+        learning[purpose] = texts(CLEAN, row("guilty", "x", "the fox sleeps"))
     with pytest.raises(XlbenchError) as fault:
-        check(TEST, learning["train"], learning["dev"], learning["parallel"])
+        check(TEST, learning)
     assert f"1 {purpose} rows share a sentence with the test rows: guilty (test row t1)" in str(fault.value)
 
 
 def test_many_shared_sentences_are_counted_and_the_first_named():
     guilty = [row(f"g{number}", "It dreams") for number in range(8)]
     with pytest.raises(XlbenchError, match=r"8 train rows share .*g0 \(test row t1\), .*g4 .* and 3 more;") as fault:
-        check(TEST, guilty, [], {})
+        check(TEST, {"train": texts(*guilty)})
     assert "g5" not in str(fault.value)
 
 

@@ -78,9 +78,9 @@ def test_a_plug_in_that_breaks_its_contract_is_named_with_its_line_and_has_no_sc
     assert words in sentence
     assert sentence.endswith(f"({file.name}:{line})")
     (failed,) = [one for one in Store(runtime.runs).records() if one.status == "failed"]
-    assert failed.accuracy == {}
+    assert failed.by_language == {}
     assert failed.error.endswith(sentence[sentence.rindex("(") :])
-    assert [one.spec.method for one in vet(Store(runtime.runs)).records] == ["finetune"]
+    assert [one.record.spec.method for one in vet(Store(runtime.runs)).results] == ["finetune"]
 
 
 def test_a_plug_in_that_says_the_same_of_every_row_is_at_chance_and_no_fault(runtime, tmp_path):
@@ -88,7 +88,7 @@ def test_a_plug_in_that_says_the_same_of_every_row_is_at_chance_and_no_fault(run
     file = plugin(tmp_path / "constant.py", "constant", (SCORE, constant))
     found = run_suite(suite("constant"), runtime.model_copy(update={"plugins": (str(file),)}))
     assert found.failed == []
-    assert found.records[0].accuracy == {"en": pytest.approx(1 / 3), "fr": pytest.approx(1 / 3)}
+    assert found.records[0].by_language == {"en": pytest.approx(1 / 3), "fr": pytest.approx(1 / 3)}
     assert vet(Store(runtime.runs)).left_out == ()
 
 
@@ -140,7 +140,7 @@ def test_a_flipped_byte_in_cached_ids_is_said_and_repaired_and_changes_nothing(r
         second = run_suite(asked, elsewhere)
     mine, its = (one.runs / first.records[0].id / "predictions.parquet" for one in (runtime, elsewhere))
     assert mine.read_bytes() == its.read_bytes()
-    assert second.records[0].accuracy == first.records[0].accuracy
+    assert second.records[0].by_language == first.records[0].by_language
     assert sorted((tmp_path / "ids").iterdir()) == files
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

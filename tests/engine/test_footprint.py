@@ -83,7 +83,7 @@ def test_a_run_that_may_not_fit_says_so_and_goes_on(runtime, monkeypatch, tiny):
 
 def test_a_step_counts_the_rows_of_its_streams_and_no_more_than_there_are(tiny, logic, monkeypatch):
     method = registry.get("method", "finetune")(registry.get("method", "finetune").Config(), tiny, logic, ("en",))
-    rows = method.encode_labelled(logic.rows("test", "en", None)[:20], "en")
+    rows = method.encode_labelled(logic.rows("test", "en", None)[:20])
     monkeypatch.setattr(footprint.memory, "free_bytes", lambda _: 0)
     assert "a step of 36 rows" in note_if_close(tiny, spec(), CPU, [rows, rows], 18)
     assert "a step of 40 rows" in note_if_close(tiny, spec(), CPU, [rows, rows], 64)
@@ -100,7 +100,7 @@ def test_activations_are_as_the_formula_says_within_its_factor(tiny, logic, name
     for part in module.modules():
         if isinstance(part, nn.Dropout):
             part.p = dropout
-    encoded = method.encode_labelled(logic.rows("test", "en", None)[:64], "en")
+    encoded = method.encode_labelled(logic.rows("test", "en", None)[:64])
     batch = collate(encoded, range(64), tiny.tokenizer.pad_token_id, CPU)
     weights = {value.untyped_storage().data_ptr() for value in module.parameters()}
     kept: dict[int, torch.Tensor] = {}

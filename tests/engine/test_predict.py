@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from xlbench import registry
 from xlbench.batching import collate
-from xlbench.engine.costs import Stopwatch
 from xlbench.engine.execute import _train
-from xlbench.engine.predict import accuracy, predict
+from xlbench.engine.predict import predict
 from xlbench.engine.prepare import prepare
+from xlbench.engine.session import Session
 from xlbench.engine.train import training_batches
 from xlbench.errors import XlbenchError
 from xlbench.host.progress import Progress
 from xlbench.method import Method, Resources
+from xlbench.problem import Classification
 from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec, Runtime, Training
 
@@ -40,11 +41,11 @@ def rows(lengths: list[int]) -> Encoded:
     return Encoded([np.full(n, i) for i, n in zip(numbers, lengths, strict=True)], numbers, numbers, numbers % 5)
 
 
-def echo(tiny, logic, encoded: Encoded, budget: int = 20, spoil=None, progress=None) -> np.ndarray:
+def echo(tiny, logic, encoded: Encoded, budget: int = 20, spoil=None) -> np.ndarray:
     method = Echo(Echo.Config(), tiny, logic, ("en",))
     if spoil is not None:
         method.spoil = spoil
-    return predict(method, encoded, CPU, "fp32", budget, progress)
+    return predict(method, encoded, Session(CPU, token_budget=budget))
 
 
 def test_scores_come_in_the_order_of_the_rows(tiny, logic):
@@ -55,14 +56,14 @@ def test_scores_come_in_the_order_of_the_rows(tiny, logic):
 
 
 def test_no_rows_give_no_scores(tiny, logic):
-    assert echo(tiny, logic, rows([])).shape == (0, 3)
+    assert len(echo(tiny, logic, rows([]))) == 0
 
 
 @pytest.mark.parametrize(
     "spoil", [lambda s: s[:, :2], lambda s: s[:1], lambda s: s[:, 0], lambda s: s.T, lambda s: s[None]]
 )
 def test_scores_of_the_wrong_shape_are_refused(tiny, logic, spoil):
-    with pytest.raises(XlbenchError, match=r"method echo: score gave .* for a batch of 4 rows and 3 labels"):
+    with pytest.raises(XlbenchError, match=r"method echo: score gave .* for a batch of 4 rows; .* must give \(4, 3\)"):
         echo(tiny, logic, rows([5, 5, 5, 5]), spoil=spoil)
 
 
@@ -74,21 +75,23 @@ def test_nan_scores_are_refused_and_the_row_is_named(tiny, logic):
         echo(tiny, logic, rows([5, 6, 1, 9]), spoil=spoil)
 
 
-def test_progress_hears_of_every_row(tiny, logic):
+def test_progress_hears_of_every_row_of_the_test_and_of_no_other(tiny, logic):
     class Counter(Progress):
         rows = 0
 
         def step(self, count=1, **facts):
             self.rows += count
 
-    progress = Counter()
-    echo(tiny, logic, rows([5, 6, 1, 9, 30]), progress=progress)
-    assert progress.rows == 5
+    method, encoded = Echo(Echo.Config(), tiny, logic, ("en",)), rows([5, 6, 1, 9, 30])
+    for stage, heard in (("evaluation", 0), ("test", 5)):
+        progress = Counter()
+        predict(method, encoded, Session(CPU, token_budget=20, progress=progress), stage)
+        assert progress.rows == heard
 
 
 def test_accuracy_is_the_share_of_rows_whose_likeliest_label_is_gold():
     scores = np.log([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3]])
-    assert accuracy(scores, np.array([0, 2, 1, 0])) == 0.75
+    assert Classification(("a", "b", "c")).scores([0, 2, 1, 0], scores) == {"accuracy": 0.75}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def methods(tiny, logic) -> dict[str, Method]:
 
 
 def several_languages(method: Method, logic) -> Encoded:
-    parts = [method.encode_labelled(logic.test(language, None)[:24], language) for language in ("en", "zh", "fr")]
+    parts = [method.encode_labelled(logic.test(language, None)[:24]) for language in ("en", "zh", "fr")]
     return Encoded.join(parts)
 
 
@@ -123,7 +126,7 @@ def shuffled(encoded: Encoded, order: np.ndarray) -> Encoded:
 def alone(methods, logic) -> dict[str, tuple[Encoded, np.ndarray]]:
     """Each method's rows in three languages, and their log-probabilities, every row in a batch of its own."""
     encoded = {name: several_languages(method, logic) for name, method in methods.items()}
-    return {name: (rows, predict(methods[name], rows, CPU, "fp32", token_budget=1)) for name, rows in encoded.items()}
+    return {name: (rows, predict(methods[name], rows, Session(CPU, token_budget=1))) for name, rows in encoded.items()}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -139,7 +142,7 @@ def test_rows_alone_are_scored_with_probabilities_that_differ(alone, name):
 def test_log_probabilities_do_not_depend_on_the_batches_or_the_order_of_rows(methods, alone, name, budget, seed):
     encoded, scores = alone[name]
     order = np.random.default_rng(seed).permutation(len(encoded))
-    found = predict(methods[name], shuffled(encoded, order), CPU, "fp32", budget)
+    found = predict(methods[name], shuffled(encoded, order), Session(CPU, token_budget=budget))
     np.testing.assert_allclose(found, scores[order], atol=1e-5, rtol=2e-6)
 
 
@@ -151,17 +154,19 @@ def test_bf16_on_a_gpu_costs_less_than_a_fifth_of_a_point(logic, method, tmp_pat
     spec = RunSpec(method=method, task="logic", model="tiny", shots=16, precision="fp32", training=Training(steps=20))
     runtime = Runtime(runs=tmp_path, device="cuda")
     prepared = prepare(spec, runtime)
-    trained = _train(prepared, runtime, Stopwatch(), Progress(), [], prepared.configurations[0]).method
-    rows = [(language, row) for language, side in prepared.test.items() for row in side]
-    gold = np.array([row.gold for _, row in rows])
-    encoded = Encoded.join([trained.encode_labelled(side, language) for language, side in prepared.test.items()])
-    fp32, bf16 = (predict(trained, encoded, prepared.device, kind, 8192) for kind in ("fp32", "bf16"))
-    assert abs(accuracy(fp32, gold) - accuracy(bf16, gold)) < 0.002
+    trained = _train(prepared, runtime, Session(prepared.device), prepared.configurations[0], 0).method
+    rows = [row for side in prepared.episode.test.rows.by_language.values() for row in side]
+    gold, encoded = [row.gold for row in rows], trained.encode_labelled(rows)
+    fp32, bf16 = (
+        logic.problem.scores(gold, predict(trained, encoded, Session(prepared.device, kind, 8192)))["accuracy"]
+        for kind in ("fp32", "bf16")
+    )
+    assert abs(fp32 - bf16) < 0.002
 
 
 def test_predicting_leaves_no_gradients(methods, logic):
     method = methods["finetune"]
-    predict(method, several_languages(method, logic), CPU, "fp32", 4096)
+    predict(method, several_languages(method, logic), Session(CPU, token_budget=4096))
     assert all(value.grad is None for value in method.backbone.parameters())
     assert all(value.grad is None for value in method.head.parameters())
 
@@ -178,14 +183,16 @@ def test_what_a_method_computes_of_a_batch_waits_for_no_device(name, label_words
     backbone.decoder.weight = backbone.word_embeddings()  # which come apart on the way there
     method = prepared.method_class(prepared.config, backbone, prepared.task, prepared.spec.languages)
     module = method.build(backbone, prepared.task).to(meta)
-    parts = [method.encode_labelled(rows, language) for language, rows in prepared.test.items()]
-    everything = Encoded.join(parts)
+    everything = method.encode_labelled(
+        [row for side in prepared.episode.test.rows.by_language.values() for row in side]
+    )
     batch = collate(everything, np.arange(len(everything)), backbone.tokenizer.pad_token_id, meta)
     assert batch.padding > 0
     with torch.inference_mode():
         assert method.score(batch).shape == (len(everything), 3)
-    shots = method.encode_labelled(prepared.shots.train, "en")
-    streams = method.streams(Resources(prepared.shots.train, prepared.pairs, np.random.default_rng(0)))
+    train = prepared.episode.shots.train
+    shots = method.encode_labelled(train)
+    streams = method.streams(Resources(train, np.random.default_rng(0), prepared.resources))
     step = next(training_batches(method, shots, streams, 4, 0, meta))
     assert set(step.streams) == set(streams)
     method.loss(step).backward()

@@ -86,9 +86,9 @@ def test_the_token_budget_is_no_part_of_a_run(tmp_path):
 
 
 def test_the_draw_depends_on_neither_method_nor_seed(runtime):
-    draws = [prepare(spec(method, seed=seed), runtime).shots for method in METHODS for seed in (0, 5)]
+    draws = [prepare(spec(method, seed=seed), runtime).episode.shots for method in METHODS for seed in (0, 5)]
     assert all(draw == draws[0] for draw in draws)
-    assert prepare(spec(draw=1), runtime).shots != draws[0]
+    assert prepare(spec(draw=1), runtime).episode.shots != draws[0]
     assert {row.gold for row in draws[0].train} == {0, 1, 2}
 
 

@@ -11,13 +11,13 @@ from torch import nn
 from xlbench import registry
 from xlbench.engine import costs
 from xlbench.engine.costs import Stopwatch
+from xlbench.engine.session import Session
 from xlbench.engine.train import fit, generator, training_batches, training_steps
 from xlbench.errors import XlbenchError
-from xlbench.host.progress import Progress
 from xlbench.method import Method, Resources, Stream
 from xlbench.prompts import Encoded
 from xlbench.sources import DataSource
-from xlbench.spec import Training
+from xlbench.spec import ResolvedTraining, RunSpec, Training
 
 CPU = torch.device("cpu")
 
@@ -58,11 +58,9 @@ def train(tiny, logic, selection="last", scripted=(), shots=4, seed=0, slope=1.0
         called.append((len(method.seen), method.weight.item(), module.training))
         return next(script)
 
-    training = Training(**{"learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2, **settings})
-    fitted = fit(
-        method, module, rows(shots), {}, evaluate, training, selection, seed, CPU, "fp32",
-        watch or Stopwatch(), Progress(),
-    )  # fmt: skip
+    training = ResolvedTraining(**{"learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2, **settings})
+    session = Session(CPU, watch=watch or Stopwatch())
+    fitted = fit(method, module, rows(shots), {}, evaluate, training, selection, seed, session)
     return method, fitted, called
 
 
@@ -143,12 +141,16 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(tiny, logic, 
         train(tiny, logic, steps=6, checkpoints=3, slope=slope)
 
 
-def test_a_method_with_nothing_to_train_is_refused(tiny, logic):
-    method = Counting(Counting.Config(), tiny, logic, ("en",))
+@pytest.mark.parametrize(
+    ("tune", "sentence"),
+    [("frozen", "has nothing to train with --tune frozen; use all or lora"),
+     ("all", "has nothing that trains: no parameter of what its `build` gives has a gradient, and it has no `fit`")],
+)  # fmt: skip
+def test_a_method_with_nothing_to_train_is_refused(tiny, logic, tune, sentence):
+    method = Counting(Counting.Config(), tiny.fresh(tune), logic, ("en",))
     module = method.build(tiny, logic).requires_grad_(False)
-    with pytest.raises(XlbenchError, match="method counting has nothing to train with --tune frozen; use all or lora"):
-        fit(method, module, rows(2), {}, lambda: (0, 0), Training(learning_rate=1), "last", 0, CPU, "fp32",
-            Stopwatch(), Progress())  # fmt: skip
+    with pytest.raises(XlbenchError, match=f"method counting {sentence}"):
+        fit(method, module, rows(2), {}, lambda: (0, 0), ResolvedTraining(learning_rate=1), "last", 0, Session(CPU))
 
 
 # Order
@@ -217,8 +219,8 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(tiny, logic, method, accum
         module = one.build(one.backbone, logic).eval()
         shots = logic.draw(4, 0, DataSource(None)).train
         pairs = {language: logic.parallel_pairs(language, 12, DataSource(None)) for language in ("fr", "zh")}
-        streams = one.streams(Resources(shots, pairs, generator(0, "resources")))
-        batches = next(training_steps(one, one.encode_labelled(shots, "en"), streams, 12, 0, CPU, parts))
+        streams = one.streams(Resources(shots, generator(0, "resources"), {"parallel": pairs}))
+        batches = next(training_steps(one, one.encode_labelled(shots), streams, 12, 0, CPU, parts))
         assert len(batches) == parts
         means = [one.loss(batch) / parts for batch in batches]
         sum(means).backward()
@@ -246,8 +248,12 @@ def test_rows_that_make_no_equal_parts_go_through_in_fewer(tiny, logic):
 def test_a_batch_in_unequal_parts_is_refused_and_one_part_leaves_ids_as_they_were():
     with pytest.raises(ValueError, match="batch_size 16 makes no 3 equal parts"):
         Training(accumulate=3)
-    assert "accumulate" not in Training().model_dump()
-    assert Training(accumulate=4).model_dump()["accumulate"] == 4
+    whole, one_part, parts = (
+        RunSpec(method="mpt", shots=4, training=training).identity
+        for training in ({}, {"accumulate": 1}, {"accumulate": 4})
+    )
+    assert one_part == whole
+    assert parts == {**whole, "training": {"accumulate": 4}}
 
 
 # Time

@@ -72,13 +72,14 @@ def test_a_run_gives_the_same_with_and_without(tmp_path, monkeypatch, method, se
     assert found[0][1:] == found[1][1:]
 
 
-def test_a_method_that_reads_the_vocabulary_or_does_not_say_trains_all_of_it(tiny, logic):
-    class Silent(Method):
-        name = "silent"
+def test_a_method_that_says_that_it_reads_the_vocabulary_trains_all_of_it(tiny, logic):
+    class Whole(Method):
+        name = "whole"
+        whole_vocabulary = True
 
     pct = xlbench.registry.get("method", "pct")
     encoded = [Encoded([np.array([5, 6, -1])], *[np.zeros(1, dtype=int)] * 3)]
-    assert words_read(Silent(Silent.Config(), tiny, logic, ("en",)), encoded) is None
+    assert words_read(Whole(Whole.Config(), tiny, logic, ("en",)), encoded) is None
     assert words_read(pct(pct.Config(), tiny, logic, ("en",)), encoded) is None
     assert (
         words_read(pct(pct.Config(support="label-words", score_over="vocabulary"), tiny, logic, ("en",)), encoded)
@@ -94,7 +95,7 @@ def test_a_word_that_was_left_out_is_an_error_and_so_is_the_whole_vocabulary(tin
     features = ours.mask_features(batch_of([[0, 7, 2]]))
     with pytest.raises(IndexError):
         ours.mask_features(batch_of([[0, 8, 2]]))
-    with pytest.raises(XlbenchError, match="words_beside_batches"):
+    with pytest.raises(XlbenchError, match="`whole_vocabulary` must be True"):
         ours.vocabulary_logits(features)
     ours.untrim(1.0)
     assert torch.equal(ours.word_embeddings(), tiny.word_embeddings())

@@ -1,5 +1,6 @@
 """Equal tuning: what is searched, how configurations are drawn, which is chosen, and what the record says of it."""
 
+import json
 import weakref
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from xlbench.board.results import results
 from xlbench.cli import app
 from xlbench.cli.check import check
 from xlbench.engine import tuning as trials
-from xlbench.engine.costs import Stopwatch
 from xlbench.engine.prepare import prepare
+from xlbench.engine.session import Session
 from xlbench.engine.train import Fitted
 from xlbench.engine.tuning import Configuration, Trained, best_of, configurations, search_space
 from xlbench.errors import Diverged
-from xlbench.host.progress import Progress
-from xlbench.spec import Suite, digest
+from xlbench.problem import problem_of
+from xlbench.records.vetting import vet
+from xlbench.spec import ResolvedSpec, ResolvedTraining, Suite, digest
 from xlbench.spec.words import tuning
 
 RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
@@ -49,38 +51,46 @@ def spec(method: str = "soft-prompt", **fields) -> RunSpec:
 
 def drawn(asked: RunSpec) -> list[tuple[float, dict]]:
     """Learning rate and searched settings of what a spec tries."""
+    asked = ResolvedSpec.model_validate(asked.model_dump())
     config = registry.get("method", asked.method).Config(**asked.config)
     found = configurations(asked, config)
     for one in found:
         assert one.searched["training"] == {"learning_rate": one.training.learning_rate}
         assert all(getattr(one.config, name) == value for name, value in one.searched["config"].items())
-        assert one.training.model_copy(update={"learning_rate": None}) == asked.training.model_copy(
-            update={"learning_rate": None}
-        )
+        assert one.training == asked.training.model_copy(update={"learning_rate": one.training.learning_rate})
     return [(one.training.learning_rate, dict(one.searched["config"])) for one in found]
 
 
 # What was there before keeps its name
 
 
-def test_every_record_of_the_leaderboard_is_still_found_under_its_id():
-    """Records written before `trials` was a field: their ids are the hash of spec and identity."""
-    kept = list(Store(RECORDS).records())
-    assert kept
-    for one in kept:
-        assert digest({"spec": one.spec.model_dump(mode="json"), **one.identity})[:12] == one.id
+def test_every_record_of_the_leaderboard_is_still_read_under_its_id_with_its_scores():
+    """Records of schema 1, written before `trials` was a field."""
+    store = Store(RECORDS)
+    kept = {one.id: one for one in store.records()}
+    written = {file.parent.name: json.loads(file.read_text()) for file in RECORDS.glob("*/record.json")}
+    assert kept.keys() == written.keys() != set()
+    for id_, fields in written.items():
+        one = kept[id_]
+        assert (one.by_language, one.spec.trials) == (fields["accuracy"], fields["spec"].get("trials", 1))
+        assert list(problem_of(one.problem).labels) == fields["labels"]
+        assert one.test["units"] == fields["test"]["premises"]
+    vetted = vet(store)
+    assert vetted.left_out == ()
+    assert {result.record.id for result in vetted.results} == kept.keys()
 
 
-def test_ids_and_keys_of_one_configuration_are_those_computed_before_there_were_trials():
+def test_the_id_of_one_configuration_says_nothing_of_trials_and_tables_are_told_apart_by_them():
     asked = RunSpec(
         method="mpt", task="logic", model="tiny", shots=4, languages=("en", "fr"), config={"alpha": 0.3},
         training={"steps": 2, "learning_rate": 1e-3},
     )  # fmt: skip
-    assert digest({"spec": asked.model_dump(mode="json"), **IDENTITY})[:12] == "0f397b0306e6"
-    assert digest(matched_key(record("mpt")))[:12] == "04729106ecdf"
-    assert RunSpec.model_validate(asked.model_dump()) == asked
-    assert "trials" not in asked.model_dump_json()
-    assert asked.with_(trials=2).model_dump(mode="json") == {**asked.model_dump(mode="json"), "trials": 2}
+    assert digest({"spec": asked.identity, **IDENTITY})[:12] == "75fe43f17294"
+    assert RunSpec.model_validate(asked.model_dump()) == RunSpec.model_validate(asked.identity) == asked
+    assert asked.with_(trials=1).identity == asked.identity
+    assert asked.with_(trials=2).identity == {**asked.identity, "trials": 2}
+    assert matched_key(record("mpt", spec={"trials": 2})) == {**matched_key(record("mpt")), "trials": 2}
+    assert matched_key(record("mpt")) == matched_key(record("finetune", spec={"trials": 1}))
 
 
 def test_what_a_method_declares_to_search_is_part_of_the_id_of_a_search_alone(tmp_path):
@@ -228,8 +238,9 @@ def chosen(*dev: tuple[float, float] | None):
         method = type("Trivial", (), {"backbone": nn.Identity()})()
         return Trained(configuration, method, module, Fitted(1, 1, 1.0, []), result)
 
-    asked = [Configuration(None, Training(), {"config": {"number": number}}) for number in range(len(dev))]
-    return best_of(asked, train, CPU, Stopwatch(), Progress()), alive
+    training = ResolvedTraining(learning_rate=1e-3)
+    asked = [Configuration(None, training, {"config": {"number": number}}) for number in range(len(dev))]
+    return best_of(asked, train, Session(CPU)), alive
 
 
 @pytest.mark.parametrize(

@@ -300,8 +300,8 @@ def test_a_suite_from_a_file(tmp_path):
 def test_a_method_of_a_suite_may_read_parallel_text_of_its_own():
     choices = ({"method": "mpt", "parallel_size": 100}, {"method": "mpt", "parallel": "paws-x"}, "mpt")
     suite = Suite(methods=choices, shots=(4,), run={"parallel": "ntrex-128"})
-    read = [(cell.parallel, cell.parallel_size) for cell in suite.cells()]
-    assert read == [("ntrex-128", 100), ("paws-x", 1000), ("ntrex-128", 1000)]
+    read = [cell.resources["parallel"] for cell in suite.cells()]
+    assert read == [{"corpus": "ntrex-128", "size": 100}, {"corpus": "paws-x"}, {"corpus": "ntrex-128"}]
 
 
 def test_cells_go_draw_by_draw_so_that_a_suite_cut_short_is_whole():

@@ -246,9 +246,9 @@ def test_each_premise_has_one_row_per_label_and_phenomena_are_balanced(split):
     assert len({row.id for row in rows}) == len(rows)
     for start in range(0, len(rows), 3):
         three = rows[start : start + 3]
-        assert {row.gold for row in three} == {0, 1, 2}
-        assert len({(row.unit, row.premise, row.phenomenon) for row in three}) == 1
-        assert all(row.id == f"{row.unit}-{place}" for place, row in enumerate(three))
+        assert {row.label for row in three} == {0, 1, 2}
+        assert len({(row.premise_id, row.premise, row.phenomenon) for row in three}) == 1
+        assert all(row.id == f"{row.premise_id}-{place}" for place, row in enumerate(three))
     counts = Counter(row.phenomenon for row in rows)
     assert set(counts) == set(grammar.PHENOMENA)
     assert max(counts.values()) - min(counts.values()) <= 3
@@ -262,8 +262,8 @@ def test_hypothesis_form_and_polarity_tell_nothing_of_the_label(split):
         for row in grammar.items(split):
             if row.phenomenon == phenomenon:
                 (form,) = row.hypothesis
-                by_label[row.gold][type(form).__name__, f.is_negative(form)] += 1
-                by_label[row.gold][getattr(form, "comparison", "")] += 1
+                by_label[row.label][type(form).__name__, f.is_negative(form)] += 1
+                by_label[row.label][getattr(form, "comparison", "")] += 1
         assert by_label[0] == by_label[1] == by_label[2]
 
 
@@ -272,7 +272,7 @@ def test_a_new_name_is_no_sure_sign_of_neutral():
         on_stage = {name for form in row.premise for name in (*f.people_in(form), *f.places_in(form))}
         return any(name not in on_stage for form in row.hypothesis for name in (*f.people_in(form), *f.places_in(form)))
 
-    neutral = [new(row) for row in grammar.items("test") if row.gold == 1]
+    neutral = [new(row) for row in grammar.items("test") if row.label == 1]
     assert 0.3 < sum(neutral) / len(neutral) < 0.65
 
 

@@ -41,7 +41,8 @@ def predict(method: Method, encoded: Encoded, session: Session, stage: str = "ev
                 _shorten(budget, method, len(indices), width)
                 continue
             kept.append((waiting.popleft(), scored))
-            session.progress.step(len(indices))
+            if stage == "test":  # elsewhere it is steps of training that are counted
+                session.progress.step(len(indices))
     scores = _laid_out(kept, len(encoded))
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores).reshape(len(scores), -1).any(axis=1))[0])

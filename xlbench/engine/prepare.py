@@ -130,11 +130,17 @@ def _all_rows(
     number: int,
     target_shots: int,
 ) -> tuple[FewShot, int]:
-    """Every labelled row of the source language that shares no sentence with the test, and how many others are."""
+    """Every labelled row of the source language that shares no sentence with the test, and how many others are.
+    Raises XlbenchError where none is left to train on, or to select by."""
     sentences = _test_set(task, languages, source, units).sentences  # type: ignore[arg-type]
     targets = [language for language in languages if language != task.source]
     whole = task().draw(ALL, number, source, None, target_shots, targets)
     train, dev = (contamination.without_shared(sentences, rows) for rows in (whole.train, whole.dev))
+    if not train or not dev:
+        raise XlbenchError(
+            f"--shots all leaves no {'dev' if train else 'train'} row of task {task.name}: each shares a sentence with "
+            "the test or a unit with the target shots; ask for fewer --target-shots or --test-units"
+        )
     left_out = len(whole.train) + len(whole.dev) - len(train) - len(dev)
     return FewShot(train, dev, target_train=whole.target_train), left_out
 
