@@ -99,7 +99,7 @@ def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
     """The fields of a record that are known before anything is trained."""
     return {
         "id": prepared.id,
-        "spec": RunSpec.model_validate(prepared.spec.model_dump()),  # as it is read again
+        "spec": prepared.spec,
         "identity": prepared.identity,
         "method_config": prepared.config.model_dump(mode="json"),
         "source_language": prepared.task.source,
