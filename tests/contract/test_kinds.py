@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 import xlbench
 from xlbench import RunSpec, Runtime, Training, XlbenchError, registry
+from xlbench.analysis.matching import group
+from xlbench.board.markdown import markdown
 from xlbench.cli import app
 from xlbench.engine.prepare import prepare
 from xlbench.problem import METRICS
@@ -256,3 +258,27 @@ def test_a_record_of_schema_1_is_read_as_one_of_schema_2(tmp_path):
 
 def test_metrics_that_lead_are_the_ones_that_rank():
     assert {METRICS[metric].name for metric, _ in KINDS.values()} == {"macro-F1", "accuracy", "span-F1"}
+
+
+@pytest.mark.parametrize("folder", ["leaderboard", "leaderboard/ablation"])
+def test_records_of_schema_1_give_the_board_lines_that_they_gave(folder):
+    """The committed board was written when schema 1 was the only one: every line of every table is there again."""
+    here = Path(__file__).parents[2] / folder
+    again = markdown(group(vet(xlbench.Store(here / "records")).results)).splitlines()
+    lines = [line for line in (here / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert len(lines) > 40
+    assert [line for line in lines if line not in again] == []
+
+
+def test_the_metric_of_a_probe_is_what_its_predictions_say_counted_by_hand(runtime):
+    record = xlbench.run(spec("probe-tone"), runtime)
+    table = pq.read_table(Path(runtime.runs) / record.id / "predictions.parquet").to_pandas()
+    given = table[["log_prob_0", "log_prob_1", "log_prob_2"]].to_numpy().argmax(axis=1)
+    for language, value in record.by_language.items():
+        mine = (table.language == language).to_numpy()
+        f1 = []
+        for label in range(3):
+            gold, said_so = (table.gold.to_numpy()[mine] == label), (given[mine] == label)
+            if gold.sum() + said_so.sum():
+                f1.append(2 * (gold & said_so).sum() / (gold.sum() + said_so.sum()))
+        assert value == pytest.approx(sum(f1) / len(f1))
