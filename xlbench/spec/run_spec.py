@@ -49,8 +49,8 @@ class Lora(Frozen):
 
 
 def _or_all(shots: Any) -> Any:
-    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots == ALL:
-        raise ValueError("shots must be 1 or more, or all, not 0")
+    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots < 1:
+        raise ValueError(f"shots must be 1 or more, or all, not {shots}")
     return ALL if shots == "all" else shots
 
 
@@ -65,7 +65,6 @@ class RunSpec(Frozen):
     method: str = Field(description="registered method; see `xlbench list methods`")
     config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
     shots: Shots = Field(
-        ge=0,
         description="labelled examples per class, for training and again for dev, or all",
         json_schema_extra={"option": {"text": True, "metavar": "N|all"}},
     )
@@ -111,12 +110,6 @@ class RunSpec(Frozen):
     def _of_today(cls, fields: Any) -> Any:
         return of_today(fields)
 
-    @model_validator(mode="after")
-    def _all_rows_are_one_draw(self) -> Self:
-        if self.shots == ALL and (self.draw or self.split):
-            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
-        return self
-
     @field_validator("languages")
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -125,7 +118,9 @@ class RunSpec(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _chosen_by_source_dev(self) -> Self:
+    def _fit_together(self) -> Self:
+        if self.shots == ALL and (self.draw or self.split):
+            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
         if self.trials > 1 and self.selection == "oracle-target-dev":
             raise ValueError(
                 f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "

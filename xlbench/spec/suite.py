@@ -55,8 +55,6 @@ class Suite(Frozen):
     def _axes(self) -> Self:
         if taken := set(AXES) & set(self.run):
             raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
-        if not all(shot >= 0 for shot in self.shots):
-            raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")
         return self
 
     def cells(self) -> Iterator[RunSpec]:
