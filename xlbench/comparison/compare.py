@@ -1,7 +1,7 @@
 """A suite of runs: which cells are missing, who computes them, and what they give."""
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -103,31 +103,30 @@ def outcomes(
 
     After Ctrl-C what runs is finished, and KeyboardInterrupt raised; at the second Ctrl-C, at once.
     """
-    with _workers(cells if missing else [], done, runtime) as (jobs, employ):
+    stop = Stop()
+    jobs: Jobs | None = None
+    employ: Employ = Worker
+    with ExitStack() as stack:
+        if missing and runtime.executor == "ray":
+            jobs, employ = stack.enter_context(ray_executor.cluster(cells, done, runtime))
+        elif missing and runtime.in_workers:
+            jobs = jobs_for(cells, done, runtime)
         if jobs is not None:
             progress.say(jobs.sentence)
-        stage, stop = progress.stage("cells", len(missing)), Stop()
-        with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
-            if missing:
-                store_at(runtime.runs).ready()
-            todo = watch.starting(missing, stop)
-            computed = Crew(todo, runtime, jobs, employ).outcomes() if jobs else local(todo, runtime, progress)
-            with closing(computed):
-                for outcome in computed:
-                    watch.ended(outcome)
-                    yield outcome
+        at_once = jobs.number if jobs else 1
+        watch = stack.enter_context(Watch.over(missing, at_once, progress, runtime.log_json))
+        stack.enter_context(stop)
+        stack.enter_context(progress.stage("cells", len(missing)))
+        if missing:
+            store_at(runtime.runs).ready()
+        todo = watch.starting(missing, stop)
+        computed = Crew(todo, runtime, jobs, employ).outcomes() if jobs else local(todo, runtime, progress)
+        with closing(computed):
+            for outcome in computed:
+                watch.ended(outcome)
+                yield outcome
     if stop.asked:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _workers(cells: list[Prepared], done: list[Record], runtime: Runtime) -> Iterator[tuple[Jobs | None, Employ]]:
-    """How many workers compute what is missing of `cells`, and what makes one; none where this process does."""
-    if cells and runtime.executor == "ray":
-        with ray_executor.joined(cells, done, runtime) as (jobs, employ):
-            yield jobs, employ
-    else:
-        yield jobs_for(cells, done, runtime) if cells and runtime.in_workers else None, Worker
 
 
 def part_in_words(suite: Suite, runtime: Runtime) -> str:

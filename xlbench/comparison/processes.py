@@ -150,7 +150,7 @@ def work() -> None:
     threading.Thread(target=_take, args=(lines, orders), daemon=True).start()
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for order in iter(orders.get, None):
-        print(json.dumps(computed(order, runtime)), file=answers, flush=True)
+        print(json.dumps(answer_to(order, runtime)), file=answers, flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we leave already
 
 
@@ -164,7 +164,7 @@ def _take(lines: IO[str], orders: Orders) -> None:
     os._exit(1)
 
 
-def computed(order: Message, runtime: Runtime) -> Message:
+def answer_to(order: Message, runtime: Runtime) -> Message:
     """Compute the cell of an order, its spec and its id, in this process; what became of it, to be said."""
 
     def compute() -> Record:

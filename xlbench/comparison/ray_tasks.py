@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from xlbench.comparison.jobs import Jobs, jobs_for
-from xlbench.comparison.processes import LEAVING, Answers, Hired, computed
+from xlbench.comparison.processes import LEAVING, Answers, Hired, answer_to
 from xlbench.engine.prepare import Prepared
 from xlbench.engine.trackers import anywhere
 from xlbench.errors import XlbenchError, one_line
@@ -44,7 +44,7 @@ def required() -> None:
 
 
 @contextmanager
-def joined(
+def cluster(
     cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime
 ) -> Iterator[tuple[Jobs, "partial[RayWorker]"]]:
     """Tasks for the cells of a suite: how many at once, and what makes one; with a cluster joined meanwhile.
@@ -115,14 +115,14 @@ def _on_cluster(nodes: Sequence[dict[str, Any]], cells: Sequence[Prepared], runt
     default = 1.0 if all_gpus and runtime.device != "cpu" else 0.0
     gpus, threads = default if runtime.cell_gpus is None else runtime.cell_gpus, runtime.cell_cpus or 1
     by_gpu = [room["GPU"] / gpus + 1e-9 if gpus else math.inf for room in rooms]
-    held = sum(int(min(room["CPU"] // threads, most)) for room, most in zip(rooms, by_gpu, strict=True))
+    space = sum(int(min(room["CPU"] // threads, most)) for room, most in zip(rooms, by_gpu, strict=True))
     size = f"the Ray cluster has {cpus:g} CPUs and {all_gpus:g} GPUs on {len(rooms)} nodes"
-    if not held and not isinstance(runtime.jobs, int):
+    if not space and not isinstance(runtime.jobs, int):
         raise XlbenchError(
             f"{size}, and no node has room for a cell, which asks for {threads} CPUs and {gpus:g} GPUs; ask for less "
             "with --cell-cpus and --cell-gpus, or say --jobs N for a cluster that grows"
         )
-    number = runtime.jobs if isinstance(runtime.jobs, int) else min(held, len(cells))
+    number = runtime.jobs if isinstance(runtime.jobs, int) else min(space, len(cells))
     return Jobs(number, threads, _devices(gpus), f"{size}, {gpus:g} GPUs a cell"), gpus
 
 
@@ -210,4 +210,4 @@ def task(order: str) -> Iterator[str]:
     fields = json.loads(order)
     torch.set_num_threads(fields["threads"])
     yield json.dumps({"began": True})
-    yield json.dumps(computed(fields, Runtime.model_validate(fields["runtime"])))
+    yield json.dumps(answer_to(fields, Runtime.model_validate(fields["runtime"])))

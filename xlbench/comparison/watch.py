@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, cells: Iterable[Prepared], at_once: int, progress: Progress, log: IO[str] | None) -> None:
         self.to_go = {cell.id: (cell.spec.method, cell.spec.settings, cell.spec.shots) for cell in cells}
         self.at_once, self.progress, self.log = at_once, progress, log
-        self.done = self.failed = self.skipped = 0
+        self.failed = 0
         self.since: dict[str, float] = {}  # what runs
         self.took: dict[Kind, list[float]] = defaultdict(list)
 
@@ -52,8 +52,8 @@ class Watch:
         """
         waiting = {cell.id: cell for cell in cells}
         while waiting and not stop.asked:
-            first, *others = waiting.values()
-            block = [first, *takewhile(partial(_of_one_draw, first), others)] if self.at_once > 1 else [first]
+            first = next(iter(waiting.values()))
+            block = takewhile(partial(_of_one_draw, first), waiting.values()) if self.at_once > 1 else [first]
             cell = waiting.pop(max(block, key=lambda cell: self._expected(self.to_go[cell.id])).id)
             self.since[cell.id] = time.monotonic()
             self.progress.say(describe(cell.spec))
@@ -66,11 +66,9 @@ class Watch:
         since, kind = self.since.pop(cell.id), self.to_go.pop(cell.id)
         seconds = time.monotonic() - since if record is None else record.seconds
         if record is not None:
-            self.done += 1
             self.took[kind].append(seconds)
             self._log("finished", cell, mean=record.mean, seconds=round(seconds, 2))
         elif outcome.skipped:
-            self.skipped += 1
             self._log("skipped", cell, reason=outcome.error)
         else:
             self.failed += 1
@@ -79,7 +77,8 @@ class Watch:
         left = duration(self.seconds_left())
         self.progress.step(1, failed=self.failed, left=left)
         if not self.progress.draws:
-            self.progress.say(f"{self.done} done, {self.failed} failed, {len(self.to_go)} to go, {left} left")
+            done = sum(map(len, self.took.values()))
+            self.progress.say(f"{done} done, {self.failed} failed, {len(self.to_go)} to go, {left} left")
 
     def seconds_left(self) -> float | None:
         """How long the rest takes, by what cells of each kind took, or all where a kind is new; None before the

@@ -33,11 +33,11 @@ def csv_cell(value: Any) -> Any:
     return f"'{text}" if computed else text
 
 
-def flat(fields: Mapping[str, Any], said: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, their values as `said` puts them."""
+def flat(fields: Mapping[str, Any], spell: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, their values as `spell` puts them."""
     texts: dict[str, str] = {}
     for name, value in fields.items():
-        texts |= flat(value, said, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: said(value)}
+        texts |= flat(value, spell, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: spell(value)}
     return texts
 
 

@@ -73,7 +73,7 @@ class _Layout:
     `rows`, `languages` and `ids` (of the units) are sorted; `unit`, (rows, languages), is that of each row by its
     number, -1 where a language lacks the row; `number` is each prediction's among languages × units, `order` that of
     predictions by row and language; `named` is a digest of all this, to be gone on with. `constants` are the best
-    constant answers found so far, by problem and gold answers.
+    constant answers found so far, by problem and test set.
     """
 
     rows: list[str]
@@ -83,7 +83,7 @@ class _Layout:
     number: IntArray
     order: IntArray
     named: Any
-    constants: dict[tuple[Problem, bytes], FloatArray] = field(default_factory=dict)
+    constants: dict[tuple[Problem, str], FloatArray] = field(default_factory=dict)
 
     def sums(self, credits: FloatArray) -> FloatArray:
         """Credits of predictions, (n, c), summed over each unit's in each language: (languages, units, c)."""
@@ -92,22 +92,20 @@ class _Layout:
         return np.stack(columns, axis=1).reshape(len(self.languages), len(self.ids), -1).astype(np.float64)
 
 
-def unit_scores(source: pa.Table | Path, problem: Problem, *, aligned: bool = True) -> UnitScores:
-    """A problem's metrics by language and unit, from predictions or from a record's folder.
+def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitScores:
+    """A problem's metrics by language and unit, from predictions (a pyarrow.Table) or from a record's folder.
 
     `aligned` wants every row in every language; else languages have rows of their own.
 
     Raises XlbenchError for columns, rows or units that are missing or of another kind, for NaN, and for duplicates.
     """
-    place: str = "the predictions"
-    table: Any = source
+    place, table = "the predictions", source
     if isinstance(source, Path):
         place = f"the predictions in {source}"
         try:
             table = read_parquet(source / "predictions.parquet", place)
         except (ValueError, OSError) as fault:
-            reason = str(fault).splitlines()[0]
-            raise XlbenchError(f"{place} cannot be read ({reason}); run it again") from fault
+            raise XlbenchError(f"{place} cannot be read ({str(fault).splitlines()[0]}); run it again") from fault
     names = _names_of(table, aligned, place)
     gold, given = problem.read(table, place)
     layout = _layout([table[name] for name in names], place)
@@ -122,14 +120,13 @@ def unit_scores(source: pa.Table | Path, problem: Problem, *, aligned: bool = Tr
         }
         for metric, by_language in zip(metrics, sums, strict=True)
     }
-    ordered = _ordered(gold, layout.order)
     digest = layout.named.copy()
-    digest.update(ordered)
-    key = problem, hashlib.sha256(ordered).digest()
-    if key not in layout.constants:
-        layout.constants[key] = _best_constant(problem, gold, layout)
-    values, test = _by_unit(problem.metric, sums[0]), digest.hexdigest()[:12]
-    return UnitScores(tuple(layout.languages), layout.ids, values, layout.constants[key], scores, test)
+    digest.update(_ordered(gold, layout.order))
+    test = digest.hexdigest()
+    if (problem, test) not in layout.constants:
+        layout.constants[problem, test] = _best_constant(problem, gold, layout)
+    values, constant = _by_unit(problem.metric, sums[0]), layout.constants[problem, test]
+    return UnitScores(tuple(layout.languages), layout.ids, values, constant, scores, test[:12])
 
 
 def _by_unit(metric: Metric, sums: FloatArray) -> FloatArray:

@@ -95,23 +95,21 @@ def stored(store: Store) -> Iterator[tuple[str, Record | XlbenchError]]:
 def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Result | None:
     """The finished record of a run as a result; None where there is none, or one that no board would take.
 
-    The latter is said and put aside, so that the run is computed again; with an `index` predictions that it knows are
-    not read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
+    The latter is said and put aside, so that the run is computed again; predictions that the index knows are not read,
+    and others are added to it. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
     cannot be moved.
     """
-    folder = store.path(run_id)
-    if index is not None:
-        index.begin()
+    folder, index = store.path(run_id), index or Index(store.root)
+    index.begin()
     seal, record = seal_of(folder), store.finished(run_id)
     if record is None:
         return None
-    result = None if index is None else index.find(run_id, seal)
+    result = index.find(run_id, seal)
     if result is not None and result.record == record:
         return result
     judged = judge(record, folder)
     if isinstance(judged, Result):
-        if index is not None:
-            index.add(seal, judged)
+        index.add(seal, judged)
         return judged
     say(f"record {run_id} {judged.removesuffix('; run it again')}: it is computed again")
     try:
