@@ -54,8 +54,9 @@ def _or_all(shots: Any) -> Any:
     return ALL if shots == "all" else shots
 
 
+AllInWords = PlainSerializer(lambda shots: shots or "all", return_type=int | str)
 # `all` is the number that stands for it, which nobody may write.
-Shots = Annotated[int, BeforeValidator(_or_all), PlainSerializer(lambda shots: shots or "all", return_type=int | str)]
+Shots = Annotated[int, Field(ge=0), BeforeValidator(_or_all), AllInWords]
 
 
 class RunSpec(Frozen):
