@@ -99,6 +99,11 @@ SPOILT = {
         lambda s: edit(s, selection={"trials": [{"dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}]}),
         "record {id} ({cell}) has trials that cannot be read; run it again",
     ),
+    "labels that are none": (
+        lambda s: edit(s, problem={**BAD.problem, "labels": [[], "neutral"]}),
+        "record {id} ({cell}) has a problem that cannot be read; run it again",
+    ),
+    "no list of labels": (lambda s: edit(s, problem={**BAD.problem, "labels": None}), "has a problem that cannot be"),
     "a language less": (lambda s: predict(s, lambda t: t.slice(0, 60)), "has predictions in en and accuracy in"),
 }  # fmt: skip
 

@@ -14,7 +14,8 @@ from small_data import plugin, registry_as_it_was, write, write_ntrex, write_xnl
 from xlbench import RunSpec, Runtime, Suite, Training, XlbenchError, registry
 from xlbench.backbone import TINY
 from xlbench.engine.prepare import prepare
-from xlbench.spec import digest, parse
+from xlbench.spec import ALL, digest, parse
+from xlbench.spec.words import run_fields, suite_of
 
 ASKED = {
     "method": "mpt", "task": "logic", "model": "tiny", "shots": 2, "languages": ("en", "fr"), "test_units": 4,
@@ -295,6 +296,22 @@ def test_a_suite_from_a_file(tmp_path):
     assert len(cells) == 2 * 2 * 2 * 2
     assert all(cell.task == "logic" and cell.training.steps == 5 for cell in cells)
     assert [cell.config for cell in cells[:2]] == [{}, {"alpha": 0.3}]
+
+
+def test_a_suite_of_all_rows_runs_by_its_file_with_options_laid_over_it(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(SUITE.replace("[4, 16]", '["all", 4]').replace("draws = 2", "draws = 1"))
+    suite = suite_of(str(file), {"seeds": 1}, {"training": {"epochs": 3, "steps": None}})
+    assert suite.model_dump()["shots"] == ("all", 4)
+    assert [(cell.shots, cell.training.epochs, cell.model) for cell in suite.cells()] == [
+        (shots, 3, "tiny") for shots in (ALL, ALL, 4, 4)
+    ]
+
+
+def test_fields_given_one_by_one_stand_beside_each_other():
+    assert run_fields({"with_": ("lora.rank=4", "lora.alpha=8.0", "resources.parallel.size=9"), "corpus": "x"}) == {
+        "lora": {"rank": 4, "alpha": 8.0}, "resources": {"parallel": {"corpus": "x", "size": 9}},
+    }  # fmt: skip
 
 
 def test_a_method_of_a_suite_may_read_parallel_text_of_its_own():

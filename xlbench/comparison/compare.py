@@ -1,16 +1,17 @@
 """A suite of runs: which cells are missing, who computes them, and what they give."""
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import pandas as pd
 
 from xlbench import registry
 from xlbench.analysis.matching import drift
-from xlbench.comparison import crew as executors
 from xlbench.comparison import ray_tasks as ray_executor
+from xlbench.comparison.crew import Crew, Employ, local
 from xlbench.comparison.jobs import Jobs, jobs_for
 from xlbench.comparison.outcomes import Outcome
 from xlbench.comparison.processes import Worker
@@ -45,7 +46,7 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """One row a finished cell: method, shots, draw, seed, mean, target_mean, gap, and each language."""
-        return frame(self.records)
+        return pd.DataFrame(map(_frame_row, self.records))
 
 
 def compare(suite: Suite, runtime: Runtime | None = None, progress: Progress | None = None) -> pd.DataFrame:
@@ -76,21 +77,21 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
     records = [result.record for result in done.values()]
-    drifted = drift(records, versions())
-    if drifted is not None:
-        progress.say(drifted)
+    if (other_versions := drift(records, versions())) is not None:
+        progress.say(other_versions)
     with closing(outcomes(cells, missing, records, runtime, progress)) as ends:
         for outcome in ends:
-            if outcome.skipped:
-                comparison.skipped = list(dict.fromkeys([*comparison.skipped, outcome.error]))
-            elif outcome.record is None:
-                comparison.failed.append(f"{describe(outcome.prepared.spec)}: {outcome.error}")
-            else:
+            error = outcome.error
+            if outcome.record is not None:
                 comparison.computed += 1
                 try:
                     done[outcome.prepared.id] = result_of(outcome.record, store)
                 except XlbenchError as fault:
-                    comparison.failed.append(f"{describe(outcome.prepared.spec)}: {fault}")
+                    error = str(fault)
+            if outcome.skipped:
+                comparison.skipped = list(dict.fromkeys([*comparison.skipped, error]))
+            elif error:
+                comparison.failed.append(f"{describe(outcome.prepared.spec)}: {error}")
     comparison.results = [done[cell.id] for cell in cells if cell.id in done]
     return comparison
 
@@ -102,50 +103,44 @@ def outcomes(
 
     After Ctrl-C what runs is finished, and KeyboardInterrupt raised; at the second Ctrl-C, at once.
     """
-    with _workers(cells if missing else [], done, runtime) as (jobs, employ):
+    stop = Stop()
+    jobs: Jobs | None = None
+    employ: Employ = Worker
+    with ExitStack() as stack:
+        if missing and runtime.executor == "ray":
+            jobs, employ = stack.enter_context(ray_executor.cluster(cells, done, runtime))
+        elif missing and runtime.in_workers:
+            jobs = jobs_for(cells, done, runtime)
         if jobs is not None:
             progress.say(jobs.sentence)
-        stage, stop = progress.stage("cells", len(missing)), Stop()
-        with Watch.over(missing, jobs.number if jobs else 1, progress, runtime.log_json) as watch, stop, stage:
-            if missing:
-                store_at(runtime.runs).ready()
-            todo, local = watch.starting(missing, stop), executors.local
-            computed = executors.in_workers(todo, runtime, jobs, employ) if jobs else local(todo, runtime, progress)
-            with closing(computed):
-                for outcome in computed:
-                    watch.ended(outcome)
-                    yield outcome
+        at_once = jobs.number if jobs else 1
+        watch = stack.enter_context(Watch.over(missing, at_once, progress, runtime.log_json))
+        stack.enter_context(stop)
+        stack.enter_context(progress.stage("cells", len(missing)))
+        if missing:
+            store_at(runtime.runs).ready()
+        todo = watch.starting(missing, stop)
+        computed = Crew(todo, runtime, jobs, employ).outcomes() if jobs else local(todo, runtime, progress)
+        with closing(computed):
+            for outcome in computed:
+                watch.ended(outcome)
+                yield outcome
     if stop.asked:
         raise KeyboardInterrupt
 
 
-@contextmanager
-def _workers(
-    cells: list[Prepared], done: list[Record], runtime: Runtime
-) -> Iterator[tuple[Jobs | None, executors.Employ]]:
-    """How many workers compute what is missing of `cells`, and what makes one; none where this process does."""
-    if not cells or not runtime.in_workers:
-        yield None, Worker
-    elif runtime.executor == "ray":
-        with ray_executor.joined(cells, done, runtime) as (jobs, employ):
-            yield jobs, employ
-    else:
-        yield jobs_for(cells, done, runtime), Worker
-
-
 def part_in_words(suite: Suite, runtime: Runtime) -> str:
     """Which cells of a suite are run, where they are not all; else empty."""
-    number, of = runtime.part
-    if of == 1:
+    if runtime.part[1] == 1:
         return ""
     chosen, total = (sum(1 for _ in cells) for cells in (shard(suite.cells(), runtime), suite.cells()))
-    return f"shard {number}/{of}, {chosen} of the suite's {total} cells"
+    return f"shard {runtime.shard}, {chosen} of the suite's {total} cells"
 
 
 def shard(cells: Iterable[RunSpec], runtime: Runtime) -> Iterator[RunSpec]:
     """The part of a suite's cells that the runtime names: i, i+n, …, counted from 1. All parts are a partition."""
-    number, of = runtime.part
-    return islice(cells, number - 1, None, of)
+    number, parts = runtime.part
+    return islice(cells, number - 1, None, parts)
 
 
 def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[Prepared]:
@@ -170,15 +165,15 @@ def prepare_all(suite: Suite, runtime: Runtime, comparison: Comparison) -> list[
     return list(cells.values())
 
 
-def frame(records: list[Record]) -> pd.DataFrame:
-    """Records as a frame, one row each; the metric from 0 to 1, by language in columns that begin with its name."""
-    columns = ("method", "config", "task", "model", "shots", "draw", "seed")
-    rows = []
-    for record in records:
-        row = as_row(record) | {"shots": record.spec.shots}
-        means = {"mean": record.mean, "target_mean": record.target_mean, "gap": record.transfer_gap}
-        by_language = {f"{record.metric}_{language}": value for language, value in record.by_language.items()}
-        source = record.by_language.get(record.source_language)
-        more = {name: row[name] for name in ("training_seconds", "record")}
-        rows.append({**{name: row[name] for name in columns}, **means, "source": source, **by_language, **more})
-    return pd.DataFrame(rows)
+def _frame_row(record: Record) -> dict[str, Any]:
+    """The metric from 0 to 1, by language in columns that begin with its name."""
+    fields = as_row(record) | {"shots": record.spec.shots}
+    return {
+        **{name: fields[name] for name in ("method", "config", "task", "model", "shots", "draw", "seed")},
+        "mean": record.mean,
+        "target_mean": record.target_mean,
+        "gap": record.transfer_gap,
+        "source": record.by_language.get(record.source_language),
+        **{f"{record.metric}_{language}": value for language, value in record.by_language.items()},
+        **{name: fields[name] for name in ("training_seconds", "record")},
+    }

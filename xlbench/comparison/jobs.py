@@ -39,33 +39,33 @@ def jobs_for(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime
     It looks at all cells, not only at those still missing, so that a suite that goes on does so with as many
     threads a worker as before. `done` are its finished records: they say how much memory a run took.
     """
-    devices, available = _devices(runtime.device, cells[0].device), cores()
-    asked = (runtime.jobs, "as asked") if isinstance(runtime.jobs, int) else None
-    number, why = asked or _most(cells, done, devices, available)
-    return Jobs(number, max(1, available // number), devices, why)
+    # Every GPU that torch sees, unless one was named.
+    every = cells[0].device.type == "cuda" and ":" not in runtime.device
+    devices = tuple(f"cuda:{at}" for at in range(torch.cuda.device_count())) if every else (runtime.device,)
+    number, why = runtime.jobs, "as asked"
+    if not isinstance(number, int):
+        number, why = _most(cells, done, devices)
+    return Jobs(number, max(1, cores() // number), devices, why)
 
 
-def _most(
-    cells: Sequence[Prepared], done: Sequence[Record], devices: tuple[str, ...], available: int
-) -> tuple[int, str]:
+def _most(cells: Sequence[Prepared], done: Sequence[Record], devices: tuple[str, ...]) -> tuple[int, str]:
     host, need = USABLE * free_bytes(CPU), host_need(cells, done)
-    limits = [available, len(cells), int(host // need)]
-    said = [f"{available} cores", f"{need / GIB:.1f} of {host / GIB:.1f} GiB a worker"]
+    limits = [cores(), len(cells), int(host // need)]
+    why = f"auto: {cores()} cores, {need / GIB:.1f} of {host / GIB:.1f} GiB a worker"
     if cells[0].device.type == "cuda":
         free = [USABLE * free_bytes(torch.device(device)) for device in devices]
         on_device = device_need(cells, done)
-        limits += [len(devices), sum(int(one // on_device) for one in free)]
-        said.append(f"{on_device / GIB:.1f} of {sum(free) / GIB:.1f} GiB on the device")
-    return max(1, min(limits)), f"auto: {', '.join(said)}"
+        limits += [len(devices), sum(int(usable // on_device) for usable in free)]
+        why += f", {on_device / GIB:.1f} of {sum(free) / GIB:.1f} GiB on the device"
+    return max(1, min(limits)), why
 
 
 def host_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
     """Bytes of host memory of one worker: what this process holds with everything read, and what training adds;
     or what the suite's finished runs took at their peak, where that is more."""
-    held = psutil.Process().memory_info().rss
-    trains_here = cells[0].device.type != "cuda"
-    estimated = held + trains_here * _largest(cells)
-    return max([estimated, *(record.costs.get("peak_host_bytes", 0.0) for record in done)])
+    training = 0 if cells[0].device.type == "cuda" else _largest(cells)
+    estimate = psutil.Process().memory_info().rss + training
+    return max([estimate, *(record.costs.get("peak_host_bytes", 0.0) for record in done)])
 
 
 def device_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
@@ -76,10 +76,3 @@ def device_need(cells: Sequence[Prepared], done: Sequence[Record]) -> float:
 def _largest(cells: Sequence[Prepared]) -> int:
     """Bytes of the largest cell, without activations."""
     return max(Footprint.of(cell.backbone, cell.spec).total for cell in cells)
-
-
-def _devices(asked: str, device: torch.device) -> tuple[str, ...]:
-    """The devices that workers take in turn: every GPU that torch sees, unless one was named."""
-    if device.type == "cuda" and ":" not in asked:
-        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
-    return (asked,)

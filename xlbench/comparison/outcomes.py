@@ -20,24 +20,15 @@ class Outcome:
     skipped: bool = False  # the method said that it cannot run so
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """What a computation gave: a record, or what was raised, in one sentence."""
-
-    record: Record | None
-    error: str = ""
-    skipped: bool = False
-
-
-def attempt(compute: Callable[[], Record]) -> Attempt:
-    """Call `compute`; an exception becomes a sentence. Only what is no Exception (Ctrl-C) is let through."""
+def attempt(compute: Callable[[], Record]) -> tuple[Record | None, str, bool]:
+    """What follows the cell in an Outcome: an exception becomes a sentence; what is none (Ctrl-C) is let through."""
     try:
-        return Attempt(compute())
+        return compute(), "", False
     except Exception as fault:  # whatever a plug-in raises must not stop the others
         ours = isinstance(fault, XlbenchError)
-        said = one_line(fault) if ours else f"{type(fault).__name__}: {one_line(fault)}"
-        noted = getattr(fault, "__notes__", [])[-1:]  # by a run that had begun, where the fault came from
-        place = "".join(noted) or ("" if ours else place_of(fault))
-        failed = Attempt(None, f"{said} ({place})" if place else said, isinstance(fault, NotSupported))
+        sentence = one_line(fault) if ours else f"{type(fault).__name__}: {one_line(fault)}"
+        notes = getattr(fault, "__notes__", [])[-1:]  # by a run that had begun, where the fault came from
+        place = "".join(notes) or ("" if ours else place_of(fault))
+        failed = f"{sentence} ({place})" if place else sentence, isinstance(fault, NotSupported)
     memory.release()  # with the exception goes what its frames held: the next cell finds that memory free
-    return failed
+    return None, *failed

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import IO, Any
 
 import torch
 
@@ -32,50 +33,53 @@ START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from xlbench.c
 KILL = 9  # a name that Windows lacks
 LEAVING = 5.0  # seconds that a worker has to leave by itself when its driver is gone
 
-Said = dict[str, Any]  # what a worker says
+Message = dict[str, Any]
+Answers = queue.Queue[tuple["Hired", Message]]  # what the workers of a suite said, each with itself
 
 
-class Hired(Protocol):
-    """What computes cells one at a time, and how it is told to; `Worker` is one.
+class Hired(ABC):
+    """What computes cells one at a time, and is made with its first.
 
-    It is made with its first cell. What it says goes to `heard`: once that it is ready, then what became of each cell.
+    Into `answers` goes once that it is ready, then what became of each cell.
     """
 
-    cell: Prepared
-    threads: int
+    def __init__(self, cell: Prepared, threads: int, answers: Answers) -> None:
+        self.cell, self.threads, self.answers = cell, threads, answers
+        self.since: float | None = None  # when it began with its cell; None while it starts, or waits for room
 
     @property
     def seconds(self) -> float:
         """How long it has had its cell."""
+        return 0.0 if self.since is None else time.monotonic() - self.since
 
     @property
     def dead(self) -> bool:
         """Whether it ended without an answer."""
+        return bool(self.cause)
 
     @property
+    @abstractmethod
     def cause(self) -> str:
-        """What ended it."""
+        """What ended it; empty while nothing has."""
 
+    @abstractmethod
     def begin(self, cell: Prepared) -> None:
         """Have a cell computed."""
 
+    @abstractmethod
     def close(self) -> None:
         """Ask it to leave: at once, whatever it does."""
 
+    @abstractmethod
     def end(self, patience: float = 0.0) -> None:
         """See it gone, within so many seconds or by force."""
 
 
-Heard = queue.Queue[tuple[Hired, Said]]  # what the workers of a suite said, each with itself
+class Worker(Hired):
+    """The driver's side of a process."""
 
-
-class Worker:
-    """The driver's side: a process, and the cell that it has. What it says goes to `heard`, with itself."""
-
-    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, heard: Heard) -> None:
-        self.cell = cell
-        self.since: float | None = None  # when it began with its cell; None while it starts
-        self.threads = threads
+    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, answers: Answers) -> None:
+        super().__init__(cell, threads, answers)
         self.process = subprocess.Popen(
             [sys.executable, "-c", START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -85,33 +89,23 @@ class Worker:
             start_new_session=True,
         )
         self._send({"runtime": runtime.model_dump(mode="json"), "threads": threads})
-        threading.Thread(target=self._listen, args=(heard,), daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def begin(self, cell: Prepared) -> None:
-        """Have a cell computed; its time runs from now."""
         self.cell, self.since = cell, time.monotonic()
         self._send({"spec": cell.asked.model_dump(mode="json"), "id": cell.id})
 
     @property
-    def seconds(self) -> float:
-        """How long it has had its cell."""
-        return 0.0 if self.since is None else time.monotonic() - self.since
-
-    @property
-    def dead(self) -> bool:
-        """Whether the process has ended. Not told by its output, which a plug-in's own processes may hold open."""
-        return self.process.poll() is not None
-
-    @property
     def cause(self) -> str:
-        """What ended the process."""
-        code = self.process.wait()
-        if code != -KILL:
-            return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"killed by signal {KILL}, as the system does when the host's memory runs out (then use fewer --jobs)"
+        """Not told by the process's output, which a plug-in's own processes may hold open."""
+        code = self.process.poll()
+        if code == -KILL:
+            return (
+                f"killed by signal {KILL}, as the system does when the host's memory runs out (then use fewer --jobs)"
+            )
+        return "" if code is None else f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def close(self) -> None:
-        """Ask it to leave: at once, whatever it does."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.close()
@@ -126,65 +120,51 @@ class Worker:
                 os.killpg(self.process.pid, signal.SIGKILL) if hasattr(os, "killpg") else self.process.kill()
             self.process.wait()
 
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
+    def _send(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # it is gone, which is heard in another way
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
+            print(json.dumps(message), file=self.process.stdin, flush=True)
 
-    def _listen(self, heard: Heard) -> None:
+    def _listen(self) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as answers:
-            for line in answers:
+        with self.process.stdout as lines:
+            for line in lines:
                 if line.endswith("\n"):  # else it was killed while it spoke
-                    heard.put((self, json.loads(line)))
+                    self.answers.put((self, json.loads(line)))
 
 
-Waiting = queue.SimpleQueue[dict[str, Any] | None]  # what is to be computed; None: no more
+Orders = queue.SimpleQueue[Message | None]  # what is to be computed; None: no more
 
 
 def work() -> None:
     """The worker's side: compute what standard input names until it closes."""
-    orders, answers = _take_over(sys.stdin.fileno()), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    lines, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with open(os.devnull, "rb") as empty:
+        os.dup2(empty.fileno(), 0)  # a plug-in that reads standard input finds it empty
     os.dup2(2, 1)  # what a plug-in prints must not stand among the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    setup = json.loads(orders.readline())
+    setup = json.loads(lines.readline())
     torch.set_num_threads(setup["threads"])
     runtime = Runtime.model_validate(setup["runtime"])
-    waiting: Waiting = queue.SimpleQueue()
-    threading.Thread(target=_take, args=(orders, waiting), daemon=True).start()
-    answer: dict[str, Any] = {"ready": True}
-    while True:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-        order = waiting.get()
-        if order is None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we leave already
-            return
-        answer = computed(order, runtime)
+    orders: Orders = queue.SimpleQueue()
+    threading.Thread(target=_take, args=(lines, orders), daemon=True).start()
+    print(json.dumps({"ready": True}), file=answers, flush=True)
+    for order in iter(orders.get, None):
+        print(json.dumps(answer_to(order, runtime)), file=answers, flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we leave already
 
 
-def _take_over(number: int) -> IO[str]:
-    """Standard input, under another number: a plug-in that reads it finds it empty."""
-    ours = os.fdopen(os.dup(number), encoding="utf-8")
-    empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, number)
-    os.close(empty)
-    return ours
-
-
-def _take(orders: IO[str], waiting: Waiting) -> None:
+def _take(lines: IO[str], orders: Orders) -> None:
     """Hand orders on; when there are no more the driver wants us gone, or is gone, and the cell in hand goes too."""
-    for line in orders:
-        waiting.put(json.loads(line))
-    waiting.put(None)
+    for line in lines:
+        orders.put(json.loads(line))
+    orders.put(None)
     _thread.interrupt_main(signal.SIGTERM)  # as SystemExit, so that half a record is swept away
     time.sleep(LEAVING)
     os._exit(1)
 
 
-def computed(order: dict[str, Any], runtime: Runtime) -> Said:
+def answer_to(order: Message, runtime: Runtime) -> Message:
     """Compute the cell of an order, its spec and its id, in this process; what became of it, to be said."""
 
     def compute() -> Record:
@@ -196,5 +176,5 @@ def computed(order: dict[str, Any], runtime: Runtime) -> Said:
             )
         return execute(prepared, runtime, Progress())
 
-    found = attempt(compute)
-    return {"id": order["id"], "error": found.error, "skipped": found.skipped}
+    _, error, skipped = attempt(compute)
+    return {"id": order["id"], "error": error, "skipped": skipped}

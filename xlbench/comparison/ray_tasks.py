@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from xlbench.comparison.jobs import Jobs, jobs_for
-from xlbench.comparison.processes import LEAVING, Heard, computed
+from xlbench.comparison.processes import LEAVING, Answers, Hired, answer_to
 from xlbench.engine.prepare import Prepared
 from xlbench.engine.trackers import anywhere
 from xlbench.errors import XlbenchError, one_line
@@ -44,7 +44,7 @@ def required() -> None:
 
 
 @contextmanager
-def joined(
+def cluster(
     cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime
 ) -> Iterator[tuple[Jobs, "partial[RayWorker]"]]:
     """Tasks for the cells of a suite: how many at once, and what makes one; with a cluster joined meanwhile.
@@ -52,7 +52,6 @@ def joined(
     No address: one is started on this machine and ended. Raises XlbenchError where none answers at the address, or
     what it has does not fit.
     """
-    required()
     import ray
 
     address = runtime.address or os.environ.get("RAY_ADDRESS")
@@ -98,9 +97,10 @@ def _join(ray: Any, address: str, fields: dict[str, Any]) -> None:
 def _on_this_machine(cells: Sequence[Prepared], done: Sequence[Record], runtime: Runtime) -> tuple[Jobs, float]:
     """As many tasks as there would be processes; the GPUs of each."""
     jobs = jobs_for(cells, done, runtime)
-    on_gpu = cells[0].device.type == "cuda"
-    share = math.floor(FINEST * min(1.0, len(jobs.devices) / jobs.number)) / FINEST if on_gpu else 0.0
-    gpus = share if runtime.cell_gpus is None else runtime.cell_gpus
+    gpus = runtime.cell_gpus
+    if gpus is None:
+        share = min(1.0, len(jobs.devices) / jobs.number) if cells[0].device.type == "cuda" else 0.0
+        gpus = math.floor(FINEST * share) / FINEST
     threads = jobs.threads if runtime.cell_cpus is None else runtime.cell_cpus
     return Jobs(jobs.number, threads, _devices(gpus), f"Ray on this machine; {jobs.why}"), gpus
 
@@ -110,25 +110,20 @@ def _on_cluster(nodes: Sequence[dict[str, Any]], cells: Sequence[Prepared], runt
 
     A cell asks for one GPU where the nodes have any and none was ruled out, and for one CPU.
     """
-    found = [node["Resources"] for node in nodes if node["Alive"]]
-    total = {kind: sum(one.get(kind, 0.0) for one in found) for kind in ("CPU", "GPU")}
-    wanted = 1.0 if total["GPU"] and runtime.device != "cpu" else 0.0
-    gpus, threads = wanted if runtime.cell_gpus is None else runtime.cell_gpus, runtime.cell_cpus or 1
-    held = sum(_room(one, threads, gpus) for one in found)
-    said = f"the Ray cluster has {total['CPU']:g} CPUs and {total['GPU']:g} GPUs on {len(found)} nodes"
-    if not held and not isinstance(runtime.jobs, int):
+    rooms = [{"CPU": 0.0, "GPU": 0.0, **node["Resources"]} for node in nodes if node["Alive"]]
+    cpus, all_gpus = (sum(room[kind] for room in rooms) for kind in ("CPU", "GPU"))
+    default = 1.0 if all_gpus and runtime.device != "cpu" else 0.0
+    gpus, threads = default if runtime.cell_gpus is None else runtime.cell_gpus, runtime.cell_cpus or 1
+    by_gpu = [room["GPU"] / gpus + 1e-9 if gpus else math.inf for room in rooms]
+    space = sum(int(min(room["CPU"] // threads, most)) for room, most in zip(rooms, by_gpu, strict=True))
+    size = f"the Ray cluster has {cpus:g} CPUs and {all_gpus:g} GPUs on {len(rooms)} nodes"
+    if not space and not isinstance(runtime.jobs, int):
         raise XlbenchError(
-            f"{said}, and no node has room for a cell, which asks for {threads} CPUs and {gpus:g} GPUs; ask for less "
+            f"{size}, and no node has room for a cell, which asks for {threads} CPUs and {gpus:g} GPUs; ask for less "
             "with --cell-cpus and --cell-gpus, or say --jobs N for a cluster that grows"
         )
-    number = runtime.jobs if isinstance(runtime.jobs, int) else min(held, len(cells))
-    return Jobs(number, threads, _devices(gpus), f"{said}, {gpus:g} GPUs a cell"), gpus
-
-
-def _room(resources: dict[str, float], threads: int, gpus: float) -> int:
-    """Cells that a node holds at once."""
-    by_cpu = int(resources.get("CPU", 0.0) // threads)
-    return min(by_cpu, int(resources.get("GPU", 0.0) / gpus + 1e-9)) if gpus else by_cpu
+    number = runtime.jobs if isinstance(runtime.jobs, int) else min(space, len(cells))
+    return Jobs(number, threads, _devices(gpus), f"{size}, {gpus:g} GPUs a cell"), gpus
 
 
 def _devices(gpus: float) -> tuple[str, ...]:
@@ -145,21 +140,22 @@ def _told_precision(cells: Sequence[Prepared], device: str) -> None:
         )
 
 
-class RayWorker:
+class RayWorker(Hired):
     """One task at a time, of one cell each. `seconds` runs from when the task begins, not while it waits for room."""
 
-    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, heard: Heard, gpus: float = 0.0) -> None:
+    cause = ""  # of the death of its task's process or node
+
+    def __init__(self, cell: Prepared, runtime: Runtime, threads: int, answers: Answers, gpus: float = 0.0) -> None:
         import ray
 
-        self.cell, self.runtime, self.threads, self.heard = cell, anchored(runtime), threads, heard
-        self.since: float | None = None
-        self.cause = ""  # of its death
+        super().__init__(cell, threads, answers)
+        self.runtime, self.ray = anchored(runtime), ray
         # A process that has used a GPU keeps to it, whichever Ray gives it next: so each task on one has its own.
         once = {"max_calls": 1} if gpus else {}
         self._task: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0, **once)(task)
         self._stream: Any = None  # what the task in hand says; None: it has none
-        self._ear: threading.Thread | None = None
-        heard.put((self, {"ready": True}))
+        self._listener: threading.Thread | None = None
+        answers.put((self, {"ready": True}))
 
     def begin(self, cell: Prepared) -> None:
         """Submit a cell's task; Ray starts it where there is room."""
@@ -167,64 +163,51 @@ class RayWorker:
         model = str(Path(cell.asked.model).resolve()) if os.path.isdir(cell.asked.model) else cell.asked.model
         order = {"spec": cell.asked.with_(model=model).model_dump(mode="json"), "id": cell.id, "threads": self.threads}
         self._stream = self._task.remote(json.dumps({**order, "runtime": self.runtime.model_dump(mode="json")}))
-        self._ear = threading.Thread(target=self._listen, args=(self._stream,), daemon=True)
-        self._ear.start()
-
-    @property
-    def seconds(self) -> float:
-        """How long its task has run."""
-        return 0.0 if self.since is None else time.monotonic() - self.since
-
-    @property
-    def dead(self) -> bool:
-        """Whether the process or the node of its task has died."""
-        return bool(self.cause)
+        self._listener = threading.Thread(target=self._listen, args=(self._stream,), daemon=True)
+        self._listener.start()
 
     def close(self) -> None:
         """Have its task killed, where it has one."""
-        import ray
-
         if self._stream is not None and not self.dead:
-            ray.cancel(self._stream, force=True)
+            self.ray.cancel(self._stream, force=True)
 
     def end(self, patience: float = 0.0) -> None:
-        """See its task gone."""
         self.close()
-        if self._ear is not None:
-            self._ear.join(patience or LEAVING)
+        if self._listener is not None:
+            self._listener.join(patience or LEAVING)
 
     def _listen(self, stream: Any) -> None:
         """Hear a task to its end: that it began, what became of its cell, or that there is no more to hear."""
-        import ray
-
         try:
-            for word in stream:
-                said = json.loads(ray.get(word))
-                if "began" in said:
+            for reference in stream:
+                answer = json.loads(self.ray.get(reference))
+                if "began" in answer:
                     self.since = time.monotonic()
                 else:
                     self._stream = None
-                    self.heard.put((self, said))
-        except ray.exceptions.RayTaskError as fault:  # the task did not even begin: no xlbench there, or another one
+                    self.answers.put((self, answer))
+        except self.ray.exceptions.RayTaskError as fault:  # it did not even begin: no xlbench there, or another one
             self._stream = None
             reason = (str(fault).strip().splitlines() or [""])[-1]
-            self.heard.put((self, {"error": f"Ray could not run the cell: {plain(reason, CAUSE)}", "skipped": False}))
-        except ray.exceptions.RayError as fault:
+            self.answers.put((self, {"error": f"Ray could not run the cell: {plain(reason, CAUSE)}", "skipped": False}))
+        except self.ray.exceptions.RayError as fault:
             self.cause = f"{type(fault).__name__}, {plain(one_line(fault), CAUSE)}"
 
 
 def anchored(runtime: Runtime) -> Runtime:
     """The runtime with whole paths, for a process that works in another folder."""
-    files = [str(Path(name).resolve()) if os.path.isfile(name) else name for name in runtime.plugins]
-    root = None if runtime.data_root is None else runtime.data_root.resolve()
-    runs = runtime.runs.resolve() if isinstance(runtime.runs, Path) else runtime.runs
-    tracker = None if runtime.tracker is None else anywhere(runtime.tracker)
-    return runtime.model_copy(update={"runs": runs, "data_root": root, "plugins": tuple(files), "tracker": tracker})
+    paths = {
+        "runs": runtime.runs.resolve() if isinstance(runtime.runs, Path) else runtime.runs,
+        "data_root": runtime.data_root and runtime.data_root.resolve(),
+        "plugins": tuple(str(Path(name).resolve()) if os.path.isfile(name) else name for name in runtime.plugins),
+        "tracker": runtime.tracker and anywhere(runtime.tracker),
+    }
+    return runtime.model_copy(update=paths)
 
 
 def task(order: str) -> Iterator[str]:
     """What runs on the cluster: says that it began, computes the cell, and says what became of it."""
-    asked = json.loads(order)
-    torch.set_num_threads(asked["threads"])
+    fields = json.loads(order)
+    torch.set_num_threads(fields["threads"])
     yield json.dumps({"began": True})
-    yield json.dumps(computed(asked, Runtime.model_validate(asked["runtime"])))
+    yield json.dumps(answer_to(fields, Runtime.model_validate(fields["runtime"])))

@@ -4,8 +4,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from itertools import takewhile
 from math import inf
 from pathlib import Path
@@ -26,9 +27,9 @@ class Watch:
     """Hears what becomes of cells that run `at_once` together, and tells `progress` and the log."""
 
     def __init__(self, cells: Iterable[Prepared], at_once: int, progress: Progress, log: IO[str] | None) -> None:
-        self.to_go = {cell.id: _kind(cell.spec) for cell in cells}
+        self.to_go = {cell.id: (cell.spec.method, cell.spec.settings, cell.spec.shots) for cell in cells}
         self.at_once, self.progress, self.log = at_once, progress, log
-        self.done = self.failed = self.skipped = 0
+        self.failed = 0
         self.since: dict[str, float] = {}  # what runs
         self.took: dict[Kind, list[float]] = defaultdict(list)
 
@@ -36,15 +37,12 @@ class Watch:
     @contextmanager
     def over(cls, cells: list[Prepared], at_once: int, progress: Progress, file: Path | None) -> Iterator[Self]:
         """A watch with its log open. Raises XlbenchError where the file cannot be written to."""
-        if file is None:
-            yield cls(cells, at_once, progress, None)
-            return
         try:
-            log = file.open("a", encoding="utf-8", buffering=1)
+            log = nullcontext() if file is None else file.open("a", encoding="utf-8", buffering=1)
         except OSError as fault:
             raise XlbenchError(f"cannot write the log {file} (--log-json): {fault.strerror or fault}") from fault
-        with log:
-            yield cls(cells, at_once, progress, log)
+        with log as stream:
+            yield cls(cells, at_once, progress, stream)
 
     def starting(self, cells: Iterable[Prepared], stop: Stop) -> Iterator[Prepared]:
         """The cells, each announced as it is taken; none after Ctrl-C.
@@ -52,11 +50,11 @@ class Watch:
         Where several run at once, those of one draw and seed that are expected to take longest come first, so that
         no worker waits long for the last; those of which nothing is known yet, before them.
         """
-        waiting = list(cells)
+        waiting = {cell.id: cell for cell in cells}
         while waiting and not stop.asked:
-            block = takewhile(lambda one: _block(one) == _block(waiting[0]), waiting)
-            first = max(enumerate(block), key=lambda one: self._expected(one[1].spec))[0] if self.at_once > 1 else 0
-            cell = waiting.pop(first)
+            first = next(iter(waiting.values()))
+            block = takewhile(partial(_of_one_draw, first), waiting.values()) if self.at_once > 1 else [first]
+            cell = waiting.pop(max(block, key=lambda cell: self._expected(self.to_go[cell.id])).id)
             self.since[cell.id] = time.monotonic()
             self.progress.say(describe(cell.spec))
             self._log("started", cell)
@@ -68,11 +66,9 @@ class Watch:
         since, kind = self.since.pop(cell.id), self.to_go.pop(cell.id)
         seconds = time.monotonic() - since if record is None else record.seconds
         if record is not None:
-            self.done += 1
             self.took[kind].append(seconds)
             self._log("finished", cell, mean=record.mean, seconds=round(seconds, 2))
         elif outcome.skipped:
-            self.skipped += 1
             self._log("skipped", cell, reason=outcome.error)
         else:
             self.failed += 1
@@ -81,38 +77,35 @@ class Watch:
         left = duration(self.seconds_left())
         self.progress.step(1, failed=self.failed, left=left)
         if not self.progress.draws:
-            self.progress.say(f"{self.done} done, {self.failed} failed, {len(self.to_go)} to go, {left} left")
+            done = sum(map(len, self.took.values()))
+            self.progress.say(f"{done} done, {self.failed} failed, {len(self.to_go)} to go, {left} left")
 
     def seconds_left(self) -> float | None:
         """How long the rest takes, by what cells of each kind took, or all where a kind is new; None before the
         first end. No less than the longest of what is left, however many run at once. As many as run now, and one
         for what ended, are taken to go on."""
-        known = [seconds for took in self.took.values() for seconds in took]
+        every = [seconds for took in self.took.values() for seconds in took]
         if not self.to_go:
             return 0.0
-        if not known:
+        if not every:
             return None
         now, rest = time.monotonic(), []
         for cell, kind in self.to_go.items():
-            whole = fmean(self.took.get(kind) or known)
-            rest.append(max(0.0, whole - (now - self.since[cell])) if cell in self.since else whole)
+            expected = fmean(self.took.get(kind) or every)
+            rest.append(max(0.0, expected - (now - self.since[cell])) if cell in self.since else expected)
         return max(sum(rest) / min(self.at_once, len(self.since) + 1), max(rest))
 
-    def _expected(self, spec: RunSpec) -> float:
+    def _expected(self, kind: Kind) -> float:
         """Seconds that a cell takes, by those of its kind, or of its method; without end where there are none."""
-        kind = _kind(spec)
-        of_method = [seconds for (*method, _), took in self.took.items() if (*method,) == kind[:2] for seconds in took]
-        found = self.took.get(kind) or of_method
-        return fmean(found) if found else inf
+        of_method = [seconds for other, took in self.took.items() if other[:2] == kind[:2] for seconds in took]
+        return fmean(self.took.get(kind) or of_method or [inf])
 
     def _log(self, event: str, cell: Prepared, **facts: Any) -> None:
-        if self.log is None:
-            return
-        spec = cell.spec
-        axes = {"method": spec.method, "config": spec.config, "task": spec.task, "model": spec.model}
-        place = {"shots": spec.shots, "draw": spec.draw, "seed": spec.seed, "id": cell.id}
-        when = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.log.write(json.dumps({"time": when, "event": event, **axes, **place, **facts}, ensure_ascii=False) + "\n")
+        if self.log is not None:
+            when, axes = datetime.now(UTC).isoformat(timespec="milliseconds"), ("method", "config", "task", "model")
+            spec = {name: getattr(cell.spec, name) for name in (*axes, "shots", "draw", "seed")}
+            line = {"time": when, "event": event, **spec, "id": cell.id, **facts}
+            self.log.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def describe(spec: RunSpec) -> str:
@@ -131,9 +124,5 @@ def duration(seconds: float | None) -> str:
     return f"about {seconds:.0f} s"
 
 
-def _block(cell: Prepared) -> tuple[int, int]:
-    return cell.spec.draw, cell.spec.seed
-
-
-def _kind(spec: RunSpec) -> Kind:
-    return spec.method, spec.settings, spec.shots
+def _of_one_draw(cell: Prepared, other: Prepared) -> bool:
+    return (cell.spec.draw, cell.spec.seed) == (other.spec.draw, other.spec.seed)

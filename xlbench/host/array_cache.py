@@ -17,8 +17,6 @@ import numpy as np
 
 from xlbench.host.whole_files import whole_file
 
-Made = Callable[[], np.ndarray]
-
 
 def folder() -> Path | None:
     """Where arrays are kept; None where they are not."""
@@ -28,7 +26,7 @@ def folder() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xlbench"
 
 
-def array(key: str, make: Made) -> np.ndarray:
+def array(key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     """The array of a key, read-only; `make` is called where there is none yet, or a damaged one.
 
     A key must say all that the array depends on, and be a plain file name. A folder that cannot be written costs
@@ -37,52 +35,34 @@ def array(key: str, make: Made) -> np.ndarray:
     place = folder()
     if place is None:
         return make()
-    found = _kept(place, key)
-    if found is not None:
-        return found
-    made = np.ascontiguousarray(make())
+    for file in sorted(place.glob(f"{key}-*.npy")):
+        try:
+            status = file.stat()
+            return _mapped(file, status.st_mtime_ns, status.st_size)
+        except (OSError, ValueError, EOFError):
+            warnings.warn(f"the cached token ids {file} are damaged; they are made again", stacklevel=2)
+            with contextlib.suppress(OSError):
+                file.unlink()
+    values = np.ascontiguousarray(make())
     try:
-        _keep(place, key, made)
+        with whole_file(place / f"{key}-{_digest(values)}.npy") as beside, beside.open("wb") as stream:
+            np.save(stream, values, allow_pickle=False)
     except OSError as fault:
         warnings.warn(
             f"cannot keep token ids under {place} ({fault.strerror or fault}); they are made again each time, "
             "or set XLBENCH_CACHE to a folder that can be written",
             stacklevel=2,
         )
-    return made
-
-
-def _kept(place: Path, key: str) -> np.ndarray | None:
-    for file in sorted(place.glob(f"{key}-*.npy")):
-        found = _mapped(file)
-        if found is not None:
-            return found
-        warnings.warn(f"the cached token ids {file} are damaged; they are made again", stacklevel=3)
-        with contextlib.suppress(OSError):
-            file.unlink()
-    return None
-
-
-def _mapped(file: Path) -> np.ndarray | None:
-    """A file's array, checked once a process; None where it is not what its name says."""
-    try:
-        status = file.stat()
-        return _checked(file, status.st_mtime_ns, status.st_size)
-    except (OSError, ValueError, EOFError):
-        return None
+    return values
 
 
 @lru_cache(maxsize=1024)
-def _checked(file: Path, changed: int, size: int) -> np.ndarray:
-    found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    if _digest(found) != file.stem.rpartition("-")[2]:
+def _mapped(file: Path, changed: int, size: int) -> np.ndarray:
+    """A file's array, checked once a process. Raises ValueError where it is not what its name says."""
+    values: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    if _digest(values) != file.stem.rpartition("-")[2]:
         raise ValueError(f"{file} is damaged")
-    return found
-
-
-def _keep(place: Path, key: str, made: np.ndarray) -> None:
-    with whole_file(place / f"{key}-{_digest(made)}.npy") as beside, beside.open("wb") as stream:
-        np.save(stream, made, allow_pickle=False)
+    return values
 
 
 def _digest(values: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 AT_ONCE = 32  # waits for a disk or a network
 TOGETHER = 256  # items that one thread takes at a time
@@ -19,7 +19,7 @@ def cores() -> int:
     return min(usable, int(asked)) if asked.isdigit() and int(asked) else usable
 
 
-def side_by_side(look: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+def side_by_side(look: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
     """`look` of each, in their order; of many, by threads, so that a slow disk is waited for once and not each time.
 
     Raises what `look` raises.
@@ -28,4 +28,4 @@ def side_by_side(look: Callable[[Item], Found], items: Sequence[Item]) -> list[F
     if len(parts) < 2:
         return [look(item) for item in items]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        return [found for part in threads.map(lambda part: [look(item) for item in part], parts) for found in part]
+        return [answer for part in threads.map(lambda part: [look(item) for item in part], parts) for answer in part]

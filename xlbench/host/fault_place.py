@@ -30,11 +30,11 @@ def place_of(fault: BaseException, plugin: type = object) -> str:
 
 def _codes(plugin: type) -> dict[str, CodeType]:
     """The code of a plug-in's own functions, and of those that it inherits from others than the harness, by name."""
-    found: dict[str, CodeType] = {}
-    for one in plugin.__mro__:
-        if one.__module__ != HARNESS:
-            for name, value in vars(one).items():
+    codes: dict[str, CodeType] = {}
+    for base in plugin.__mro__:
+        if base.__module__ != HARNESS:
+            for name, value in vars(base).items():
                 code = getattr(getattr(value, "__func__", value), "__code__", None)
                 if isinstance(code, CodeType):
-                    found.setdefault(name, code)
-    return found
+                    codes.setdefault(name, code)
+    return codes

@@ -22,8 +22,8 @@ SIGNS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAIL
 def free_bytes(device: torch.device) -> int:
     """Bytes that this process may still take: of a GPU, or of the host, where a batch system may grant us less."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + kept
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     granted = _granted()
     free = int(psutil.virtual_memory().available)
     return free if granted is None else min(free, granted)

@@ -10,13 +10,13 @@ NUMERIC = set("0123456789.,– -%")  # a number, or a range of two
 
 def plain(text: object, longest: int | None = 60) -> str:
     """A text as one line; what cannot be seen, as escape sequences and marks that turn the direction, is spelt."""
-    kept = str(text)
-    if not kept.isprintable():
-        kept = "".join(
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(
             char if char.isprintable() else " " if char.isspace() else char.encode("unicode_escape").decode()
-            for char in kept
+            for char in line
         )
-    return kept if longest is None or len(kept) <= longest else kept[: longest - 1] + "…"
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
 
 def lines(text: object) -> str:
@@ -33,15 +33,12 @@ def csv_cell(value: Any) -> Any:
     return f"'{text}" if computed else text
 
 
-def flat(fields: Mapping[str, Any], said: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
-    """Nested fields by dotted names, their values as `said` puts them."""
-    found: dict[str, str] = {}
+def flat(fields: Mapping[str, Any], spell: Callable[[Any], str], prefix: str = "") -> dict[str, str]:
+    """Nested fields by dotted names, their values as `spell` puts them."""
+    texts: dict[str, str] = {}
     for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, said, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = said(value)
-    return found
+        texts |= flat(value, spell, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: spell(value)}
+    return texts
 
 
 def listed(text: str) -> list[str]:

@@ -17,11 +17,7 @@ from xlbench.version import __version__
 def versions() -> dict[str, str]:
     """Versions of what can change a number."""
     packages = ("torch", "transformers", "tokenizers", "peft", "numpy", "datasets")
-    return {
-        "xlbench": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
+    return {"xlbench": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 @functools.cache
@@ -40,12 +36,8 @@ def commit() -> str:
 def environment(device: torch.device) -> dict[str, Any]:
     """What the run was computed on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "device": device.type,
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-    }
+    threads = torch.get_num_threads()
+    return {"device": device.type, "device_name": name, "threads": threads, "cores": os.cpu_count()}
 
 
 def _processor() -> str:

@@ -5,6 +5,8 @@ The limits are far above what records, suites and data sets have. Who meets one 
 
 import json
 import tomllib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,37 +36,24 @@ def read_text(file: Path, most: int, what: str) -> str:
 
 def from_json(text: str, what: str) -> Any:
     """What a JSON text holds. Raises ValueError for what is no JSON, TooMuch for one that is nested too deep."""
-    try:
-        return _shallow(json.loads(text), what)
-    except RecursionError:
-        raise _too_deep(what) from None
+    return _shallow(json.loads, text, what)
 
 
 def from_toml(text: str, what: str) -> dict[str, Any]:
     """What a TOML text holds. Raises ValueError for what is no TOML, TooMuch for one that is nested too deep."""
     if any(line.count(".") > DOTS for line in text.splitlines()):
         raise TooMuch(f"{what} has a line with more than {DOTS} dots, the most that are read")
-    try:
-        found: dict[str, Any] = _shallow(tomllib.loads(text), what)
-    except RecursionError:
-        raise _too_deep(what) from None
-    return found
+    return dict(_shallow(tomllib.loads, text, what))
 
 
-def _shallow(value: Any, what: str) -> Any:
-    """The value itself. Raises TooMuch where lists and tables are nested too deep."""
-    layer = [value]
-    for _ in range(NESTING + 1):
-        layer = [
-            part
-            for one in layer
-            if isinstance(one, dict | list)
-            for part in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not layer:
-            return value
-    raise _too_deep(what)
-
-
-def _too_deep(what: str) -> TooMuch:
-    return TooMuch(f"{what} is nested more than {NESTING} deep, the most that is read")
+def _shallow(parse: Callable[[str], Any], text: str, what: str) -> Any:
+    """What a text holds. Raises TooMuch where lists and tables are nested too deep."""
+    with suppress(RecursionError):
+        value = parse(text)
+        layer = [value]
+        for _ in range(NESTING + 1):
+            nested = [part for part in layer if isinstance(part, dict | list)]
+            layer = [inner for part in nested for inner in (part.values() if isinstance(part, dict) else part)]
+            if not layer:
+                return value
+    raise TooMuch(f"{what} is nested more than {NESTING} deep, the most that is read")

@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -31,14 +31,14 @@ from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES
 from xlbench.host.whole_files import whole_file
 from xlbench.records.record import Record
-from xlbench.records.store import RACES, Store
+from xlbench.records.store import RACES, Store, is_id, text_of
 from xlbench.spec import is_url
 
 RECORD, PREDICTIONS, FAILED = "record.json", "predictions.parquet", "failed.json"
 COPY = ".copied"  # beside a copy: which version it is of
 AT_ONCE = 16  # records that are copied at the same time
 
-Listed = dict[str, dict[str, Any]]  # what fsspec says of a record's objects, by their names
+Objects = dict[str, dict[str, Any]]  # what fsspec says of a record's objects, by their names
 
 
 def store_at(runs: Path | str) -> Store:
@@ -80,18 +80,18 @@ class ObjectStore(Store):
 
     def find(self, run_id: str) -> Record | None:
         self.path(run_id)  # raises for what is no plain name
-        listed = self._listed(run_id).get(run_id)
-        if listed is None:
+        objects = self._listed(run_id).get(run_id)
+        if objects is None:
             return None
-        self._copy(run_id, listed)
+        self._copy(run_id, objects)
         return super().find(run_id)
 
     def folders(self) -> list[Path]:
         """The folders of the copies of all records, in the order of their ids, made where they are not here yet."""
-        listed = self._listed()
+        records = self._listed()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self._copy, listed, listed.values()))
-        return [self.root / run_id for run_id in sorted(listed)]
+            list(pool.map(self._copy, records, records.values()))
+        return [self.root / run_id for run_id in sorted(records)]
 
     def predictions(self, run_id: str) -> pa.Table:
         self.find(run_id)
@@ -109,8 +109,7 @@ class ObjectStore(Store):
             pq.write_table(predictions, stream, compression="zstd", write_page_checksum=True)
             objects[PREDICTIONS] = stream.getvalue().to_pybytes()
             record = record.model_copy(update={"predictions_sha256": _sha256(objects[PREDICTIONS])})
-        text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        objects[FAILED if record.status == "failed" else RECORD] = text.encode()
+        objects[FAILED if record.status == "failed" else RECORD] = text_of(record).encode()
         for _ in range(RACES):
             if self.finished(record.id) is not None:
                 break
@@ -155,56 +154,48 @@ class ObjectStore(Store):
             self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.system.pipe_file(path, content)
 
-    def _listed(self, run_id: str | None = None) -> dict[str, Listed]:
+    def _listed(self, run_id: str | None = None) -> dict[str, Objects]:
         """The objects of one record, or of all, by its id. What has no text, or a name that no record has, is none."""
-        found: dict[str, Listed] = {}
         with self._asking("read"):
             try:
-                objects = self.system.find(f"{self.place}/{run_id}" if run_id else self.place, detail=True)
+                facts_of = self.system.find(f"{self.place}/{run_id}" if run_id else self.place, detail=True)
             except FileNotFoundError:
                 return {}
-        for path, facts in objects.items():
+        records: dict[str, Objects] = {}
+        for path, facts in facts_of.items():
             folder, name = path.rsplit("/", 2)[-2:]
             if name in (RECORD, PREDICTIONS, FAILED) and path == f"{self.place}/{folder}/{name}":
-                found.setdefault(folder, {})[name] = facts
-        return {one: its for one, its in found.items() if self._is_id(one) and (RECORD in its or FAILED in its)}
+                records.setdefault(folder, {})[name] = facts
+        return {
+            folder: objects
+            for folder, objects in records.items()
+            if is_id(folder) and not folder.startswith(".") and (RECORD in objects or FAILED in objects)
+        }
 
-    def _is_id(self, name: str) -> bool:
-        """Whether a name at the URL, where all are possible, is one that a record may have."""
-        try:
-            self.path(name)
-        except XlbenchError:
-            return False
-        return not name.startswith(".")
-
-    def _copy(self, run_id: str, listed: Mapping[str, dict[str, Any]]) -> None:
+    def _copy(self, run_id: str, objects: Objects) -> None:
         """Have a record here as it is at the URL; predictions that its `record.json` does not seal are left there."""
         folder, source = self.path(run_id), f"{self.place}/{run_id}"
-        version = json.dumps({name: str(sorted(facts.items())) for name, facts in sorted(listed.items())})
+        version = json.dumps({name: str(sorted(facts.items())) for name, facts in sorted(objects.items())})
         with contextlib.suppress(OSError):
             if (folder / COPY).read_text(encoding="utf-8") == version:
                 return
-        predictions = None
-        with self._asking("read"):
-            try:
-                name = RECORD if RECORD in listed else FAILED
+        name, predictions = RECORD if RECORD in objects else FAILED, None
+        try:
+            with self._asking("read"):
                 text = self.system.cat_file(f"{source}/{name}", start=0, end=RECORD_BYTES + 1)
-                if RECORD in listed and PREDICTIONS in listed:
+                if {RECORD, PREDICTIONS} <= objects.keys():
                     predictions = self.system.cat_file(f"{source}/{PREDICTIONS}")
-            except FileNotFoundError:  # removed since it was listed
-                return
-        seal = _seal(text)
-        if predictions is not None and seal and _sha256(predictions) != seal:
+        except FileNotFoundError:  # removed since it was listed
+            return
+        if predictions is not None and _seal(text) not in ("", _sha256(predictions)):
             predictions, version = None, ""  # another writer is at it, or it is damaged: look again next time
-        parts = {RECORD: text, COPY: version.encode()}
         try:
             if predictions is None:
                 (folder / PREDICTIONS).unlink(missing_ok=True)
-            else:
-                parts = {PREDICTIONS: predictions, **parts}
-            for name, content in parts.items():
-                with whole_file(folder / name) as beside:
-                    beside.write_bytes(content)
+            for name, content in ((PREDICTIONS, predictions), (RECORD, text), (COPY, version.encode())):
+                if content is not None:
+                    with whole_file(folder / name) as beside:
+                        beside.write_bytes(content)
         except OSError as fault:
             reason = fault.strerror or fault
             raise XlbenchError(f"cannot copy the record {run_id} of {self.url} to {folder}: {reason}") from fault
@@ -212,11 +203,9 @@ class ObjectStore(Store):
 
 def _seal(text: bytes) -> str:
     """The digest of the predictions that a record belongs to; empty where it names none, or is no record."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    return str(found.get("predictions_sha256", "")) if isinstance(found, dict) else ""
+    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+        return str(json.loads(text).get("predictions_sha256", ""))
+    return ""
 
 
 def _sha256(content: bytes) -> str:

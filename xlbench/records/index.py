@@ -11,13 +11,12 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
-import uuid
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 from xlbench import metric, problem, spec
 from xlbench.host import safe_parquet
 from xlbench.host.safe_parquet import ODD
+from xlbench.host.whole_files import whole_file
 from xlbench.records import predictions, record, store
 from xlbench.records.leftovers import DAY
 from xlbench.records.predictions import Summary
@@ -49,22 +49,20 @@ class Result:
     summary: Summary | None = None
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The index as it was read: the row of each record by its id, and by row what is known of it."""
+class _Entry(NamedTuple):
+    """What the index holds of a record; the records of a test set share their `chance`."""
 
-    places: Mapping[str, int]
-    seals: Sequence[Seal]
-    records: Sequence[str]
-    tests: Sequence[str]
-    scores: Sequence[str]
-    values: Sequence[np.ndarray]
-    chance: Mapping[str, np.ndarray]  # by test set
+    seal: Seal
+    record: str
+    test: str
+    scores: str
+    values: np.ndarray
+    chance: np.ndarray
 
-    def result(self, at: int) -> Result:
-        test = self.tests[at]
-        summary = Summary(json.loads(self.scores[at]), self.values[at], self.chance[test], test)
-        return Result(Record.model_validate_json(self.records[at]), summary)
+    @property
+    def result(self) -> Result:
+        summary = Summary(json.loads(self.scores), self.values, self.chance, self.test)
+        return Result(Record.model_validate_json(self.record), summary)
 
 
 class Index:
@@ -73,86 +71,74 @@ class Index:
     def __init__(self, root: Path) -> None:
         self.root, self.file = root, root / FILE
         self.added: dict[str, tuple[Seal, Result]] = {}
-        self._rows: _Rows | None = None
+        self._entries: dict[str, _Entry] | None = None  # by id
         self._began: int | None = None  # when the first record was read that may be added
 
     def find(self, run_id: str, seal: Seal | None) -> Result | None:
         """What is known of a record whose files are as `seal` says; None where nothing is."""
-        at = self._read().places.get(run_id)
-        return None if seal is None or at is None or self._read().seals[at] != seal else self._read().result(at)
+        entry = self._read().get(run_id)
+        return None if entry is None or entry.seal != seal else entry.result
 
     def begin(self) -> None:
-        """From here on records are read that may be added: what changes while they are read is told by this time."""
-        self._began = self._began or self._clock()
+        """From here on records are read that may be added: what changes while they are read is told by this time.
+
+        It is that of the clock which stamps the store's files; none where none can be written.
+        """
+        if self._began is None:
+            with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=self.root) as stream:
+                self._began = os.fstat(stream.fileno()).st_mtime_ns
 
     def add(self, seal: Seal | None, result: Result) -> None:
         """Remember a sound record, read after its files were as `seal` says, if they still are and may be relied on."""
         if seal is None or self._began is None or seal != seal_of(self.root / result.record.id):
             return
-        if max(seal[2:4] + seal[6:8]) > self._began - SETTLED * 1e9:
-            return
-        self.added[result.record.id] = seal, result
+        if max(seal[2:4] + seal[6:8]) <= self._began - SETTLED * 1e9:
+            self.added[result.record.id] = seal, result
 
     def save(self) -> None:
         """Write what was added, and what still stands of what was there, whole or not at all.
 
         Where it cannot be written, the next reading takes its time again, and that is all.
         """
-        held = len(self._read().places)
-        if not self.added or len(self.added) < (WORTH_WRITING * held if held else WORTH_KEEPING):
+        size = len(self._read())
+        if not self.added or len(self.added) < (WORTH_WRITING * size if size else WORTH_KEEPING):
             return
-        beside = self.root / f".{uuid.uuid4().hex}.part"
-        try:
-            pq.write_table(self._table(), beside, compression="zstd", write_page_checksum=True)
-            os.replace(beside, self.file)
+        with contextlib.suppress(OSError):
+            with whole_file(self.file) as beside:
+                pq.write_table(self._table(), beside, compression="zstd", write_page_checksum=True)
             self.added.clear()
-            self._rows = None
-            for left in self.root.glob(".*.part"):  # by a writer that died; one that is writing is not a day old
-                if time.time() - left.stat().st_mtime > DAY:
-                    left.unlink(missing_ok=True)
-        except OSError:
-            pass
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+            self._entries = None
+            for part in self.root.glob(".*.part"):  # by a writer that died; one that is writing is not a day old
+                if time.time() - part.stat().st_mtime > DAY:
+                    part.unlink(missing_ok=True)
 
-    def _read(self) -> _Rows:
-        if self._rows is None:
+    def _read(self) -> dict[str, _Entry]:
+        if self._entries is None:
             try:
-                self._rows = _laid_out(pq.read_table(self.file, page_checksum_verification=True, partitioning=None))
+                table = pq.read_table(self.file, page_checksum_verification=True, partitioning=None)
+                self._entries = _entries_of(table)
             except (*ODD, OSError):
-                self._rows = _Rows({}, [], [], [], [], [], {})
-        return self._rows
+                self._entries = {}
+        return self._entries
 
     def _table(self) -> pa.Table:
         """All entries; the chance of a test set stands with the first of its records."""
-        rows = self._read()
-        entries: list[tuple[str, Seal, str, str, str, np.ndarray]] = [
-            (run_id, rows.seals[at], rows.records[at], rows.tests[at], rows.scores[at], rows.values[at])
-            for run_id, at in rows.places.items()
+        entries = {
+            run_id: entry
+            for run_id, entry in self._read().items()
             if run_id not in self.added and os.path.exists(self.root / run_id)
-        ]
-        chance = dict(rows.chance)
+        }
         for run_id, (seal, result) in self.added.items():
             text, summary = _as_json(result.record), result.summary
             if text is not None and summary is not None:
-                entries.append((run_id, seal, text, summary.test, json.dumps(summary.scores), summary.values))
-                chance[summary.test] = summary.chance
-        columns: dict[str, list[Any]] = {name: [entry[at] for entry in entries] for at, name in enumerate(KNOWN)}
-        columns["chance"] = [chance.pop(test, None) for test in columns["test"]]
-        return pa.table(columns, schema=SCHEMA).replace_schema_metadata({MADE_BY: _made_by()})
-
-    def _clock(self) -> int | None:
-        """Now, in nanoseconds, by the clock that stamps the store's files; None where none can be written."""
-        beside = self.root / f".{uuid.uuid4().hex}.part"
-        try:
-            with beside.open("xb") as stream:
-                return os.fstat(stream.fileno()).st_mtime_ns
-        except OSError:
-            return None
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
+                scores = json.dumps(summary.scores)
+                entries[run_id] = _Entry(seal, text, summary.test, scores, summary.values, summary.chance)
+        chance = {entry.test: entry.chance for entry in entries.values()}
+        rows = [
+            {"id": run_id, **entry._asdict(), "chance": chance.pop(entry.test, None)}
+            for run_id, entry in entries.items()
+        ]
+        return pa.Table.from_pylist(rows, SCHEMA).replace_schema_metadata({MADE_BY: _made_by()})
 
 
 def seal_of(folder: Path) -> Seal | None:
@@ -168,13 +154,13 @@ def seal_of(folder: Path) -> Seal | None:
     return seal
 
 
-def _as_json(whole: Record) -> str | None:
+def _as_json(record: Record) -> str | None:
     """A record as JSON; None for one that JSON does not hold."""
-    try:
-        text = whole.model_dump_json()
-        return text if Record.model_validate_json(text) == whole else None
-    except ValueError:
-        return None
+    with contextlib.suppress(ValueError):
+        text = record.model_dump_json()
+        if Record.model_validate_json(text) == record:
+            return text
+    return None
 
 
 @cache
@@ -187,29 +173,19 @@ def _made_by() -> bytes:
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest().encode()
 
 
-def _laid_out(table: pa.Table) -> _Rows:
-    """The index from its table. Raises ValueError or KeyError for one that is not whole, or of another version."""
+def _entries_of(table: pa.Table) -> dict[str, _Entry]:
+    """The index by id. Raises ValueError or KeyError for a table that is not whole, or of another version."""
     if (table.schema.metadata or {}).get(MADE_BY) != _made_by():
         raise ValueError("the index is of another version")
-    ids, tests, records, scores = (table[name].to_pylist() for name in ("id", "test", "record", "scores"))
-    first = np.flatnonzero(table["chance"].is_valid().to_numpy()).tolist()
-    chance = {tests[row]: _arrays(table["chance"].slice(row, 1))[0] for row in first}
-    if not chance.keys() >= set(tests):
-        raise ValueError("the index lacks the chance of a test set")
-    seals = [tuple(seal) for seal in table["seal"].to_pylist()]
-    places = {run_id: row for row, run_id in enumerate(ids)}
-    return _Rows(places, seals, records, tests, scores, _arrays(table["values"]), chance)
+    ids, seals, records, tests, scores = (table[name].to_pylist() for name in SCHEMA.names[:5])
+    arrays, chances = ([row.values and row.values.to_numpy() for row in table[name]] for name in ("values", "chance"))
+    chance = {test: array for test, array in zip(tests, chances, strict=True) if array is not None}
+    entries = map(_Entry, map(tuple, seals), records, tests, scores, arrays, [chance[test] for test in tests])
+    return dict(zip(ids, entries, strict=True))
 
 
-def _arrays(column: pa.ChunkedArray) -> list[np.ndarray]:
-    """The rows of a column of lists; none may be empty."""
-    whole = column.combine_chunks()
-    ends = np.cumsum(whole.value_lengths().to_numpy(zero_copy_only=False)).tolist()
-    return np.split(whole.flatten().to_numpy(), ends[:-1]) if ends else []
-
-
-KNOWN = {
+FLOATS = pa.list_(pa.float64())
+SCHEMA = pa.schema({
     "id": pa.string(), "seal": pa.list_(pa.int64()), "record": pa.string(), "test": pa.string(),
-    "scores": pa.string(), "values": pa.list_(pa.float64()),
-}  # fmt: skip
-SCHEMA = pa.schema({**KNOWN, "chance": pa.list_(pa.float64())})
+    "scores": pa.string(), "values": FLOATS, "chance": FLOATS,
+})  # fmt: skip

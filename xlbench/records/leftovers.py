@@ -40,19 +40,19 @@ def sweep(root: Path) -> list[Path]:
     their folders go when they are a day old. A record that was moved away to make room for another goes back where
     no other came. Training states (`.{id}-training`) stay: a run goes on from them.
     """
-    gone = []
+    removed = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(root):
-            found = _WRITING.fullmatch(entry.name)
-            if found is None or not (_dead(found["pid"], found["place"]) or _is_old(entry)):
+            name = _WRITING.fullmatch(entry.name)
+            if name is None or not (_dead(name["pid"], name["place"]) or _is_old(entry)):
                 continue
-            if found["pid"] is None:
+            if name["pid"] is None:
                 with contextlib.suppress(OSError):  # another record stands in its place
-                    os.rename(entry.path, root / found["id"])
+                    os.rename(entry.path, root / name["id"])
                     continue
             shutil.rmtree(entry.path, ignore_errors=True)
-            gone.append(Path(entry.path))
-    return gone
+            removed.append(Path(entry.path))
+    return removed
 
 
 def _is_old(folder: os.DirEntry[str]) -> bool:

@@ -17,25 +17,22 @@ def matching_ids(name: str, runs: Path | str) -> list[str]:
 
 
 def find_record(name: str, runs: Path | str) -> Record:
-    """A record by the beginning of its id, or by its folder. Raises XlbenchError for none, or for several."""
+    """A record by the beginning of its id, or by its folder.
+
+    Raises XlbenchError for none, for several, and for one whose parts do not fit together.
+    """
     folder = Path(name)
-    if os.path.isfile(folder / "record.json"):
-        return _formed(read_record(folder / "record.json"))
-    found = matching_ids(name, runs)
-    if len(found) == 1:
-        return _formed(read_record(store_at(runs).path(found[0]) / "record.json"))
-    if found:
-        raise XlbenchError(
-            f"{name} is the beginning of {len(found)} records, {', '.join(found[:3])}, …; give more of it"
-        )
-    held = len(store_at(runs).folders())
-    raise XlbenchError(
-        f"there is no record {plain(name, 200)!r} in {runs}, which has {held}; give its id, its folder, or --runs"
-    )
-
-
-def _formed(record: Record) -> Record:
-    """The record itself. Raises XlbenchError where its parts do not fit together."""
+    if not os.path.isfile(folder / "record.json"):
+        ids = matching_ids(name, runs)
+        if len(ids) > 1:
+            raise XlbenchError(
+                f"{name} is the beginning of {len(ids)} records, {', '.join(ids[:3])}, …; give more of it"
+            )
+        if not ids:
+            what = f"there is no record {plain(name, 200)!r} in {runs}, which has {len(store_at(runs).folders())}"
+            raise XlbenchError(f"{what}; give its id, its folder, or --runs")
+        folder = store_at(runs).path(ids[0])
+    record = read_record(folder / "record.json")
     fault = malformed(record)
     if fault is not None:
         raise XlbenchError(f"record {plain(record.id)} {fault}")
@@ -45,18 +42,14 @@ def _formed(record: Record) -> Record:
 def differences(one: Record, other: Record) -> list[tuple[str, str, str]]:
     """What two records differ in, field by field: its name, here, there; what is only timed is left out."""
     ours, theirs = (flat(_of_interest(record), _rounded) for record in (one, other))
-    fields = list(dict.fromkeys([*ours, *theirs]))
-    return [
-        (field, ours.get(field, "–"), theirs.get(field, "–"))
-        for field in fields
-        if ours.get(field, "–") != theirs.get(field, "–")
-    ]
+    rows = [(field, ours.get(field, "–"), theirs.get(field, "–")) for field in dict.fromkeys([*ours, *theirs])]
+    return [row for row in rows if row[1] != row[2]]
 
 
 def _of_interest(record: Record) -> dict[str, Any]:
-    kept = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "scores", "status")
-    whole = record.model_dump(mode="json", include=set(kept))
-    return {name: whole[name] for name in kept} | {"steps tested": record.selection.get("step", "–")}
+    names = ("spec", "identity", "method_config", "versions", "commit", "environment", "test", "scores", "status")
+    fields = record.model_dump(mode="json", include=set(names))
+    return {name: fields[name] for name in names} | {"steps tested": record.selection.get("step", "–")}
 
 
 def _rounded(value: Any) -> str:

@@ -8,6 +8,8 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from xlbench.problem import Problem
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Cell = tuple[int, int]  # draw, seed
+NAMES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,61 +70,63 @@ class Summary:
 class _Layout:
     """Where predictions stand that name the same rows, units and languages, in the same order.
 
-    `rows`, `languages` and `ids` (of the units) are sorted; `row` and `language` are those of each prediction;
-    `unit`, (rows, languages), is that of each row by its number, -1 where a language lacks the row; `place` is each
-    prediction's number among languages × units, `order` that of predictions by row and language; `named` is a digest of
-    all this, to be gone on with. `constants` are the best constant answers found so far, by problem and gold answers.
+    `rows`, `languages` and `ids` (of the units) are sorted; `unit`, (rows, languages), is that of each row by its
+    number, -1 where a language lacks the row; `number` is each prediction's among languages × units, `order` that of
+    predictions by row and language; `named` is a digest of all this, to be gone on with. `constants` are the best
+    constant answers found so far, by problem and test set.
     """
 
     rows: list[str]
     languages: list[str]
     ids: tuple[str, ...]
     unit: IntArray
-    place: IntArray
+    number: IntArray
     order: IntArray
     named: Any
-    constants: dict[tuple[Problem, bytes], FloatArray] = field(default_factory=dict)
+    constants: dict[tuple[Problem, str], FloatArray] = field(default_factory=dict)
 
     def sums(self, credits: FloatArray) -> FloatArray:
         """Credits of predictions, (n, c), summed over each unit's in each language: (languages, units, c)."""
         size = len(self.languages) * len(self.ids)
-        columns = [np.bincount(self.place, weights=column, minlength=size) for column in credits.T]
+        columns = [np.bincount(self.number, weights=column, minlength=size) for column in credits.T]
         return np.stack(columns, axis=1).reshape(len(self.languages), len(self.ids), -1).astype(np.float64)
 
 
-def unit_scores(source: pa.Table | Path, problem: Problem, *, aligned: bool = True) -> UnitScores:
-    """A problem's metrics by language and unit, from predictions or from a record's folder.
+def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitScores:
+    """A problem's metrics by language and unit, from predictions (a pyarrow.Table) or from a record's folder.
 
     `aligned` wants every row in every language; else languages have rows of their own.
 
     Raises XlbenchError for columns, rows or units that are missing or of another kind, for NaN, and for duplicates.
     """
-    place = f"the predictions in {source}" if isinstance(source, Path) else "the predictions"
-    table = _read(source) if isinstance(source, Path) else source
+    place, table = "the predictions", source
+    if isinstance(source, Path):
+        place = f"the predictions in {source}"
+        try:
+            table = read_parquet(source / "predictions.parquet", place)
+        except (ValueError, OSError) as fault:
+            raise XlbenchError(f"{place} cannot be read ({str(fault).splitlines()[0]}); run it again") from fault
     names = _names_of(table, aligned, place)
     gold, given = problem.read(table, place)
     layout = _layout([table[name] for name in names], place)
     if aligned:
         _agree(layout, place)
-    scores = {}
-    by_language: FloatArray | None = None
-    for name in problem.metrics:
-        metric = METRICS[name]
-        sums = layout.sums(metric.credits(gold, given, problem.labels))
-        values = [float(np.real(metric.of(of_language.sum(axis=0)))) for of_language in sums]
-        scores[name] = dict(zip(layout.languages, values, strict=True))
-        if by_language is None:
-            by_language = _by_unit(metric, sums)
-    assert by_language is not None
-    ordered = _ordered(gold, layout.order)
+    metrics = [METRICS[name] for name in problem.metrics]
+    sums = [layout.sums(metric.credits(gold, given, problem.labels)) for metric in metrics]
+    scores = {
+        metric.name: {
+            language: float(np.real(metric.of(by_unit.sum(axis=0))))
+            for language, by_unit in zip(layout.languages, by_language, strict=True)
+        }
+        for metric, by_language in zip(metrics, sums, strict=True)
+    }
     digest = layout.named.copy()
-    digest.update(ordered)
-    key = problem, hashlib.sha256(ordered).digest()
-    if key not in layout.constants:
-        layout.constants[key] = _best_constant(problem, gold, layout)
-    return UnitScores(
-        tuple(layout.languages), layout.ids, by_language, layout.constants[key], scores, digest.hexdigest()[:12]
-    )
+    digest.update(_ordered(gold, layout.order))
+    test = digest.hexdigest()
+    if (problem, test) not in layout.constants:
+        layout.constants[problem, test] = _best_constant(problem, gold, layout)
+    values, constant = _by_unit(problem.metric, sums[0]), layout.constants[problem, test]
+    return UnitScores(tuple(layout.languages), layout.ids, values, constant, scores, test[:12])
 
 
 def _by_unit(metric: Metric, sums: FloatArray) -> FloatArray:
@@ -130,13 +135,11 @@ def _by_unit(metric: Metric, sums: FloatArray) -> FloatArray:
 
 def _best_constant(problem: Problem, gold: Answers, layout: _Layout) -> FloatArray:
     """(languages, units) of the one answer that, always given, has the best metric in the mean over languages."""
-    best: FloatArray | None = None
-    for answers in problem.constant_answers(gold):
-        values = _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)))
-        if best is None or values.mean() > best.mean():
-            best = values
-    assert best is not None
-    return best
+    every = (
+        _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)))
+        for answers in problem.constant_answers(gold)
+    )
+    return max(every, key=np.mean)
 
 
 def _ordered(gold: Answers, order: IntArray) -> bytes:
@@ -157,7 +160,7 @@ def stack(runs: Mapping[str, Mapping[Cell, UnitScores | Summary]]) -> dict[str, 
         raise XlbenchError("there is no run to compute statistics of; name at least one")
     first_method, first_cell, first = every[0]
     cells = sorted(runs[first_method])
-    seeds = [[cell for cell in cells if cell[0] == draw] for draw in sorted({draw for draw, _ in cells})]
+    by_draw = [list(of_draw) for _, of_draw in groupby(cells, itemgetter(0))]
     for method, cell, run in every:
         if sorted(runs[method]) != cells:
             raise XlbenchError(f"{method} and {first_method} have different draws and seeds; compare those both have")
@@ -166,21 +169,12 @@ def stack(runs: Mapping[str, Mapping[Cell, UnitScores | Summary]]) -> dict[str, 
                 f"{method} (draw {cell[0]}, seed {cell[1]}) and {first_method} (draw {first_cell[0]}, seed "
                 f"{first_cell[1]}) were not tested on the same rows; compare only runs that were"
             )
-    if len({len(each) for each in seeds}) > 1:
+    if len(set(map(len, by_draw))) > 1:
         raise XlbenchError("some draws have more seeds than others; compare the seeds that every draw has")
     return {
-        method: np.array([[each[cell].values for cell in of_draw] for of_draw in seeds])
-        for method, each in runs.items()
+        method: np.array([[of_method[cell].values for cell in of_draw] for of_draw in by_draw])
+        for method, of_method in runs.items()
     }
-
-
-def _read(folder: Path) -> pa.Table:
-    """A record's predictions. Raises XlbenchError."""
-    try:
-        return read_parquet(folder / "predictions.parquet", f"the predictions in {folder}")
-    except (ValueError, OSError) as fault:
-        reason = str(fault).splitlines()[0]
-        raise XlbenchError(f"the predictions in {folder} cannot be read ({reason}); run it again") from fault
 
 
 def _names_of(table: pa.Table, aligned: bool, place: str) -> tuple[str, str, str]:
@@ -198,18 +192,11 @@ def _names_of(table: pa.Table, aligned: bool, place: str) -> tuple[str, str, str
     for name in names:
         if table[name].null_count:
             raise XlbenchError(f"{place} have an empty cell in the column {name}; run it again")
-        if not _is_name(table[name].type):
-            raise XlbenchError(
-                f"{place} have a column {name} of {table[name].type}, neither text nor whole numbers; run it again"
-            )
+        kind = table[name].type
+        values = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not any(fits(values) for fits in NAMES):
+            raise XlbenchError(f"{place} have a column {name} of {kind}, neither text nor whole numbers; run it again")
     return names
-
-
-def _is_name(kind: pa.DataType) -> bool:
-    """Whether a column may name rows, units or languages."""
-    values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
-    return any(fits(values) for fits in texts)
 
 
 def _layout(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
@@ -217,26 +204,22 @@ def _layout(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
     for others, layout in tuple(_layouts):
         if all(column.equals(other) for column, other in zip(columns, others, strict=True)):
             return layout
-    layout = _laid_out(columns, place)
-    _layouts.append((columns, layout))
-    return layout
-
-
-_layouts: deque[tuple[Sequence[pa.ChunkedArray], _Layout]] = deque(maxlen=8)  # the last that were made
-
-
-def _laid_out(columns: Sequence[pa.ChunkedArray], place: str) -> _Layout:
-    (rows, row), (units, of), (languages, language) = (_codes(column) for column in columns)
+    (rows, row), (units, unit), (languages, language) = map(_codes, columns)
     keys = row * len(languages) + language
     twice = np.flatnonzero(np.bincount(keys)[keys] > 1)
     if len(twice):
         at = int(twice[0])
         raise XlbenchError(f"in {place}, row {rows[row[at]]} in {languages[language[at]]} is there twice; run it again")
     unit_of = np.full((len(rows), len(languages)), -1)
-    unit_of[row, language] = of
-    where, order = language * len(units) + of, np.argsort(keys, kind="stable")
-    named = hashlib.sha256("\n".join([*rows, "", *units, "", *languages]).encode() + where[order].tobytes())
-    return _Layout(rows, languages, tuple(units), unit_of, where, order, named)
+    unit_of[row, language] = unit
+    number, order = language * len(units) + unit, np.argsort(keys, kind="stable")
+    named = hashlib.sha256("\n".join([*rows, "", *units, "", *languages]).encode() + number[order].tobytes())
+    layout = _Layout(rows, languages, tuple(units), unit_of, number, order, named)
+    _layouts.append((columns, layout))
+    return layout
+
+
+_layouts: deque[tuple[Sequence[pa.ChunkedArray], _Layout]] = deque(maxlen=8)  # the last that were made
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[list[str], IntArray]:

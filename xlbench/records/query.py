@@ -4,7 +4,7 @@ import contextlib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xlbench.errors import XlbenchError
@@ -13,9 +13,9 @@ from xlbench.records.record import as_row
 from xlbench.records.store import Store
 from xlbench.records.vetting import misplaced, stored
 
-Wanted = Callable[[Mapping[str, Any]], bool]
+Condition = Callable[[Mapping[str, Any]], bool]
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "record", "status", "task", "model", "method", "config", "shots", "draw", "seed", "score", "seconds", "steps",
     "learning_rate", "precision", "units", "languages",
 )  # fmt: skip
@@ -33,28 +33,30 @@ def lines_of(store: Store, where: Sequence[str] = ()) -> tuple[list[str], tuple[
     The predictions are not looked at: a board may leave out what is listed here. Raises XlbenchError where there is
     no folder, and for a condition that is none.
     """
-    wanted = [condition(text) for text in where]
+    conditions = [condition(text) for text in where]
     store.expect()
-    rows, unreadable = [tuple[str, ...](COLUMNS)], []
-    for name, one in stored(store):
-        if isinstance(one, XlbenchError):
-            unreadable.append(str(one).replace(f"{store.root}/", ""))
-            continue
-        if name != one.id:
-            unreadable.append(f"record {plain(name)} {misplaced(one)}")
-            continue
-        fields = as_row(one)
-        if all(meets(fields) for meets in wanted):
-            rows.append(tuple(_shown(fields[name], DIGITS.get(name, "")) for name in COLUMNS))
-    return _aligned(rows), tuple(unreadable)
+    rows, unreadable = [COLUMNS], []
+    for name, record in stored(store):
+        if isinstance(record, XlbenchError):
+            unreadable.append(str(record).replace(f"{store.root}/", ""))
+        elif name != record.id:
+            unreadable.append(f"record {plain(name)} {misplaced(record)}")
+        else:
+            fields = as_row(record)
+            if all(meets(fields) for meets in conditions):
+                rows.append(tuple(_shown(fields[column], DIGITS.get(column, "")) for column in COLUMNS))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = (f"{{:{'>' if name in NUMBERS else '<'}{width}}}" for name, width in zip(COLUMNS, widths, strict=True))
+    line = "  ".join(cells)
+    return [line.format(*row).rstrip() for row in rows], tuple(unreadable)
 
 
-def condition(text: str) -> Wanted:
+def condition(text: str) -> Condition:
     """`method=mpt,pct`, `shots!=4`, `score>0.5` → whether a record's fields are so. Raises XlbenchError."""
-    found = CONDITION.fullmatch(text)
-    if found is None:
+    parts = CONDITION.fullmatch(text)
+    if parts is None:
         raise XlbenchError(f"--where takes a field and what it is, as method=mpt,pct or score>0.5, not {text!r}")
-    name, sign, value = found.group(1), found.group(2), found.group(3).strip()
+    name, sign, value = parts.group(1), parts.group(2), parts.group(3).strip()
     if name not in FIELDS:
         raise XlbenchError(f"--where {text}: a record has no field {name!r}; it has {', '.join(FIELDS)}")
     if sign in ORDERED:
@@ -63,45 +65,31 @@ def condition(text: str) -> Wanted:
             raise XlbenchError(f"--where {text}: {name} is no number, and has no order; use = or !=")
         if limit is None:
             raise XlbenchError(f"--where {text}: {sign} takes a number, not {value!r}")
-        return lambda fields: (there := _number(fields[name])) is not None and compare(there, limit)
+        return lambda fields: (number := _number(fields[name])) is not None and compare(number, limit)
     values = [value, *listed(value)]  # a text may have commas of its own
-    wrong = [one for one in values[1:] if name in NUMBERS and _number(one) is None]
-    if wrong:
-        raise XlbenchError(f"--where {text}: {name} is a number, not {wrong[0]!r}")
-    return lambda fields: any(_same(name, fields[name], one) for one in values) == (sign != "!=")
+    odd = [asked for asked in values[1:] if name in NUMBERS and _number(asked) is None]
+    if odd:
+        raise XlbenchError(f"--where {text}: {name} is a number, not {odd[0]!r}")
+    return lambda fields: any(_same(name, fields[name], asked) for asked in values) == (sign != "!=")
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> Any:
     """None for what is no number, NaN among it; all shots are more than any number."""
-    if value == "all":
-        return math.inf
-    if isinstance(value, str):
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                return _number(kind(value))
-    return value if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)) else None
+    if not isinstance(value, str):
+        return None if isinstance(value, float) and math.isnan(value) else value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return _number(kind(value))
+    return math.inf if value == "all" else None
 
 
-def _same(name: str, there: Any, asked: str) -> bool:
+def _same(name: str, value: Any, asked: str) -> bool:
     """Whether a field is what was asked for: a number by its value or as it is shown, nothing by an empty text."""
-    if there is None:
+    if value is None:
         return asked == ""
-    shown = format(there, DIGITS.get(name, ""))
-    return asked == shown or (name in NUMBERS and _number(asked) == _number(there))
+    shown = format(value, DIGITS.get(name, ""))
+    return asked == shown or (name in NUMBERS and _number(asked) == _number(value))
 
 
 def _shown(value: Any, digits: str) -> str:
     return "–" if value is None or value == "" else plain(format(value, digits), LONGEST)
-
-
-def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows as lines, their columns below each other."""
-    kept = list(rows)
-    widths = [max(map(len, column)) for column in zip(*kept, strict=True)]
-    right = [name in NUMBERS for name in COLUMNS]
-    return [
-        "  ".join(
-            cell.rjust(width) if far else cell.ljust(width) for cell, width, far in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in kept
-    ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
@@ -44,14 +44,6 @@ class Record(BaseModel):
     started: str = ""
     seconds: float = 0.0
     predictions_sha256: str = ""  # where the two are not renamed into place together
-
-    @model_serializer(mode="wrap")
-    def _sealed_where_needed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields; the seal only where there is one."""
-        fields: dict[str, Any] = handler(self)
-        if not self.predictions_sha256:
-            fields.pop("predictions_sha256", None)
-        return fields
 
     @property
     def by_language(self) -> dict[str, float]:
@@ -111,26 +103,21 @@ def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("schema_version", 1) != 1:
         return fields
     new = {**fields, "schema_version": SCHEMA_VERSION}
-    labels, scores, dev = new.pop("labels", ()), new.pop("accuracy", {}), "dev_accuracy"
+    labels, scores = new.pop("labels", ()), new.pop("accuracy", {})
     new["problem"] = {"kind": "classification", "labels": list(labels), "metrics": ["accuracy"]}
     new["scores"] = {"accuracy": scores} if scores else {}
     new["aligned"] = new.get("unit", "premise") != "row"
-    if isinstance(new.get("test"), dict):
-        new["test"] = {{"premises": "units"}.get(name, name): value for name, value in new["test"].items()}
-    selection = new.get("selection")
-    if isinstance(selection, dict):
-        lists = {name: selection[name] for name in ("history", "trials") if isinstance(selection.get(name), list)}
-        renamed = {
-            name: [
-                {{dev: "dev_score"}.get(key, key): value for key, value in entry.items()}
-                if isinstance(entry, dict)
-                else entry
-                for entry in entries
-            ]
-            for name, entries in lists.items()
-        }
-        new["selection"] = {**selection, **renamed}
-    return new
+    names = {"test": {"premises": "units"}, "selection": {"dev_accuracy": "dev_score"}}
+    return new | {field: _renamed(new[field], names[field]) for field in names.keys() & new}
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Nested fields under other names."""
+    if isinstance(value, list):
+        return [_renamed(entry, names) for entry in value]
+    if isinstance(value, dict):
+        return {names.get(name, name): _renamed(entry, names) for name, entry in value.items()}
+    return value
 
 
 def trial_settings(trial: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +30,16 @@ except ImportError:  # not a Unix
     fcntl = None  # type: ignore[assignment]
 
 RACES = 20  # writers of one record that may come between
+
+
+def is_id(name: str) -> bool:
+    return name not in {"", ".", ".."} and len(name) <= 200 and not {"/", "\\", "\0"} & set(name)
+
+
+def text_of(record: Record) -> str:
+    """A record as its file holds it: the seal only where there is one."""
+    fields = record.model_dump(mode="json", exclude=set() if record.predictions_sha256 else {"predictions_sha256"})
+    return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
 
 
 class Store:
@@ -53,7 +64,7 @@ class Store:
 
     def path(self, run_id: str) -> Path:
         """The folder of a record. Raises XlbenchError for an id that is no plain name."""
-        if run_id in {"", ".", ".."} or len(run_id) > 200 or {"/", "\\", "\0"} & set(run_id):
+        if not is_id(run_id):
             raise XlbenchError(f"a record's id is a plain name, not {plain(run_id, 80)!r}")
         return self.root / run_id
 
@@ -72,8 +83,8 @@ class Store:
     def finished(self, run_id: str) -> Record | None:
         """The record of a run that ended well, with its predictions there; None otherwise."""
         record = self.find(run_id)
-        whole = record is not None and record.status == "finished"
-        return record if whole and (self.path(run_id) / "predictions.parquet").is_file() else None
+        finished = record is not None and record.status == "finished"
+        return record if finished and (self.path(run_id) / "predictions.parquet").is_file() else None
 
     def ready(self) -> None:
         """Make the folder. Raises XlbenchError where nothing can be written there: before a run, not after it."""
@@ -93,8 +104,7 @@ class Store:
             if predictions is not None:
                 file = hidden / "predictions.parquet"
                 pq.write_table(predictions, file, compression="zstd", write_page_checksum=True)
-            text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-            (hidden / "record.json").write_text(text, encoding="utf-8")
+            (hidden / "record.json").write_text(text_of(record), encoding="utf-8")
             with self._alone():
                 self._place(hidden, final)
         except OSError as fault:
@@ -151,8 +161,8 @@ class Store:
             names = sorted(name for name in os.listdir(self.root) if not name.startswith("."))
         except OSError:
             return []
-        held = side_by_side(lambda name: os.path.exists(f"{self.root}/{name}/record.json"), names)
-        return [self.root / name for name, there in zip(names, held, strict=True) if there]
+        records = side_by_side(lambda name: os.path.exists(f"{self.root}/{name}/record.json"), names)
+        return [self.root / name for name in compress(names, records)]
 
     def records(self) -> Iterator[Record]:
         """Every readable record, in the order of their ids. Raises XlbenchError for one that is broken."""

@@ -39,32 +39,34 @@ def vet(store: Store) -> Vetted:
     Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
     """
     store.expect()
-    sound, left_out, index = [], [], Index(store.root)
+    results, left_out, index = [], [], Index(store.root)
     for folder in store.folders():
         try:
-            record, looked_at = _looked_at(folder, index)
-        except XlbenchError as unreadable:
-            left_out.append(str(unreadable).replace(f"{store.root}/", ""))
+            record, judged = _judged(folder, index)
+        except XlbenchError as fault:
+            left_out.append(str(fault).replace(f"{store.root}/", ""))
             continue
-        if isinstance(looked_at, Result):
-            sound.append(looked_at)
+        if isinstance(judged, Result):
+            results.append(judged)
         else:
-            left_out.append(f"record {folder.name} ({_cell(record)}) {looked_at}")
+            spec = record.spec
+            cell = f"{spec.method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
+            left_out.append(f"record {folder.name} ({cell}) {judged}")
     index.save()
-    if left_out and not sound:
+    if left_out and not results:
         raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
-    return Vetted(tuple(sound), tuple(left_out))
+    return Vetted(tuple(results), tuple(left_out))
 
 
-def _looked_at(folder: Path, index: Index) -> tuple[Record, Result | str]:
+def _judged(folder: Path, index: Index) -> tuple[Record, Result | str]:
     """A record as a result, or what is wrong with it; its files are not read where the index has seen them as they are.
 
     Raises XlbenchError where it cannot be read.
     """
     seal = seal_of(folder)
-    known = index.find(folder.name, seal)
-    if known is not None:  # and was sound, or the index would not know it
-        return known.record, known
+    result = index.find(folder.name, seal)
+    if result is not None:  # and was sound, or the index would not know it
+        return result.record, result
     index.begin()
     record = read_record(folder / "record.json")
     judged = judge(record, folder)
@@ -83,33 +85,31 @@ def stored(store: Store) -> Iterator[tuple[str, Record | XlbenchError]]:
     cannot be read, why."""
     index = Index(store.root)
     for folder in store.folders():
-        known = index.find(folder.name, seal_of(folder))
+        result = index.find(folder.name, seal_of(folder))
         try:
-            yield folder.name, read_record(folder / "record.json") if known is None else known.record
-        except XlbenchError as unreadable:
-            yield folder.name, unreadable
+            yield folder.name, read_record(folder / "record.json") if result is None else result.record
+        except XlbenchError as fault:
+            yield folder.name, fault
 
 
 def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | None = None) -> Result | None:
     """The finished record of a run as a result; None where there is none, or one that no board would take.
 
-    The latter is said and put aside, so that the run is computed again; with an `index` predictions that it knows are
-    not read, and others are added. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
+    The latter is said and put aside, so that the run is computed again; predictions that the index knows are not read,
+    and others are added to it. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
     cannot be moved.
     """
-    folder = store.path(run_id)
-    if index is not None:
-        index.begin()
+    folder, index = store.path(run_id), index or Index(store.root)
+    index.begin()
     seal, record = seal_of(folder), store.finished(run_id)
     if record is None:
         return None
-    known = None if index is None else index.find(run_id, seal)
-    if known is not None and known.record == record:
-        return known
+    result = index.find(run_id, seal)
+    if result is not None and result.record == record:
+        return result
     judged = judge(record, folder)
     if isinstance(judged, Result):
-        if index is not None:
-            index.add(seal, judged)
+        index.add(seal, judged)
         return judged
     say(f"record {run_id} {judged.removesuffix('; run it again')}: it is computed again")
     try:
@@ -127,11 +127,6 @@ def result_of(record: Record, store: Store) -> Result:
     raise XlbenchError(f"record {record.id} {judged}")
 
 
-def _cell(record: Record) -> str:
-    spec = record.spec
-    return f"{spec.method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
-
-
 def judge(record: Record, folder: Path) -> Result | str:
     """A record with what its predictions show; or what is wrong with it, to be said after its name."""
     if folder.name != record.id:
@@ -142,7 +137,7 @@ def judge(record: Record, folder: Path) -> Result | str:
     missing += [f"the number of test {name}" for name in ("rows", "units") if name not in record.test]
     if missing:
         return f"lacks {', '.join(missing)}; run it again"
-    return _wrong_scores(record) or malformed(record) or _held_against_predictions(record, folder)
+    return malformed(record) or _wrong_scores(record) or _held_against_predictions(record, folder)
 
 
 def misplaced(record: Record) -> str:
@@ -159,9 +154,13 @@ def malformed(record: Record) -> str | None:
     odd = [name for name, value in (*record.costs.items(), ("seconds", record.seconds)) if not 0 <= value < math.inf]
     if odd:
         return f"has a cost {plain(odd[0])} that is no number of 0 or more; run it again"
+    problem = {"labels": [], "metrics": [], "most": 0, **record.problem}
+    texts = all(isinstance(problem[name], list) for name in ("labels", "metrics"))
+    if not texts or not all(isinstance(text, str) for text in problem["labels"] + problem["metrics"]):
+        return "has a problem that cannot be read; run it again"
     trials, chosen = record.selection.get("trials", []), record.selection.get("chosen", -1)
-    whole = isinstance(trials, list) and all(_is_trial(one) for one in trials) and type(chosen) is int
-    if not whole or (trials and not 0 <= chosen < len(trials)):
+    readable_trials = isinstance(trials, list) and all(map(_is_trial, trials)) and type(chosen) is int
+    if not readable_trials or (trials and not 0 <= chosen < len(trials)):
         return "has trials that cannot be read; run it again"
     return None
 
@@ -169,22 +168,23 @@ def malformed(record: Record) -> str | None:
 def _is_trial(trial: object) -> bool:
     if not isinstance(trial, Mapping) or not all(isinstance(trial.get(part, {}), Mapping) for part in PARTS):
         return False
-    measured = ("seconds",) if "lost" in trial else ("seconds", "dev_score", "dev_loss")
-    return all(isinstance(trial.get(name), int | float) for name in measured)
+    measures = ("seconds",) if "lost" in trial else ("seconds", "dev_score", "dev_loss")
+    return all(isinstance(trial.get(name), int | float) for name in measures)
 
 
 def _wrong_scores(record: Record) -> str | None:
-    metric, asked, there = record.metric, set(record.spec.languages), set(record.by_language)
-    if metric not in METRICS or not there:
+    """What is wrong with the metric's values by language, of which there are some."""
+    metric, asked, scored = record.metric, set(record.spec.languages), set(record.by_language)
+    if metric not in METRICS:
         return f"has no {plain(metric)}; run it again"
-    if asked != there:
-        lacking, unasked = ", ".join(sorted(asked - there)), ", ".join(sorted(there - asked))
-        words = [f"lacks the {metric} of {lacking}"] if lacking else []
-        words += [f"has {metric} in {unasked}, which its spec does not name"] if unasked else []
-        return " and ".join(words) + "; run it again"
+    faults = [f"lacks the {metric} of {', '.join(sorted(asked - scored))}"] if asked - scored else []
+    if scored - asked:
+        faults.append(f"has {metric} in {', '.join(sorted(scored - asked))}, which its spec does not name")
+    if faults:
+        return " and ".join(faults) + "; run it again"
     low, high = METRICS[metric].low, METRICS[metric].high
     for language, value in sorted(record.by_language.items()):
-        if math.isnan(value) or not low <= value <= high:
+        if not low <= value <= high:
             return f"has {metric} of {value} in {language}, which is not from {low:g} to {high:g}; run it again"
     return None
 
@@ -197,12 +197,12 @@ def _held_against_predictions(record: Record, folder: Path) -> Result | str:
     except XlbenchError as fault:
         return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
     for metric, by_language in record.scores.items():
-        shown = scored.scores.get(metric, {})
-        if set(shown) != set(by_language):
-            there, said = ", ".join(shown), ", ".join(sorted(by_language))
-            return f"has predictions in {there} and {plain(metric)} in {said}; run it again"
-        for language, value in shown.items():
+        predicted = scored.scores.get(metric, {})
+        if set(predicted) != set(by_language):
+            languages = ", ".join(sorted(by_language))
+            return f"has predictions in {', '.join(predicted)} and {plain(metric)} in {languages}; run it again"
+        for language, value in predicted.items():
             if not abs(value - by_language[language]) <= TOLERANCE:
-                said = f"{100 * by_language[language]:.2f} % in {language}"
-                return f"says {said}, its predictions {100 * value:.2f} %; run it again"
+                score = f"{100 * by_language[language]:.2f} % in {language}"
+                return f"says {score}, its predictions {100 * value:.2f} %; run it again"
     return Result(record, scored.summary)

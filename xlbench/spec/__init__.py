@@ -1,8 +1,7 @@
-"""What is asked for: RunSpec (one run), Suite (a table of runs), Runtime (where they happen).
+"""What is asked for: RunSpec (one run), Suite (a table of runs), Runtime (where they happen), frozen and validated.
 
-All are pydantic models: frozen, validated, with unknown fields refused. A RunSpec is hashed into the name
-of its record, so everything that can change a number stands in it; what cannot (folders, the progress bar)
-stands in Runtime.
+A RunSpec is hashed into the name of its record, so everything that can change a number stands in it; what cannot
+(folders, the progress bar) stands in Runtime.
 """
 
 from xlbench.spec.parsing import Frozen, Scalar, digest, digest_of_list, parse

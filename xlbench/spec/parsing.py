@@ -5,17 +5,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xlbench.errors import XlbenchError, unknown
 
 Scalar = bool | int | float | str | None
-
-
 SCALARS = ("bool", "int", "float", "str")
 
 
@@ -56,6 +50,14 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
             if isinstance(inner, type) and issubclass(inner, BaseModel):
                 model = inner
     return [place + name for name in model.model_fields]
+
+
+def merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`fields` with those of `over` in their place; where both have fields of their own there, field by field."""
+    both = {
+        name for name in fields.keys() & over if isinstance(fields[name], Mapping) and isinstance(over[name], Mapping)
+    }
+    return {**fields, **over, **{name: merged(fields[name], over[name]) for name in both}}
 
 
 def digest(value: Any) -> str:

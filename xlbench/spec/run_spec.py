@@ -4,11 +4,11 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
-from xlbench.spec.parsing import Frozen, Scalar
+from xlbench.spec.parsing import Frozen, Scalar, merged
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
@@ -48,14 +48,24 @@ class Lora(Frozen):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapter")
 
 
+def _or_all(shots: Any) -> Any:
+    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots < 1:
+        raise ValueError(f"shots must be 1 or more, or all, not {shots}")
+    return ALL if shots == "all" else shots
+
+
+AllInWords = PlainSerializer(lambda shots: shots or "all", return_type=int | str)
+# `all` is the number that stands for it, which nobody may write.
+Shots = Annotated[int, Field(ge=0), BeforeValidator(_or_all), AllInWords]
+
+
 class RunSpec(Frozen):
     """One run: which method learns which task from which shots, and how it is trained and selected."""
 
     task: str = Field("xnli", description="registered task; see `xlbench list tasks`")
     method: str = Field(description="registered method; see `xlbench list methods`")
     config: dict[str, Scalar] = Field({}, description="the method's own settings that differ from its defaults")
-    shots: int = Field(
-        ge=0,
+    shots: Shots = Field(
         description="labelled examples per class, for training and again for dev, or all",
         json_schema_extra={"option": {"text": True, "metavar": "N|all"}},
     )
@@ -101,17 +111,6 @@ class RunSpec(Frozen):
     def _of_today(cls, fields: Any) -> Any:
         return of_today(fields)
 
-    @field_validator("shots", mode="before")
-    @classmethod
-    def _all(cls, value: Any) -> Any:
-        return or_all(value)
-
-    @model_validator(mode="after")
-    def _all_rows_are_one_draw(self) -> Self:
-        if self.shots == ALL and (self.draw or self.split):
-            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
-        return self
-
     @field_validator("languages")
     @classmethod
     def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -120,17 +119,15 @@ class RunSpec(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _chosen_by_source_dev(self) -> Self:
+    def _fit_together(self) -> Self:
+        if self.shots == ALL and (self.draw or self.split):
+            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
         if self.trials > 1 and self.selection == "oracle-target-dev":
             raise ValueError(
                 f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "
                 "selection oracle-target-dev looks at the targets; use another selection, or try 1"
             )
         return self
-
-    @field_serializer("shots")
-    def _all_in_words(self, shots: int) -> int | str:
-        return shots or "all"
 
     @property
     def settings(self) -> str:
@@ -182,8 +179,7 @@ class ResolvedSpec(RunSpec):
     training: ResolvedTraining
 
 
-OLD_NAMES = {"test_premises": "test_units"}
-OLD_RESOURCES = {"parallel": ("parallel", "corpus"), "parallel_size": ("parallel", "size")}
+OLD_NAMES = {"test_premises", "parallel", "parallel_size"}
 
 
 def of_today(fields: Any) -> Any:
@@ -191,25 +187,16 @@ def of_today(fields: Any) -> Any:
 
     `test_premises` was a task's one word for units, `parallel` and `parallel_size` what are settings of a resource now.
     """
-    if not isinstance(fields, Mapping):
+    if not isinstance(fields, Mapping) or not OLD_NAMES & fields.keys():
         return fields
-    new = {name: value for name, value in fields.items() if name not in OLD_NAMES and name not in OLD_RESOURCES}
-    for old, name in OLD_NAMES.items():
-        if old in fields:
-            new.setdefault(name, fields[old])
-    without = "parallel" in fields and fields["parallel"] is None  # then the size that stood beside it said nothing
-    for old, (resource, setting) in OLD_RESOURCES.items():
-        if fields.get(old) is not None and not without:
-            resources = new.get("resources") or {}
-            new["resources"] = {**resources, resource: {setting: fields[old], **resources.get(resource, {})}}
+    new = {name: value for name, value in fields.items() if name not in OLD_NAMES}
+    if "test_premises" in fields:
+        new.setdefault("test_units", fields["test_premises"])
+    old = {"corpus": fields.get("parallel"), "size": fields.get("parallel_size")}
+    old = {setting: value for setting, value in old.items() if value is not None}
+    if old and fields.get("parallel", old) is not None:  # else the size that stood beside it said nothing
+        new["resources"] = merged({"parallel": old}, new.get("resources") or {})
     return new
-
-
-def or_all(shots: Any) -> Any:
-    """`all` as the number that stands for it, which nobody may write."""
-    if isinstance(shots, int | float) and not isinstance(shots, bool) and shots == ALL:
-        raise ValueError("shots must be 1 or more, or all, not 0")
-    return ALL if shots == "all" else shots
 
 
 def in_words(shots: int, after: str = "") -> str:

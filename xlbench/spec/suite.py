@@ -1,19 +1,16 @@
 """A suite: the runs of one comparison."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from xlbench.errors import XlbenchError
 from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
-from xlbench.spec.parsing import Frozen, Scalar, parse
-from xlbench.spec.run_spec import AXES, RunSpec, of_today, or_all
+from xlbench.spec.parsing import Frozen, Scalar, merged, parse
+from xlbench.spec.run_spec import AXES, RunSpec, Shots, of_today
 
 
 class MethodChoice(Frozen):
@@ -32,11 +29,8 @@ class MethodChoice(Frozen):
     def over(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of a run that all cells share, with what this method says in their place."""
         shared = of_today(run)
-        resources = {**shared.get("resources", {})}
-        for name, settings in self.resources.items():
-            resources[name] = {**resources.get(name, {}), **settings}
-        more = {"resources": resources} if resources else {}
-        return {**shared, "method": self.method, "config": self.config, **more}
+        resources = merged(shared.get("resources", {}), self.resources)
+        return {**shared, "method": self.method, "config": self.config, "resources": resources}
 
 
 class Suite(Frozen):
@@ -45,7 +39,7 @@ class Suite(Frozen):
     name: str = "comparison"
     description: str = ""
     methods: tuple[MethodChoice, ...] = Field(min_length=1)
-    shots: tuple[int, ...] = Field(min_length=1)  # or "all"
+    shots: tuple[Shots, ...] = Field(min_length=1)
     draws: int = Field(1, ge=1, description="number of few-shot draws, numbered from 0")
     seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
     run: dict[str, Any] = Field({}, description="fields of RunSpec that all cells share")
@@ -57,40 +51,25 @@ class Suite(Frozen):
             return [{"method": item} if isinstance(item, str) else item for item in value]
         return value
 
-    @field_validator("shots", mode="before")
-    @classmethod
-    def _all(cls, value: Any) -> Any:
-        return [or_all(one) for one in value] if isinstance(value, list | tuple) else value
-
     @model_validator(mode="after")
     def _axes(self) -> Self:
         if taken := set(AXES) & set(self.run):
             raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
-        if not all(shot >= 0 for shot in self.shots):
-            raise ValueError(f"shots must be 1 or more, not {list(self.shots)}")
         return self
 
     def cells(self) -> Iterator[RunSpec]:
         """Every run of the suite; draw by draw, so that a suite cut short is whole for the draws it has."""
-        for draw in range(self.draws):
-            for seed in range(self.seeds):
-                for shots in self.shots:
-                    for choice in self.methods:
-                        yield parse(
-                            RunSpec,
-                            {**choice.over(self.run), "shots": shots or "all", "draw": draw, "seed": seed},
-                            f"suite {self.name}",
-                        )  # fmt: skip
+        for draw, seed, shots, choice in product(range(self.draws), range(self.seeds), self.shots, self.methods):
+            fields = {**choice.over(self.run), "shots": shots or "all", "draw": draw, "seed": seed}
+            yield parse(RunSpec, fields, f"suite {self.name}")
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """A suite from a TOML file. Raises XlbenchError where the file is missing or malformed."""
         try:
-            text = read_text(path, SUITE_BYTES, f"the suite {path}")
+            fields = from_toml(read_text(path, SUITE_BYTES, f"the suite {path}"), f"the suite {path}")
         except (OSError, UnicodeDecodeError) as fault:
             raise XlbenchError(f"cannot read the suite {path}: {fault}") from fault
-        try:
-            fields = from_toml(text, f"the suite {path}")
         except ValueError as fault:
             raise XlbenchError(f"the suite {path} is not valid TOML: {fault}") from fault
         return parse(cls, {"name": path.stem, **fields}, f"suite {path}")

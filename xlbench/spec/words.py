@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.host.safe_reading import from_toml
-from xlbench.spec.parsing import parse
+from xlbench.spec.parsing import merged, parse
 from xlbench.spec.run_spec import RunSpec
 from xlbench.spec.suite import Suite
 
@@ -79,46 +79,29 @@ def tuning(values: Sequence[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for value in values:
         number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
-        name, found = ("trials", number) if number else ("tune", value)
+        name = "trials" if number else "tune"
         if (not number and value not in {"all", "lora", "frozen"}) or name in fields:
             raise XlbenchError(
                 "--tune takes what trains of the backbone (all, lora or frozen), a number of configurations to try of "
                 f"each method (1 or more), or one of each as --tune lora --tune 4, not {' and '.join(values)!r}"
             )
-        fields[name] = found
+        fields[name] = number or value
     return fields
-
-
-def merged(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`fields` with those of `over` in their place; in NESTED ones, inner field by inner field."""
-    nested = {
-        name: _deep(fields[name], over[name])
-        for name in NESTED
-        if isinstance(fields.get(name), Mapping) and isinstance(over.get(name), Mapping)
-    }
-    return {**fields, **over, **nested}
-
-
-def _deep(fields: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        name for name in {*fields} & {*over} if isinstance(fields[name], Mapping) and isinstance(over[name], Mapping)
-    }
-    return {**fields, **over, **{name: _deep(fields[name], over[name]) for name in both}}
 
 
 def settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """`alpha=0.3` → {"alpha": 0.3}: numbers, quoted text, true and false as in TOML, anything else as text."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
+        name, equals, text = pair.partition("=")
         if not equals or not name:
             raise XlbenchError(f"{option} takes NAME=VALUE, not {pair!r}")
         try:
-            parsed = from_toml(f"value = {value}", option)["value"]
+            value = from_toml(f"value = {text}", option)["value"]
         except (ValueError, XlbenchError):
-            parsed = value
-        found[name] = parsed if isinstance(parsed, bool | int | float | str) else value
-    return found
+            value = text
+        values[name] = value if isinstance(value, bool | int | float | str) else text
+    return values
 
 
 def method_choices(text: str) -> list[dict[str, Any]]:
@@ -142,18 +125,16 @@ def whole_numbers(text: str) -> list[int | str]:
 
 def whole_number(text: str) -> int | str:
     """`16` → 16, `all` → all."""
-    found = whole_numbers(text)
-    if len(found) != 1:
+    numbers = whole_numbers(text)
+    if len(numbers) != 1:
         raise XlbenchError(f"--shots takes one whole number here, as 16, or all, not {text!r}; compare takes several")
-    return found[0]
+    return numbers[0]
 
 
 def shipped_suites() -> dict[str, Path]:
     """The suites that ship, by name."""
-    found = find_spec("xlbench.suites")
-    assert found is not None
-    assert found.submodule_search_locations
-    return {file.stem: file for file in sorted(Path(next(iter(found.submodule_search_locations))).glob("*.toml"))}
+    (folder,) = import_module("xlbench.suites").__path__
+    return {file.stem: file for file in sorted(Path(folder).glob("*.toml"))}
 
 
 def suite_of(name: str, axes: Mapping[str, Any], fields: Mapping[str, Any]) -> Suite:
