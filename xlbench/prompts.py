@@ -273,13 +273,8 @@ class TextEncoder:
                 words = part.replace("<mask>", self.tokenizer.mask_token or "<mask>")
                 filled = [template.fill(words, row) for row in texts]
                 columns.append(self.tokenizer(filled, add_special_tokens=False)["input_ids"] if filled else [])
-        return [
-            np.array(
-                [*self.begin, *(token for column in columns for token in column[index]), *self.end],
-                dtype=np.int64,
-            )
-            for index in range(len(texts))
-        ]
+        rows = ([token for column in columns for token in column[index]] for index in range(len(texts)))
+        return [np.array([*self.begin, *row, *self.end], dtype=np.int64) for row in rows]
 
     def _shorten(self, template: Template, texts: Sequence[str], length: int, vectors: int) -> np.ndarray:
         """One row again, its longer text cut at a token's end until the row fits."""

@@ -226,8 +226,9 @@ class Task:
         random = _generator(self.name, *purpose, shots, number)
         for stratum, name in self.problem.strata().items():
             if shots > len(members[stratum]):
+                option = "--target-shots" if purpose[0] == "target" else "--shots"
                 raise XlbenchError(
-                    f"--shots {shots} is more than the {len(members[stratum])} rows of class {name} "
+                    f"{option} {shots} is more than the {len(members[stratum])} rows of class {name} "
                     f"in the {split} pool of task {self.name} in {language}"
                 )
             chosen.extend(random.choice(members[stratum], size=shots, replace=False).tolist())

@@ -96,6 +96,9 @@ def mistake(*arguments: object) -> str:
         (("--max-length", "4"), "max_length = 4: input should be greater than or equal to 16"),
         (("--max-length", "100000"), "--max-length 100000 is more than the "),
         (("--test-units", "100000"), "--test-units 100000 is more than the "),
+        (("--target-shots", "-1"), "target_shots = -1: input should be greater than or equal to 0"),
+        (("--target-shots", "100000"), "--target-shots 100000 is more than the "),
+        (("--target-shots", "1", "--languages", "en"), "--target-shots needs a test language other than the source"),
         (("--learning-rate", "-1"), "training.learning_rate = -1.0: input should be greater than 0"),
         (("--learning-rate", "inf"), "training.learning_rate = inf: input should be a finite number"),
         (("--warmup", "1"), "training.warmup = 1.0: input should be less than 1"),
@@ -105,6 +108,10 @@ def mistake(*arguments: object) -> str:
         (("--device", "cuda:99"), "--device cuda:99: torch sees"),
         (("--split", "mine"), "unknown split 'mine' for task logic; known: none"),
         (("--parallel", "pawsx"), "unknown parallel corpus 'pawsx'; did you mean 'paws-x'?"),
+        (("--parallel-size", "0"), "the settings of resource parallel: size = 0: input should be greater than or"),
+        (("--with", "resources.parallel.sise=5"), "unknown field 'sise' for the settings of resource parallel; did"),
+        (("--with", "resources.paralel.size=5"), "unknown resource 'paralel'; did you mean 'parallel'?"),
+        (("--with", "resources.parallel=5"), "resources.parallel = 5: input should be a valid dictionary"),
         (("--selection", "oracle-target-dev", "--languages", "en"), "needs a test language other than the source"),
         (("--method", "finetune", "--parallel", "pawsx"), "unknown parallel corpus 'pawsx'; did you mean 'paws-x'?"),
         (("--revision", "abc"), "--revision abc names a commit of a hub model; tiny is a folder: leave it out"),
@@ -158,7 +165,7 @@ def test_a_malformed_suite(text):
 
 def test_more_shots_than_the_pool(data):
     sentence = mistake(*XNLI, "--data-root", data, "--shots", "9")
-    assert sentence == "--shots 9 is more than the 8 rows of class 'entailment' in the train pool of task xnli"
+    assert sentence == "--shots 9 is more than the 8 rows of class 'entailment' in the train pool of task xnli in en"
 
 
 @pytest.mark.parametrize(("language", "split"), [("en", "train"), ("en", "validation"), ("en", "test"), ("fr", "test")])
@@ -368,7 +375,11 @@ def test_a_backbone_without_a_masked_lm_head_for_a_method_that_needs_one(tmp_pat
             "\nimport nosuch",
             "the plug-in mine.py does not import (line 2): ModuleNotFoundError: No module named 'nosuch'",
         ),
-        ("x = 1", "the plug-in mine.py registers nothing; decorate a class with @register_method or @register_task"),
+        (
+            "x = 1",
+            "the plug-in mine.py registers nothing; decorate a class with @register_method, @register_task or "
+            "@register_resource",
+        ),
         ("raise ValueError('two\\nlines')", "the plug-in mine.py does not import (line 1): ValueError: two lines"),
         (
             "from xlbench import register_method\n@register_method('../up')\nclass C: pass",

@@ -124,7 +124,7 @@ finally:
 def test_run_prints_accuracies_means_gap_costs_and_the_record_s_place(tmp_path):
     text = command("run", "--method", "finetune", "--shots", "2", *QUICK)
     kept = only_record(tmp_path)
-    accuracy = kept["accuracy"]
+    accuracy = kept["scores"]["accuracy"]
     for name, value in (
         ("en (source)", accuracy["en"]),
         ("fr", accuracy["fr"]),
@@ -175,6 +175,20 @@ def test_every_option_of_a_run_reaches_its_spec(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("given", "parallel"),
+    [
+        (("--with", "resources.parallel.size=5"), {"size": 5}),
+        (("--parallel", "paws-x", "--with", "resources.parallel.size=5"), {"corpus": "paws-x", "size": 5}),
+        (("--parallel-size", "7", "--with", "resources.parallel.size=5"), {"size": 5}),
+    ],
+)
+def test_settings_of_a_resource_reach_the_spec_beside_each_other(monkeypatch, given, parallel):
+    ((spec, _),) = runs_asked(monkeypatch, *given, "--target-shots", "2", "--test-premises", "6")
+    assert spec.resources == {"parallel": parallel}
+    assert (spec.target_shots, spec.test_units) == (2, 6)
+
+
+@pytest.mark.parametrize(
     ("pair", "value"),
     [
         ("a=1", 1), ("a=0.5", 0.5), ("a=1e-3", 1e-3), ("a=true", True), ("a=false", False), ("a=word", "word"),
@@ -210,9 +224,9 @@ def options_of(name: str) -> dict[str, list[str]]:
 def test_every_field_of_the_tuples_has_an_option(name):
     made = options_of(name)
     expected = {*asking.OPTIONS, *asking.TRAINING_OPTIONS, *asking.RUNTIME_OPTIONS}
-    expected |= set(asking.AXES if name == "run" else asking.WORKER_OPTIONS)
+    expected |= set(asking.FIRST_OPTIONS if name == "run" else asking.WORKER_OPTIONS)
     assert expected <= set(made) | {"method", "draw", "seed"}
-    assert made["test_premises"] == ["--test-premises"]
+    assert made["test_units"] == ["--test-units", "--test-premises"]
     assert made["plugins"] == ["--plugin"]
 
 
@@ -424,7 +438,7 @@ def test_what_commands_do_can_be_called(tmp_path):
     found = run(spec, Runtime(runs=tmp_path / "called", device="cpu"))
     command("run", "--method", "finetune", "--shots", "2", *QUICK)
     assert only_record(tmp_path)["id"] == found.id
-    assert Store(tmp_path / "runs").find(found.id).accuracy == found.accuracy
+    assert Store(tmp_path / "runs").find(found.id).scores == found.scores
     assert record("x").spec.method == "x"
 
 

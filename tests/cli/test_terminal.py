@@ -15,7 +15,7 @@ from xlbench.cli import app
 from xlbench.cli.terminal import table_of
 
 QUICK = (
-    "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-premises", "4", "--steps", "2",
+    "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2",
     "--checkpoints", "1", "--device", "cpu", "--shots", "1",
 )  # fmt: skip
 LONG = "a-method-with-a-name-of-forty-letters-abcd"
@@ -88,7 +88,7 @@ def test_show_of_a_folder_names_it(runs):
 
 def test_show_says_how_a_run_that_failed_was_trained(runs):
     failed = record("mpt", status="failed", error="it broke", spec={"draw": 3})
-    runs.write(failed.model_copy(update={"accuracy": {}}))
+    runs.write(failed.model_copy(update={"scores": {}}))
     shown = CliRunner().invoke(app, ["show", failed.id, "--runs", str(runs.root)]).stdout
     assert "mpt on logic, 4 shots, draw 3: failed, it broke\n" in shown
     assert "learning rate 0.001" in shown
@@ -97,7 +97,7 @@ def test_show_says_how_a_run_that_failed_was_trained(runs):
 
 def test_the_rate_of_the_trial_that_was_chosen_is_shown(runs):
     trials = [
-        {"training": {"learning_rate": rate}, "config": {}, "dev_accuracy": 0.5, "dev_loss": 1.0, "seconds": 1.0}
+        {"training": {"learning_rate": rate}, "config": {}, "dev_score": 0.5, "dev_loss": 1.0, "seconds": 1.0}
         for rate in (1e-3, 2e-3)
     ]
     tuned = record("pct", spec={"trials": 2}, selection={"trials": trials, "chosen": 1})

@@ -93,9 +93,9 @@ def headless(request, tmp_path) -> str:
     return saved(random_model(*WITHOUT_HEAD[request.param]), tmp_path / "model")
 
 
-def batches(backbone: Backbone) -> tuple[Batch, list[Batch]]:
-    """Rows of unlike lengths in one batch, and each in a batch of its own."""
-    template = Template("{premise}<sep>{hypothesis} <mask>", ("premise", "hypothesis"), "here")
+def batches(backbone: Backbone, end: str = " <mask>") -> tuple[Batch, list[Batch]]:
+    """Rows of unlike lengths in one batch, and each in a batch of its own; without `<mask>` read at the first token."""
+    template = Template("{premise}<sep>{hypothesis}" + end, ("premise", "hypothesis"), "here")
     encoded, pad = backbone.text(64).encode(template, TEXTS), backbone.tokenizer.pad_token_id
     return collate(encoded, range(len(TEXTS)), pad, "cpu"), [collate(encoded, [i], pad, "cpu") for i in range(3)]
 
@@ -106,12 +106,12 @@ def whole_logits(folder: str, batch: Batch, backbone: Backbone) -> torch.Tensor:
     types = {"token_type_ids": batch.segments} if getattr(backbone.config, "type_vocab_size", 0) > 1 else {}
     with torch.no_grad():
         logits = model(input_ids=batch.ids, attention_mask=batch.attention, **types).logits
-    return logits[torch.arange(len(batch)), batch.mask_at]
+    return logits[torch.arange(len(batch)), batch.read_at]
 
 
 def spec(method: str, model: str) -> xlbench.RunSpec:
     return xlbench.RunSpec(
-        task="logic", method=method, model=model, shots=1, languages=("en", "fr"), test_premises=2,
+        task="logic", method=method, model=model, shots=1, languages=("en", "fr"), test_units=2,
         training=xlbench.Training(steps=2, checkpoints=1),
     )  # fmt: skip
 
@@ -140,8 +140,8 @@ def test_the_head_gives_the_whole_models_logits(family):
 
 def test_a_row_reads_alone_as_it_reads_among_others(family):
     backbone = Backbone.load(family[1])
-    batch, singles = batches(backbone)
-    for read in (backbone.mask_features, backbone.first_token):
+    for read, end in ((backbone.mask_features, " <mask>"), (backbone.answer_states, "")):
+        batch, singles = batches(backbone, end)
         with torch.no_grad():
             assert torch.allclose(read(batch), torch.cat([read(one) for one in singles]), atol=2e-5)
 
@@ -174,10 +174,11 @@ def test_an_encoder_without_a_usable_head_is_fine_tuned_and_not_prompted(headles
         "choose a masked language model, or --method finetune"
     )
     backbone = Backbone.load(headless)
-    batch, singles = batches(backbone)
+    batch, singles = batches(backbone, "")
+    assert not batch.read_at.any()
     with torch.no_grad():
-        alone = torch.cat([backbone.first_token(one) for one in singles])
-        assert torch.allclose(backbone.first_token(batch), alone, atol=2e-5)
+        alone = torch.cat([backbone.answer_states(one) for one in singles])
+        assert torch.allclose(backbone.answer_states(batch), alone, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["XLMWithLMHeadModel", "EsmForMaskedLM"])

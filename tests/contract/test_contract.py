@@ -130,12 +130,11 @@ BROKEN_TASKS = {
     "it names no licence": ('license = "MIT"', "", "no license"),
     "the source is none of its languages": ('("en", "fr")', '("fr", "de")', "en"),
     "a template is missing in a language": ('("en", "fr")', '("en", "fr", "xx")', "xx"),
-    "a label has no rows": ("i % 3,", "i % 2,", "none of contradiction"),
-    "row ids are not unique": ('f"{split}-{i}"', '"same"', "train, validation, test"),
+    "a label has no rows": ("i % 3,", "i % 2,", "none of 'contradiction'"),
+    "row ids are not unique": ('f"{split}-{i}"', '"same"', "train split in en, row same: its id is there twice"),
     "a row lacks a text": (', f"{language} {split} {i} so.")', ",)", "train-0"),
-    "languages are not aligned": ("i % 3,", "(i + (language == 'fr')) % 3,", "fr and en differ"),
-    "a draw is random": ("return [", "import random\n        return [Row(str(random.random()), r.texts, r.gold, "
-                         "r.language, r.unit) for r in [", "differ"),
+    "rows are random": ("return [", "import random\n        return [Row(str(random.random()), r.texts, r.gold, "
+                         "r.language, r.unit) for r in [", "another reading of train gives other rows"),
     "test sentences are in train": ("{language} {split}", "{language}", "is in test row"),
     "rows raise": ("return [", "raise OSError('no file')\n        return [", "OSError: no file"),
 }  # fmt: skip
@@ -158,6 +157,18 @@ def test_check_fails_on_a_broken_task_and_says_why(tmp_path, fault):
     done = CliRunner().invoke(app, ["check", "mine", "--plugin", str(tmp_path / "mine.py")])
     assert done.exit_code == 1, (done.output, done.exception)
     assert why in "\n".join(line for line in done.stdout.splitlines() if line.startswith("FAILS "))
+
+
+def test_rows_that_are_not_aligned_over_the_languages_are_a_note(tmp_path):
+    old, new = "i % 3,", "(i + (language == 'fr')) % 3,"
+    assert old in TASK
+    (tmp_path / "mine.py").write_text(TASK.replace(old, new))
+    registry.load_plugin(str(tmp_path / "mine.py"))
+    findings = {finding.point: finding for finding in check("mine")}
+    assert all(finding.ok for finding in findings.values())
+    told = findings["test rows are not aligned over the languages"]
+    assert told.note
+    assert "row test-0 of fr has another answer or unit in en" in told.why
 
 
 # What a task's check says of the methods
@@ -205,7 +216,7 @@ def test_a_task_s_check_says_of_each_method_whether_it_runs(tmp_path):
     assert code == 0
     assert "ok    soft-prompt runs" in lines
     assert "note  mpt runs: with parallel text: give --parallel, the task names none" in lines
-    assert "note  finetune does not run: task reviews has no template 'pair'" in lines
+    assert "ok    finetune runs" in lines  # `pair` is a task's texts one after the other, where it does not say
     assert "note  pct does not run: task reviews has no template 'question'" in lines
 
 
@@ -216,7 +227,8 @@ def test_a_template_that_lacks_what_a_method_reads_fails_the_check(tmp_path, par
     code, lines = lines_of(tmp_path, [edit])
     (line,) = [line for line in lines if line.startswith("FAILS soft-prompt")]
     assert line.startswith(
-        f"FAILS soft-prompt runs: template 'soft' of task reviews has no {part} in en, which method "
+        f"FAILS soft-prompt runs: task reviews, template 'soft', en: '{{text.}} . {edit[1]} .' has no {part}, which "
+        "method soft-prompt reads; add it"
     )
     assert code == 1
 

@@ -187,7 +187,7 @@ def batch(tiny, logic):
     def make(rows: int):
         texts = [Row(str(n), ("one " * (n + 1), "two"), 0, "en", str(n)) for n in range(rows)]
         method = xlbench.registry.get("method", "finetune")
-        encoded = method(method.Config(), tiny, logic, ("en",)).encode_labelled(texts, "en")
+        encoded = method(method.Config(), tiny, logic, ("en",)).encode_labelled(texts)
         return collate(encoded, range(rows), tiny.tokenizer.pad_token_id, "cpu")
 
     return make

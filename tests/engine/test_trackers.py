@@ -56,7 +56,7 @@ def test_a_tracker_hears_the_beginning_each_checkpoint_and_the_end(ear, runtime)
     ]
     _, found, number = results
     assert number == 4
-    assert (found["accuracy/mean"], found["accuracy/fr"]) == (record.mean, record.accuracy["fr"])
+    assert (found["accuracy/mean"], found["accuracy/fr"]) == (record.mean, record.by_language["fr"])
     assert {name: value for name, value in found.items() if name.startswith("costs/")} == {
         f"costs/{name}": value for name, value in record.costs.items()
     }
@@ -69,7 +69,7 @@ def test_a_failed_run_ends_as_one(ear, runtime, monkeypatch):
         run(SPEC, tracked(runtime, "json"))
     *_, measured, (_, record) = ear.last.heard
     assert record.status == "failed"
-    assert set(measured[1]) == {"loss", "dev_accuracy", "dev_loss"}  # no results
+    assert set(measured[1]) == {"loss", "dev_score", "dev_loss"}  # no results
 
 
 @pytest.mark.parametrize("word", ["begin", "log", "end"])

@@ -87,7 +87,7 @@ from xlbench.spec import words as asking
 
 short = {"test_units": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
 full = cli.suite_of
-cli.suite_of = lambda name, axes, fields: full(name, {**axes, "draws": 1}, asking.merged(fields, short))
+cli.suite_of = lambda name, axes, fields: full(name, {**axes, "draws": 1, "seeds": 1}, asking.merged(fields, short))
 model, data = sys.argv[1:]
 small = ("--languages", "en,fr", "--steps", "1", "--checkpoints", "1", "--model", model, "--device", "cpu")
 xnli = ("--task", "xnli", "--data-root", data)
@@ -97,7 +97,7 @@ for words in (
     ("plan", "--suite", "demo"),
     ("show", "mpt", "--model", model, "--data-root", data, "--task", "xnli"),
     ("check", "finetune", "--data-root", data),
-    ("demo", "--runs", "demo", "--device", "cpu"),
+    ("demo", "--runs", "demo", "--device", "cpu", "--jobs", "1"),  # here, where sockets are watched
     ("cite",),
     ("export",),
 ):
