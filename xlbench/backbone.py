@@ -97,8 +97,7 @@ class Backbone(nn.Module):
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
             mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
-        output = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind)
-        hidden: Tensor = output.last_hidden_state
+        hidden: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
         return hidden
 
     def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
@@ -142,12 +141,12 @@ class Backbone(nn.Module):
             return self._encode_at(position, vectors, batch.attention, batch.segments, batch.padding > 0)
         lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
-        found = []
+        states = []
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
-            read, attention, segments = (whole[rows, :longest] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode_at(position[rows], read, attention, segments, shortest < longest))
-        return torch.cat(found)[order.argsort()]
+            read, attention, segments = (side[rows, :longest] for side in (vectors, batch.attention, batch.segments))
+            states.append(self._encode_at(position[rows], read, attention, segments, shortest < longest))
+        return torch.cat(states)[order.argsort()]
 
     def _encode_at(
         self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool
@@ -203,12 +202,10 @@ class Backbone(nn.Module):
 
     def word_embeddings(self) -> nn.Parameter:
         """The word embeddings, (vocabulary, d); those of the trimmed ids alone where they are trimmed."""
-        found: nn.Parameter = self._words().weight
-        return found
+        return self._words().weight
 
     def _words(self) -> Any:
-        embedding: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
-        return embedding()
+        return self.encoder.get_input_embeddings()  # type: ignore[operator]  # of transformers and peft alike
 
     def _decoder_rows(self) -> Tensor | None:
         """An id's row of the decoder, where that has the word embeddings' weights and they are trimmed."""
@@ -245,19 +242,20 @@ class Backbone(nn.Module):
 
 @cache
 def _load(model: str, revision: str | None) -> Backbone:
-    read = read_checkpoint(model, revision)
-    found = Backbone(read.encoder, read.transform, read.decoder, read.tokenizer, model, read.revision)
-    found.headless, found.reads_right = read.headless, read.reads_right
-    return found.eval()
+    files = read_checkpoint(model, revision)
+    backbone = Backbone(files.encoder, files.transform, files.decoder, files.tokenizer, model, files.revision)
+    backbone.headless, backbone.reads_right = files.headless, files.reads_right
+    return backbone.eval()
 
 
 def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    settings: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    config = LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout
+    )
     try:
-        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, **settings)
         return get_peft_model(encoder, config)
     except ValueError:  # peft knows no default layers for this architecture
-        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **settings)
+        config.target_modules = "all-linear"
         return get_peft_model(encoder, config)

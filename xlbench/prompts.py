@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -210,8 +211,9 @@ class TextEncoder:
         seal = hashlib.sha256(repr(made_with).encode())
         for text in (text for row in texts for text in row):
             seal.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
-        found = cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
-        return Encoded.unpacked(found)
+        return Encoded.unpacked(
+            cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
+        )
 
     def encode_words(self, rows: Sequence[Sequence[str]]) -> Encoded:
         """Rows of words, each read at the first piece of every word; unlabelled, language index 0.
@@ -256,47 +258,39 @@ class TextEncoder:
             ids[index] = self._shorten(template, plain[index], len(ids[index]), vectors)
         return Encoded(
             ids,
-            np.array([_where(row, self.mask) if template.has_mask else 0 for row in ids], dtype=np.int64),
+            # The template's mask is the only one, for texts are made plain.
+            np.array([np.flatnonzero(row == self.mask)[0] if template.has_mask else 0 for row in ids], dtype=np.int64),
             np.array([self._second_at(row) for row in ids], dtype=np.int64),
             np.zeros(len(ids), dtype=np.int64),
         )
 
     def _assemble(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> list[np.ndarray]:
-        columns: list[list[list[int]]] = []
-        prompt = [-1 - number for number in range(vectors)]
+        columns = [[self.begin] * len(texts)]
+        specials = {"<prompt>": [-1 - number for number in range(vectors)], "<sep>": self.separator}
         for part in template.parts:
-            if part == "<prompt>":
-                columns.append([prompt] * len(texts))
-            elif part == "<sep>":
-                columns.append([self.separator] * len(texts))
+            if part in specials:
+                columns.append([specials[part]] * len(texts))
             else:
                 words = part.replace("<mask>", self.tokenizer.mask_token or "<mask>")
                 filled = [template.fill(words, row) for row in texts]
                 columns.append(self.tokenizer(filled, add_special_tokens=False)["input_ids"] if filled else [])
-        return [
-            np.array(
-                [*self.begin, *(token for column in columns for token in column[index]), *self.end],
-                dtype=np.int64,
-            )
-            for index in range(len(texts))
-        ]
+        rows = zip(*columns, [self.end] * len(texts), strict=True)
+        return [np.array(list(chain.from_iterable(row)), dtype=np.int64) for row in rows]
 
     def _shorten(self, template: Template, texts: Sequence[str], length: int, vectors: int) -> np.ndarray:
         """One row again, its longer text cut at a token's end until the row fits."""
-        found = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-        offsets = [[end for _, end in spans] for spans in found["offset_mapping"]]
-        kept = [len(ends) for ends in offsets]
+        pieces = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+        ends = [[0, *(end for _, end in spans)] for spans in pieces["offset_mapping"]]
+        counts = [len(spans) for spans in pieces["offset_mapping"]]
         while True:
-            for _ in range(max(1, length - self.max_length)):
-                kept[int(np.argmax(kept))] -= 1
-            if min(kept) < 0:
+            for _ in range(length - self.max_length):
+                counts[int(np.argmax(counts))] -= 1
+            if min(counts) < 0:
                 raise XlbenchError(
                     f"the template {template.text!r} leaves no room for text in --max-length {self.max_length}"
                 )
-            cut = [
-                text[: ends[count - 1]] if count else "" for text, ends, count in zip(texts, offsets, kept, strict=True)
-            ]
-            ids = self._assemble(template, [cut], vectors)[0]
+            cut = [text[: ends[number][count]] for number, (text, count) in enumerate(zip(texts, counts, strict=True))]
+            (ids,) = self._assemble(template, [cut], vectors)
             length = len(ids)
             if length <= self.max_length:
                 return ids
@@ -319,8 +313,8 @@ class TextEncoder:
     def _undisguised(self, text: str) -> str:
         """A text without the first character of each run that the tokenizer reads as a special token."""
         while True:
-            found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+            pieces = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            spans = zip(pieces["input_ids"], pieces["offset_mapping"], strict=True)
             special = [span for token, span in spans if token in self._special_ids]
             if not special:
                 return text
@@ -348,12 +342,6 @@ def _special_runs(ids: Sequence[int], special: Sequence[int]) -> list[list[int]]
     return runs
 
 
-def _where(ids: np.ndarray, token: int) -> int:
-    """The one position of a token; the template's mask is the only one, for texts are made plain."""
-    (found,) = np.flatnonzero(ids == token)
-    return int(found)
-
-
 @lru_cache(maxsize=256)
 def on_device(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
     """Numbers as a tensor that was put on a device once: to put it there again makes the host wait."""
@@ -375,13 +363,12 @@ class Verbalizer:
     @classmethod
     def all_of(cls, verbalizers: Sequence["Verbalizer"]) -> "Verbalizer":
         """The words of several, one after the other."""
-        return cls(
-            tuple(w for one in verbalizers for w in one.words), tuple(p for one in verbalizers for p in one.pieces)
-        )
+        words, pieces = ([verbalizer.words for verbalizer in verbalizers], [v.pieces for v in verbalizers])
+        return cls(tuple(chain.from_iterable(words)), tuple(chain.from_iterable(pieces)))
 
     def ids(self, device: torch.device) -> Tensor:
         """The ids of all words, label by label, on a device; put there once."""
-        return on_device(device, tuple(piece for pieces in self.pieces for piece in pieces))
+        return on_device(device, tuple(chain.from_iterable(self.pieces)))
 
     @classmethod
     def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":

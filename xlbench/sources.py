@@ -48,7 +48,7 @@ class DataSource:
         cannot be reached.
         """
         if self.root is not None:
-            return _read(self._path(dataset, config, split), columns)
+            return _read(self.root / dataset / config / f"{split}.parquet", columns)
         return _download(dataset, config, split, columns)
 
     def file(self, name: str, columns: tuple[str, ...]) -> Table:
@@ -56,10 +56,6 @@ class DataSource:
         if self.root is None:
             raise XlbenchError(f"{name} is on no dataset hub; give --data-root DIR with {name} in it")
         return _read(self.root / name, columns)
-
-    def _path(self, dataset: str, config: str, split: str) -> Path:
-        assert self.root is not None
-        return self.root / dataset / config / f"{split}.parquet"
 
 
 @cache
