@@ -5,6 +5,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 """
 
 import copy
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch
 from xlbench.checkpoint_files import TINY as TINY
-from xlbench.checkpoint_files import read_checkpoint
+from xlbench.checkpoint_files import Checkpoint, read_checkpoint
 from xlbench.errors import XlbenchError
 from xlbench.last_layer import LastLayer
 from xlbench.prompts import TextEncoder, Verbalizer
@@ -29,22 +30,16 @@ WORTHWHILE, ROWS_AT_A_TIME = 2e9, 4
 class Backbone(nn.Module):
     """An encoder, the masked-LM head before its decoder (`transform`), and the decoder (vocabulary, d).
 
-    `transform` and `decoder` are None where the checkpoint has no masked-LM head; then only methods that
-    need none can use it.
+    `transform` and `decoder` are None where the checkpoint has no masked-LM head, and `headless` says what it has; then
+    only methods that need none can use it. `reads_right`: whether a token sees those after it.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        transform: nn.Module | None,
-        decoder: nn.Linear | None,
-        tokenizer: Any,
-        name: str,
-        revision: str,
-    ) -> None:
+    def __init__(self, files: Checkpoint, name: str) -> None:
         super().__init__()
-        self.encoder, self.transform, self.decoder = encoder, transform, decoder
-        self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        encoder = self.encoder = files.encoder  # first: a step's rounding depends on the order of its parameters
+        self.transform, self.decoder, self.tokenizer = files.transform, files.decoder, files.tokenizer
+        self.name, self.revision = name, files.revision
+        self.headless, self.reads_right = files.headless, files.reads_right
         self.config: Any = encoder.config
         self.dimension = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
@@ -57,8 +52,6 @@ class Backbone(nn.Module):
         positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
         before = getattr(positions, "padding_idx", None)
         self.first_position = 0 if before is None else before + 1  # RoBERTa and its kin leave some unread
-        self.headless = "" if decoder is not None else "no masked-LM head"  # what the files hold in place of one
-        self.reads_right = True  # whether a token sees those after it
 
     @property
     def has_masked_lm_head(self) -> bool:
@@ -92,13 +85,20 @@ class Backbone(nn.Module):
         where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
         return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
 
-    def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool) -> Tensor:
+    def _encode(
+        self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool, position: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d)."""
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
             mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
-        hidden: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
-        return hidden
+        last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
+        with nullcontext() if last is None or position is None else last.only(position):
+            states: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
+        if position is None:
+            return states
+        return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
 
     def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states where the answer is read (`Batch.read_at`), (n, d) or (n, words, d)."""
@@ -138,26 +138,15 @@ class Backbone(nn.Module):
         """
         vectors = self._vectors(batch, prompt)
         if not self._in_parts(batch):
-            return self._encode_at(position, vectors, batch.attention, batch.segments, batch.padding > 0)
+            return self._encode(vectors, batch.attention, batch.segments, batch.padding > 0, position)
         lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
         states = []
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
             read, attention, segments = (side[rows, :longest] for side in (vectors, batch.attention, batch.segments))
-            states.append(self._encode_at(position[rows], read, attention, segments, shortest < longest))
+            states.append(self._encode(read, attention, segments, shortest < longest, position[rows]))
         return torch.cat(states)[order.argsort()]
-
-    def _encode_at(
-        self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool
-    ) -> Tensor:
-        """As `_encode`, at one position of each row: (n, d)."""
-        if not self.known_family:
-            every = torch.arange(len(position), device=position.device)
-            return self._encode(vectors, attention, segments, padded)[every, position]
-        last = next(module for module in self.encoder.modules() if isinstance(module, LastLayer))
-        with last.only(position):
-            return self._encode(vectors, attention, segments, padded)[:, 0]
 
     def _in_parts(self, batch: Batch) -> bool:
         return batch.ids.device.type == "cpu" and batch.padding * self.weights_a_token > WORTHWHILE
@@ -242,10 +231,7 @@ class Backbone(nn.Module):
 
 @cache
 def _load(model: str, revision: str | None) -> Backbone:
-    files = read_checkpoint(model, revision)
-    backbone = Backbone(files.encoder, files.transform, files.decoder, files.tokenizer, model, files.revision)
-    backbone.headless, backbone.reads_right = files.headless, files.reads_right
-    return backbone.eval()
+    return Backbone(read_checkpoint(model, revision), model).eval()
 
 
 def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:

@@ -84,18 +84,19 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     if read_at.ndim == 2:
         words = 1 + int(np.flatnonzero((read_at >= 0).any(axis=0)).max(initial=0))
         read_at, labels = read_at[:, :words], labels[:, :words] if labels.ndim == 2 else labels
-    arrays: list[np.ndarray] = [ids, attention, read_at, segments, encoded.language[chosen], labels]
+    pinned, language, slots = torch.device(device).type == "cuda", encoded.language[chosen], None
+
+    def put(array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+        return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True)
+
     if encoded.row is not None:
-        counts = np.bincount(encoded.row)[chosen_rows]
+        counts = encoded.counts[chosen_rows]
         places = np.concatenate([np.arange(count) for count in counts])
-        arrays.append(np.repeat(np.arange(len(chosen_rows)), counts) * counts.max() + places)
-    pinned = torch.device(device).type == "cuda"
-    tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
-    moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    ids_, attention_, read, segments_, language, labels_, *at = moved
-    slots = Slots(at[0], len(chosen_rows), int(counts.max())) if at else None
-    batch = Batch(ids_, attention_, read, segments_, language, labels_, slots)
-    vars(batch)["languages"] = frozenset(encoded.language[chosen].tolist())
+        at = np.repeat(np.arange(len(chosen_rows)), counts) * counts.max() + places
+        slots = Slots(put(at), len(chosen_rows), int(counts.max()))
+    batch = Batch(put(ids), put(attention), put(read_at), put(segments), put(language), put(labels), slots)
+    vars(batch)["languages"] = frozenset(language.tolist())
     vars(batch)["padding"] = int((1 - attention).sum())
     return batch
 

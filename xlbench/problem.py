@@ -90,8 +90,12 @@ class Problem:
 
     def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
         """Every metric of some rows, by its name, from their gold answers and log-probabilities."""
-        asked, given = self.as_answers(gold), self.answers(scores)
+        asked, given = self.as_answers(gold), self.given(gold, scores)
         return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+
+    def given(self, gold: Sequence[Any], scores: np.ndarray) -> Answers:
+        """The answers of rows, as many of each as `gold` has."""
+        return self.answers(scores)
 
     def as_answers(self, gold: Sequence[Any]) -> Answers:
         """Gold answers in the form that `credits` takes."""
@@ -108,7 +112,7 @@ class Problem:
 
     def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
         """Gold and given answers of predictions. Raises XlbenchError for columns that are missing or odd."""
-        gold, scores = _log_probabilities(table, place, len(self.labels))
+        gold, scores = _log_probabilities(table, place, len(self.labels) or None)
         return gold, self.answers(scores)
 
     def constant_answers(self, gold: Answers) -> list[Answers]:
@@ -184,10 +188,6 @@ class MultipleChoice(Problem):
     def score_shape(self, batch: Any) -> tuple[int, ...]:
         return batch.rows, batch.slots.width
 
-    def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
-        gold, scores = _log_probabilities(table, place, None)
-        return gold, self.answers(scores)
-
     def constant_answers(self, gold: Answers) -> list[Answers]:
         return [np.full(len(gold), choice) for choice in range(int(np.max(gold)) + 1)]
 
@@ -246,9 +246,13 @@ class TokenLabelling(Problem):
         asked = np.nonzero(labels >= 0)
         return -float(np.maximum(scores[(*asked, labels[asked])], LEAST).mean())
 
-    def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
-        asked, given = self.as_answers(gold), _cut(self.answers(scores), gold)
-        return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+    def given(self, gold: Sequence[Any], scores: np.ndarray) -> Answers:
+        """Each row's answers, as many as it has words; -1 for words that were not read."""
+        answers, width = self.answers(scores), scores.shape[1]
+        return [
+            np.pad(row[: len(tags)], (0, max(0, len(tags) - width)), constant_values=-1)
+            for row, tags in zip(answers, gold, strict=True)
+        ]
 
     def as_answers(self, gold: Sequence[Any]) -> Answers:
         return [np.array(tags, dtype=np.int64) for tags in gold]
@@ -257,7 +261,7 @@ class TokenLabelling(Problem):
         import pyarrow as pa
 
         kind = pa.list_(pa.int16())
-        given = [tags.tolist() for tags in _cut(self.answers(scores), gold)]
+        given = [tags.tolist() for tags in self.given(gold, scores)]
         return {"gold": pa.array([list(tags) for tags in gold], kind), "answer": pa.array(given, kind)}
 
     def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
@@ -290,16 +294,6 @@ def problem_of(described: Mapping[str, Any]) -> Problem:
 
 def _is_number(value: Any, below: int) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) < below
-
-
-def _cut(answers: Answers, gold: Sequence[Any]) -> list[NDArray[np.int64]]:
-    """Each row's answers, as many as it has words; -1 for words that were not read."""
-    whole = []
-    for given, tags in zip(answers, gold, strict=True):
-        row = np.full(len(tags), -1, dtype=np.int64)
-        row[: min(len(tags), len(given))] = given[: len(tags)]
-        whole.append(row)
-    return whole
 
 
 def _there(table: Any, names: Sequence[str], place: str) -> None:

@@ -49,7 +49,7 @@ class Encoded:
 
     def __len__(self) -> int:
         """How many rows."""
-        return len(self.ids) if self.row is None else len(self.ends)
+        return len(self.counts)
 
     @cached_property
     def input_lengths(self) -> np.ndarray:
@@ -57,9 +57,9 @@ class Encoded:
         return np.array([len(ids) for ids in self.ids], dtype=np.int64)
 
     @cached_property
-    def ends(self) -> np.ndarray:
-        """(rows,) the number of the input after each row's last."""
-        return np.arange(1, len(self.ids) + 1) if self.row is None else np.cumsum(np.bincount(self.row))
+    def counts(self) -> np.ndarray:
+        """(rows,) inputs of each row."""
+        return np.ones(len(self.ids), dtype=np.int64) if self.row is None else np.bincount(self.row)
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -68,19 +68,19 @@ class Encoded:
             return self.input_lengths
         longest = np.zeros(len(self), dtype=np.int64)
         np.maximum.at(longest, self.row, self.input_lengths)
-        return longest * np.bincount(self.row)
+        return longest * self.counts
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """The numbers of the inputs of some rows, row by row."""
         if self.row is None:
             return rows
-        ends, counts = self.ends[rows], np.bincount(self.row)[rows]
+        ends, counts = np.cumsum(self.counts)[rows], self.counts[rows]
         return np.concatenate([np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)])
 
     def taken(self, rows: np.ndarray) -> "Encoded":
         """Some rows, in the order that is asked for."""
         inputs = self.inputs(rows)
-        row = None if self.row is None else np.repeat(np.arange(len(rows)), np.bincount(self.row)[rows])
+        row = None if self.row is None else np.repeat(np.arange(len(rows)), self.counts[rows])
         labels = None if self.labels is None else self.labels[rows]
         read_at, second_at, language = (side[inputs] for side in (self.read_at, self.second_at, self.language))
         return Encoded([self.ids[number] for number in inputs], read_at, second_at, language, labels, row)
@@ -225,10 +225,11 @@ class TextEncoder:
             pieces = [self._pieces_of(word) for word in words]
             room = self.max_length - len(self.begin) - len(self.end)
             starts = np.cumsum([0, *map(len, pieces)])
-            whole = [number for number, end in enumerate(starts[1:].tolist()) if end <= room]
-            ids = [piece for number in whole for piece in pieces[number]]
+            words_read = int((starts[1:] <= room).sum())
+            ids = chain.from_iterable(pieces[:words_read])
             encoded.append(np.array([*self.begin, *ids, *self.end], dtype=np.int64))
-            read.append([len(self.begin) + int(starts[number]) if pieces[number] else -1 for number in whole])
+            first = len(self.begin) + starts
+            read.append([first[number] if pieces[number] else -1 for number in range(words_read)])
         read_at = np.full((len(rows), max([len(row) for row in read], default=0)), -1, dtype=np.int64)
         for number, row in enumerate(read):
             read_at[number, : len(row)] = row

@@ -146,14 +146,15 @@ def _train(
     prepared: Prepared, runtime: Runtime, session: Session, configuration: Configuration, number: int
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
-    spec, problem, watch = prepared.spec, prepared.task.problem, session.watch
+    spec, problem, watch, dev = prepared.spec, prepared.task.problem, session.watch, prepared.episode.shots.dev
+    if spec.selection == "oracle-target-dev":
+        dev = tuple(row for rows in prepared.episode.shots.target_dev.values() for row in rows)
     session.count(prepared.backbone if runtime.count_flops else None)
     checkpoint = _checkpoint(prepared, runtime, number, session)
     try:
         method, module, resources = _built(prepared, session, configuration.config)
         with watch.stage("encoding"):
             shots = method.encode_labelled(resources.shots)
-            dev = _selecting_rows(prepared)
             selecting = method.encode_labelled(dev)
             streams = method.streams(resources)
     except NotSupported:
@@ -237,14 +238,6 @@ def words_read(method: Method, encoded: Sequence[Encoded]) -> np.ndarray | None:
         for ids in part.ids:
             read[ids[ids >= 0]] = True
     return np.flatnonzero(read)
-
-
-def _selecting_rows(prepared: Prepared) -> Sequence[Row]:
-    """The rows that choose the checkpoint: the source dev rows, or the target's for the oracle policy."""
-    shots = prepared.episode.shots
-    if prepared.spec.selection != "oracle-target-dev":
-        return shots.dev
-    return [row for rows in shots.target_dev.values() for row in rows]
 
 
 def _costs(prepared: Prepared, choice: Choice, session: Session) -> dict[str, float]:

@@ -266,6 +266,9 @@ def _resolved(
     rate = spec.training.learning_rate or backbone.recommended_learning_rate
     unused = {"epochs": Training().epochs} if spec.training.steps else {}
     fixed = set(spec.config) & set(config.search) if spec.trials > 1 else set()  # not searched, so at no default
+    precision = spec.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     changes = {
         "languages": languages,
         "config": {
@@ -274,7 +277,7 @@ def _resolved(
         "model": spec.model_name,
         "revision": None,  # the commit or digest stands in the record's identity
         "resources": resources,
-        "precision": _precision(spec.precision, device),
+        "precision": precision,
         "training": {**spec.training.model_dump(), **unused, "learning_rate": rate},
         "lora": spec.lora if spec.tune == "lora" else Lora(),
     }
@@ -290,9 +293,3 @@ def torch_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= seen:
         raise XlbenchError(f"--device {name}: torch sees {seen} GPUs here; use --device cpu or auto")
     return device
-
-
-def _precision(asked: str, device: torch.device) -> str:
-    if asked != "auto":
-        return asked
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
