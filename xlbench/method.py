@@ -95,12 +95,9 @@ class Method:
     needs: ClassVar[frozenset[str]] = frozenset()  # names of resources, as "parallel"
     template: ClassVar[str] = "pair"  # the template that `encode` fills
     also_reads: ClassVar[frozenset[str]] = frozenset()  # other templates that the method fills
-    templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own, asked before the task's: for all
-    # languages one text, or by language
+    templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own: one text, or by language
     needs_masked_lm: ClassVar[bool] = False
-    whole_vocabulary: ClassVar[bool] = (
-        False  # True where a step reads words beside those of its batches and label words
-    )
+    whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     last_phase: ClassVar[float] = 0.0  # the `progress` from which on a checkpoint may be selected
@@ -134,10 +131,9 @@ class Method:
 
     def prompts_read(self) -> dict[str, Any]:
         """The templates that this run may fill, as its identity holds them: name → language → text."""
-        names, spoken = sorted({self.template, *self.also_reads}), self.template_languages(self.task, self.languages)
-        return {
-            name: {language: self.template_text(self.task, name, language) for language in spoken} for name in names
-        }
+        task, languages = self.task, self.template_languages(self.task, self.languages)
+        names = sorted({self.template, *self.also_reads})
+        return {name: {lang: self.template_text(task, name, lang) for lang in languages} for name in names}
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         """What trains, as one module: parts of the backbone and what the method adds."""

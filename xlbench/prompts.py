@@ -131,8 +131,8 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
 @lru_cache(maxsize=16)
 def fingerprint(tokenizer: Any) -> str:
     """What tells a fast tokenizer from another that would give other ids."""
-    whole = f"{tokenizers.__version__} {type(tokenizer).__name__} {tokenizer.backend_tokenizer.to_str()}"
-    return hashlib.sha256(whole.encode()).hexdigest()
+    text = f"{tokenizers.__version__} {type(tokenizer).__name__} {tokenizer.backend_tokenizer.to_str()}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Template:
@@ -325,11 +325,9 @@ class TextEncoder:
 
     def _second_at(self, ids: np.ndarray) -> int:
         """Where the second segment begins; the length of the row where there is only one."""
-        separator, width = self.separator, len(self.separator)
-        for index in range(len(self.begin), len(ids) - len(self.end)):
-            if ids[index] == separator[0] and ids[index : index + width].tolist() == separator:
-                return index + width
-        return len(ids)
+        tokens, width = ids.tolist(), len(self.separator)
+        places = range(len(self.begin), len(tokens) - len(self.end))
+        return next((at + width for at in places if tokens[at : at + width] == self.separator), len(tokens))
 
 
 def _special_runs(ids: Sequence[int], special: Sequence[int]) -> list[list[int]]:
@@ -374,7 +372,7 @@ class Verbalizer:
     @classmethod
     def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
         """The verbalizer of some words. Raises XlbenchError for a word that is several tokens or unknown."""
-        found = []
+        ids = []
         for word in words:
             pieces = _pieces(tokenizer, word)
             if tokenizer.unk_token_id in pieces or not pieces:
@@ -385,10 +383,10 @@ class Verbalizer:
                     f"the label word {word!r} is {len(pieces)} tokens of the backbone ({shown}), not one; choose "
                     "another word, or --set multi_token=mean to score the mean of its pieces"
                 )
-            found.append(tuple(pieces))
-        if len(set(found)) != len(found):
+            ids.append(tuple(pieces))
+        if len(set(ids)) != len(ids):
             raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
-        return cls(tuple(words), tuple(found))
+        return cls(tuple(words), tuple(ids))
 
     def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None, row_of: Tensor | None = None) -> Tensor:
         """Logits of the label words, (n, labels): only their rows of the (vocabulary, d) decoder are used.
@@ -399,9 +397,9 @@ class Verbalizer:
         rows = flat if row_of is None else row_of[flat]
         return self._joined(nn.functional.linear(features, weight[rows], None if bias is None else bias[flat]))
 
-    def picked(self, whole: Tensor) -> Tensor:
+    def picked(self, logits: Tensor) -> Tensor:
         """Logits of the label words, (n, labels), out of those of the vocabulary, (n, vocabulary)."""
-        return self._joined(whole[:, self.ids(whole.device)])
+        return self._joined(logits[:, self.ids(logits.device)])
 
     def _joined(self, logits: Tensor) -> Tensor:
         """A logit a word, (n, labels), from one a piece, (n, pieces)."""
@@ -435,5 +433,4 @@ class PromptEncoder(nn.Module):
 
     def forward(self) -> Tensor:
         states, _ = self.lstm(self.embeddings[None])
-        vectors: Tensor = self.mlp(states[0])
-        return vectors
+        return self.mlp(states[0])

@@ -118,8 +118,8 @@ class Task:
         """The languages asked for, all of the task's where none are named. Raises for one it lacks."""
         for language in asked or ():
             if language not in self.languages:
-                known = ", ".join(self.languages)
-                raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {known}")
+                languages = ", ".join(self.languages)
+                raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {languages}")
         return tuple(asked) if asked else self.languages
 
     def draw(
@@ -298,22 +298,14 @@ def _apart(rows: Mapping[str, Sequence[Row]]) -> str:
 
 
 def rows_of(
-    table: Table,
-    fields: Sequence[str],
-    labels: Sequence[str],
-    language: str,
-    ids: str,
-    units: Sequence[str],
+    table: Table, fields: Sequence[str], labels: Sequence[str], language: str, ids: str, units: Sequence[str]
 ) -> list[Row]:
     """Rows of a table whose columns are `fields` and `label`; row i gets the id `ids-i` and unit `units[i]`.
 
     Raises XlbenchError naming file and row: an empty text, a label that is none of 0 … len(labels) - 1.
     """
-    rows = []
-    for index, unit in enumerate(units):
-        texts, label = read_row(table, index, fields, labels)
-        rows.append(Row(f"{ids}-{index}", texts, label, language, unit))
-    return rows
+    read = ((unit, *read_row(table, index, fields, labels)) for index, unit in enumerate(units))
+    return [Row(f"{ids}-{index}", texts, label, language, unit) for index, (unit, texts, label) in enumerate(read)]
 
 
 def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[str]) -> tuple[tuple[str, ...], int]:

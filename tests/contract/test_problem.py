@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import XlbenchError
-from xlbench.problem import METRICS, Classification, MultipleChoice, TokenLabelling, problem_of, spans
+from xlbench.metric import METRICS, spans
+from xlbench.problem import Classification, MultipleChoice, TokenLabelling, problem_of
 
 THREE = Classification(("a", "b", "c"), ("accuracy", "macro-F1", "weighted-F1", "MCC"))
 GOLD = [0, 0, 0, 1, 1, 2]

@@ -138,11 +138,7 @@ class Choice:
         ]
 
 
-def best_of(
-    asked: Sequence[Configuration],
-    train: Callable[[Configuration], Trained],
-    session: Session,
-) -> Choice:
+def best_of(asked: Sequence[Configuration], train: Callable[[Configuration], Trained], session: Session) -> Choice:
     """Train every configuration and choose one: the best on dev by the metric, then the lower loss, then the earlier.
 
     Only the best so far is kept, off the device while another trains. A trial that diverges is lost; raises
