@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         self.config: Any = encoder.config
         self.dimension = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
-        self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
+        self._all_words: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids that train
         self._row_of: Tensor | None = None  # an id's row among those
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
@@ -165,29 +165,29 @@ class Backbone(nn.Module):
         an id that is not among `ids` is an IndexError, and the whole vocabulary an XlbenchError.
         """
         words = self._words()
-        whole: nn.Parameter = words.weight
-        if not whole.requires_grad or 2 * len(ids) > len(whole):
+        vocabulary: nn.Parameter = words.weight
+        if not vocabulary.requires_grad or 2 * len(ids) > len(vocabulary):
             return False
-        chosen = torch.from_numpy(ids).to(whole.device)
-        self._whole = whole, chosen
-        self._row_of = torch.full((len(whole),), len(ids), device=whole.device)
-        self._row_of[chosen] = torch.arange(len(ids), device=whole.device)
-        self._tie(nn.Parameter(whole.detach()[chosen]))
+        chosen = torch.from_numpy(ids).to(vocabulary.device)
+        self._all_words = vocabulary, chosen
+        self._row_of = torch.full((len(vocabulary),), len(ids), device=vocabulary.device)
+        self._row_of[chosen] = torch.arange(len(ids), device=vocabulary.device)
+        self._tie(nn.Parameter(vocabulary.detach()[chosen]))
         if words.padding_idx is not None:  # its row has no gradient
             words.padding_idx = int(self._row_of[words.padding_idx])
         return True
 
-    def untrim(self, kept: float) -> None:
-        """Put the trained embeddings back among the others, of each of which weight decay has `kept` a part."""
-        assert self._whole is not None
-        words, (whole, chosen) = self._words(), self._whole
+    def untrim(self, decay: float) -> None:
+        """Put the trained embeddings back among the others, of each of which weight decay has left the part `decay`."""
+        assert self._all_words is not None
+        words, (vocabulary, chosen) = self._words(), self._all_words
         with torch.no_grad():
-            whole.mul_(kept)
-            whole[chosen] = words.weight
+            vocabulary.mul_(decay)
+            vocabulary[chosen] = words.weight
         if words.padding_idx is not None:
             words.padding_idx = int(chosen[words.padding_idx])
-        self._tie(whole)
-        self._whole = self._row_of = None
+        self._tie(vocabulary)
+        self._all_words = self._row_of = None
 
     def word_embeddings(self) -> nn.Parameter:
         """The word embeddings, (vocabulary, d); those of the trimmed ids alone where they are trimmed."""

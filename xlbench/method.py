@@ -335,9 +335,9 @@ class PromptMethod(Method):
         """Logits of the label words, (n, labels), each row with the words of its language."""
         return self._of_language(batch, partial(self.backbone.label_logits, features))
 
-    def label_logits_among(self, whole: Tensor, batch: Batch) -> Tensor:
+    def label_logits_among(self, logits: Tensor, batch: Batch) -> Tensor:
         """As `label_logits`, from the logits of the whole vocabulary, (n, vocabulary), where those are there."""
-        return self._of_language(batch, lambda words: words.picked(whole))
+        return self._of_language(batch, lambda words: words.picked(logits))
 
     def _of_language(self, batch: Batch, scored: Callable[[Verbalizer], Tensor]) -> Tensor:
         """What is `scored` of words, (n, words), for those of each row's language: (n, labels)."""

@@ -309,8 +309,8 @@ def _log_probabilities(table: Any, place: str, labels: int | None) -> tuple[NDAr
     """
     import pyarrow as pa
 
-    there = sum(name.startswith("log_prob_") for name in table.column_names)
-    scored = [f"log_prob_{number}" for number in range(max(2, there if labels is None else labels))]
+    columns = sum(name.startswith("log_prob_") for name in table.column_names)
+    scored = [f"log_prob_{number}" for number in range(max(2, columns if labels is None else labels))]
     _there(table, ("gold", *scored), place)
     kinds = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
     for name, fits in kinds.items():
@@ -318,8 +318,8 @@ def _log_probabilities(table: Any, place: str, labels: int | None) -> tuple[NDAr
             raise XlbenchError(f"{place} have a column {name} of {table[name].type}, which is no number; run it again")
         if table[name].null_count and (labels is not None or name == "gold"):
             raise XlbenchError(f"{place} have an empty cell in the column {name}; run it again")
-    if there > len(scored):
-        raise XlbenchError(f"{place} have {there} log-probabilities a row for {len(scored)} labels; run it again")
+    if columns > len(scored):
+        raise XlbenchError(f"{place} have {columns} log-probabilities a row for {len(scored)} labels; run it again")
     scores = np.stack([table[name].fill_null(-np.inf).to_numpy() for name in scored], axis=1)
     gold = table["gold"].to_numpy().astype(np.int64)
     for wrong, words in (

@@ -186,7 +186,7 @@ def _train(
                 method, module, shots, streams, evaluate, training, spec.selection, spec.seed, session, checkpoint
             )
             if trimmed:
-                method.backbone.untrim(fitted.kept)
+                method.backbone.untrim(fitted.decay)
     with watch.stage("training"):
         method.finish(resources)
     method.notes.extend(checkpoint.notes if checkpoint else ())
@@ -273,7 +273,7 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
             "step": fitted.step,
             "steps": fitted.steps,
             "history": fitted.history,
-            **choice.found,
+            **choice.selection,
         },
     }
 
@@ -281,9 +281,9 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
 def _of_data(prepared: Prepared) -> list[str]:
     """Notes on the data: rows that are not aligned, the oracle's dev rows that are test sentences, rows left out."""
     shared, left_out = prepared.contamination["shared"], prepared.episode.left_out
-    said = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
+    same = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
     fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
-    return [prepared.episode.test.rows.note, *[said] * bool(shared), *[fewer] * bool(left_out)]
+    return [prepared.episode.test.rows.note, *[same] * bool(shared), *[fewer] * bool(left_out)]
 
 
 def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

@@ -34,7 +34,7 @@ class Fitted:
 
     steps: int
     step: int
-    kept: float  # the part that weight decay leaves of a word embedding without a gradient, in the state that is tested
+    decay: float  # the part that weight decay leaves of a word embedding without a gradient, in the tested state
     history: list[dict[str, float]]
 
 

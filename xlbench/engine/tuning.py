@@ -119,7 +119,7 @@ class Choice:
     trials: Sequence[Mapping[str, Any]]
 
     @property
-    def found(self) -> dict[str, Any]:
+    def selection(self) -> dict[str, Any]:
         """What a record's `selection` says of the trials."""
         return {"chosen": self.number, "trials": list(self.trials)} if self.trials else {}
 
