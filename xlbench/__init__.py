@@ -25,22 +25,17 @@ if TYPE_CHECKING:
     from xlbench.registry import register_method, register_resource, register_task
     from xlbench.spec import RunSpec, Runtime, Suite, Training
 
-_HOMES = {
-    "compare": "xlbench.comparison.compare",
-    "NotSupported": "xlbench.errors",
-    "XlbenchError": "xlbench.errors",
-    "register_method": "xlbench.registry",
-    "register_resource": "xlbench.registry",
-    "register_task": "xlbench.registry",
-    "run": "xlbench.engine.execute",
-    "RunSpec": "xlbench.spec",
-    "Runtime": "xlbench.spec",
-    "Suite": "xlbench.spec",
-    "Training": "xlbench.spec",
-    "Record": "xlbench.records.record",
-    "Store": "xlbench.records.store",
-    "store_at": "xlbench.records.bucket",
+_NAMES = {
+    "xlbench.comparison.compare": ("compare",),
+    "xlbench.engine.execute": ("run",),
+    "xlbench.errors": ("NotSupported", "XlbenchError"),
+    "xlbench.records.bucket": ("store_at",),
+    "xlbench.records.record": ("Record",),
+    "xlbench.records.store": ("Store",),
+    "xlbench.registry": ("register_method", "register_resource", "register_task"),
+    "xlbench.spec": ("RunSpec", "Runtime", "Suite", "Training"),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "NotSupported", "Record", "RunSpec", "Runtime", "Store", "Suite", "Training", "XlbenchError",

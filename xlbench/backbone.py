@@ -5,6 +5,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 """
 
 import copy
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch
 from xlbench.checkpoint_files import TINY as TINY
-from xlbench.checkpoint_files import read_checkpoint
+from xlbench.checkpoint_files import Checkpoint, read_checkpoint
 from xlbench.errors import XlbenchError
 from xlbench.last_layer import LastLayer
 from xlbench.prompts import TextEncoder, Verbalizer
@@ -29,26 +30,20 @@ WORTHWHILE, ROWS_AT_A_TIME = 2e9, 4
 class Backbone(nn.Module):
     """An encoder, the masked-LM head before its decoder (`transform`), and the decoder (vocabulary, d).
 
-    `transform` and `decoder` are None where the checkpoint has no masked-LM head; then only methods that
-    need none can use it.
+    `transform` and `decoder` are None where the checkpoint has no masked-LM head, and `headless` says what it has; then
+    only methods that need none can use it. `reads_right`: whether a token sees those after it.
     """
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        transform: nn.Module | None,
-        decoder: nn.Linear | None,
-        tokenizer: Any,
-        name: str,
-        revision: str,
-    ) -> None:
+    def __init__(self, files: Checkpoint, name: str) -> None:
         super().__init__()
-        self.encoder, self.transform, self.decoder = encoder, transform, decoder
-        self.tokenizer, self.name, self.revision = tokenizer, name, revision
+        encoder = self.encoder = files.encoder  # first: a step's rounding depends on the order of its parameters
+        self.transform, self.decoder, self.tokenizer = files.transform, files.decoder, files.tokenizer
+        self.name, self.revision = name, files.revision
+        self.headless, self.reads_right = files.headless, files.reads_right
         self.config: Any = encoder.config
         self.dimension = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
-        self._whole: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids of those that train
+        self._all_words: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids that train
         self._row_of: Tensor | None = None  # an id's row among those
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
@@ -57,8 +52,6 @@ class Backbone(nn.Module):
         positions = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
         before = getattr(positions, "padding_idx", None)
         self.first_position = 0 if before is None else before + 1  # RoBERTa and its kin leave some unread
-        self.headless = "" if decoder is not None else "no masked-LM head"  # what the files hold in place of one
-        self.reads_right = True  # whether a token sees those after it
 
     @property
     def has_masked_lm_head(self) -> bool:
@@ -92,14 +85,20 @@ class Backbone(nn.Module):
         where = (-1 - batch.ids).clamp_min(0)[..., None].expand(-1, -1, vectors.shape[-1])
         return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
 
-    def _encode(self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool) -> Tensor:
+    def _encode(
+        self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool, position: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d)."""
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
             mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
-        output = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind)
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+        last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
+        with nullcontext() if last is None or position is None else last.only(position):
+            states: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
+        if position is None:
+            return states
+        return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
 
     def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states where the answer is read (`Batch.read_at`), (n, d) or (n, words, d)."""
@@ -139,26 +138,15 @@ class Backbone(nn.Module):
         """
         vectors = self._vectors(batch, prompt)
         if not self._in_parts(batch):
-            return self._encode_at(position, vectors, batch.attention, batch.segments, batch.padding > 0)
+            return self._encode(vectors, batch.attention, batch.segments, batch.padding > 0, position)
         lengths = batch.attention.sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
-        found = []
+        states = []
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
-            read, attention, segments = (whole[rows, :longest] for whole in (vectors, batch.attention, batch.segments))
-            found.append(self._encode_at(position[rows], read, attention, segments, shortest < longest))
-        return torch.cat(found)[order.argsort()]
-
-    def _encode_at(
-        self, position: Tensor, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool
-    ) -> Tensor:
-        """As `_encode`, at one position of each row: (n, d)."""
-        if not self.known_family:
-            every = torch.arange(len(position), device=position.device)
-            return self._encode(vectors, attention, segments, padded)[every, position]
-        last = next(module for module in self.encoder.modules() if isinstance(module, LastLayer))
-        with last.only(position):
-            return self._encode(vectors, attention, segments, padded)[:, 0]
+            read, attention, segments = (side[rows, :longest] for side in (vectors, batch.attention, batch.segments))
+            states.append(self._encode(read, attention, segments, shortest < longest, position[rows]))
+        return torch.cat(states)[order.argsort()]
 
     def _in_parts(self, batch: Batch) -> bool:
         return batch.ids.device.type == "cpu" and batch.padding * self.weights_a_token > WORTHWHILE
@@ -177,38 +165,36 @@ class Backbone(nn.Module):
         an id that is not among `ids` is an IndexError, and the whole vocabulary an XlbenchError.
         """
         words = self._words()
-        whole: nn.Parameter = words.weight
-        if not whole.requires_grad or 2 * len(ids) > len(whole):
+        vocabulary: nn.Parameter = words.weight
+        if not vocabulary.requires_grad or 2 * len(ids) > len(vocabulary):
             return False
-        chosen = torch.from_numpy(ids).to(whole.device)
-        self._whole = whole, chosen
-        self._row_of = torch.full((len(whole),), len(ids), device=whole.device)
-        self._row_of[chosen] = torch.arange(len(ids), device=whole.device)
-        self._tie(nn.Parameter(whole.detach()[chosen]))
+        chosen = torch.from_numpy(ids).to(vocabulary.device)
+        self._all_words = vocabulary, chosen
+        self._row_of = torch.full((len(vocabulary),), len(ids), device=vocabulary.device)
+        self._row_of[chosen] = torch.arange(len(ids), device=vocabulary.device)
+        self._tie(nn.Parameter(vocabulary.detach()[chosen]))
         if words.padding_idx is not None:  # its row has no gradient
             words.padding_idx = int(self._row_of[words.padding_idx])
         return True
 
-    def untrim(self, kept: float) -> None:
-        """Put the trained embeddings back among the others, of each of which weight decay has `kept` a part."""
-        assert self._whole is not None
-        words, (whole, chosen) = self._words(), self._whole
+    def untrim(self, decay: float) -> None:
+        """Put the trained embeddings back among the others, of each of which weight decay has left the part `decay`."""
+        assert self._all_words is not None
+        words, (vocabulary, chosen) = self._words(), self._all_words
         with torch.no_grad():
-            whole.mul_(kept)
-            whole[chosen] = words.weight
+            vocabulary.mul_(decay)
+            vocabulary[chosen] = words.weight
         if words.padding_idx is not None:
             words.padding_idx = int(chosen[words.padding_idx])
-        self._tie(whole)
-        self._whole = self._row_of = None
+        self._tie(vocabulary)
+        self._all_words = self._row_of = None
 
     def word_embeddings(self) -> nn.Parameter:
         """The word embeddings, (vocabulary, d); those of the trimmed ids alone where they are trimmed."""
-        found: nn.Parameter = self._words().weight
-        return found
+        return self._words().weight
 
     def _words(self) -> Any:
-        embedding: Any = self.encoder.get_input_embeddings  # transformers and peft alike have it
-        return embedding()
+        return self.encoder.get_input_embeddings()  # type: ignore[operator]  # of transformers and peft alike
 
     def _decoder_rows(self) -> Tensor | None:
         """An id's row of the decoder, where that has the word embeddings' weights and they are trimmed."""
@@ -245,19 +231,17 @@ class Backbone(nn.Module):
 
 @cache
 def _load(model: str, revision: str | None) -> Backbone:
-    read = read_checkpoint(model, revision)
-    found = Backbone(read.encoder, read.transform, read.decoder, read.tokenizer, model, read.revision)
-    found.headless, found.reads_right = read.headless, read.reads_right
-    return found.eval()
+    return Backbone(read_checkpoint(model, revision), model).eval()
 
 
 def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    settings: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    config = LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout
+    )
     try:
-        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, **settings)
         return get_peft_model(encoder, config)
     except ValueError:  # peft knows no default layers for this architecture
-        config = LoraConfig(task_type=TaskType.FEATURE_EXTRACTION, target_modules="all-linear", **settings)
+        config.target_modules = "all-linear"
         return get_peft_model(encoder, config)

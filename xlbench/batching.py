@@ -1,7 +1,9 @@
 """Rows → tensors: length-sorted batches under a token budget, padded to their longest row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,8 +20,8 @@ class Batch:
     0 or 1. `read_at`: (n,) or (n, words), where the answer is read, as in Encoded; `language`: (n,). `labels`: (rows,)
     or (rows, words), -1 for what is unlabelled. `slots`: where several inputs make a row; None where each is one.
     `streams`: what else a step needs, by the names that the method gave (aligned rows, translations).
-    `languages` of the rows and `padding`, the number of its tokens, are known without asking the device, except where
-    a batch is made by hand, or with another `language` or `attention` than it was collated with.
+    `languages` of the rows and `padding`, the number of its tokens, are known of a batch as it was collated; of one
+    made by hand, or by `replace`, they are asked of the tensors, which waits for a device that has them.
     """
 
     ids: Tensor
@@ -30,24 +32,16 @@ class Batch:
     labels: Tensor
     slots: "Slots | None" = None
     streams: dict[str, "Batch"] = field(default_factory=dict)
-    known: "Known | None" = None
 
-    def __post_init__(self) -> None:
-        known = self.known
-        if known is None or known.language is not self.language or known.attention is not self.attention:
-            object.__setattr__(self, "known", Known.asked(self.language, self.attention))
-
-    @property
+    @cached_property
     def languages(self) -> frozenset[int]:
         """The languages of the rows, by their index."""
-        assert self.known is not None
-        return self.known.languages
+        return frozenset(self.language.tolist())
 
-    @property
+    @cached_property
     def padding(self) -> int:
         """How many of the tokens are padding."""
-        assert self.known is not None
-        return self.known.padding
+        return self.attention.numel() - int(self.attention.bool().sum())
 
     def __len__(self) -> int:
         """How many inputs."""
@@ -59,7 +53,9 @@ class Batch:
         return len(self) if self.slots is None else self.slots.rows
 
     def with_streams(self, streams: dict[str, "Batch"]) -> "Batch":
-        return replace(self, streams=streams)
+        batch = copy(self)
+        vars(batch)["streams"] = streams
+        return batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,22 +65,6 @@ class Slots:
     at: Tensor
     rows: int
     width: int
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What the host knows of a batch's `language` and `attention`, as long as they are these tensors."""
-
-    language: Tensor
-    attention: Tensor
-    languages: frozenset[int]
-    padding: int
-
-    @classmethod
-    def asked(cls, language: Tensor, attention: Tensor) -> "Known":
-        """The same, asked of the tensors themselves, which waits for a device that has them."""
-        padding = attention.numel() - int(attention.bool().sum())
-        return cls(language, attention, frozenset(language.tolist()), padding)
 
 
 def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, device: torch.device | str) -> Batch:
@@ -104,19 +84,21 @@ def collate(encoded: Encoded, indices: Sequence[int] | np.ndarray, pad: int, dev
     if read_at.ndim == 2:
         words = 1 + int(np.flatnonzero((read_at >= 0).any(axis=0)).max(initial=0))
         read_at, labels = read_at[:, :words], labels[:, :words] if labels.ndim == 2 else labels
-    arrays: list[np.ndarray] = [ids, attention, read_at, segments, encoded.language[chosen], labels]
+    pinned, language, slots = torch.device(device).type == "cuda", encoded.language[chosen], None
+
+    def put(array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+        return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True)
+
     if encoded.row is not None:
-        counts = np.bincount(encoded.row)[chosen_rows]
+        counts = encoded.counts[chosen_rows]
         places = np.concatenate([np.arange(count) for count in counts])
-        arrays.append(np.repeat(np.arange(len(chosen_rows)), counts) * counts.max() + places)
-    pinned = torch.device(device).type == "cuda"
-    tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
-    moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=True) for tensor in tensors]
-    ids_, attention_, read, segments_, language, labels_, *at = moved
-    slots = Slots(at[0], len(chosen_rows), int(counts.max())) if at else None
-    languages, padding = frozenset(encoded.language[chosen].tolist()), int((1 - attention).sum())
-    known = Known(language, attention_, languages, padding)
-    return Batch(ids_, attention_, read, segments_, language, labels_, slots, known=known)
+        at = np.repeat(np.arange(len(chosen_rows)), counts) * counts.max() + places
+        slots = Slots(put(at), len(chosen_rows), int(counts.max()))
+    batch = Batch(put(ids), put(attention), put(read_at), put(segments), put(language), put(labels), slots)
+    vars(batch)["languages"] = frozenset(language.tolist())
+    vars(batch)["padding"] = int((1 - attention).sum())
+    return batch
 
 
 def by_token_budget(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

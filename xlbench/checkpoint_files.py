@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,97 +70,103 @@ def read_checkpoint(model: str, revision: str | None) -> Checkpoint:
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder = _folder(model)
-    pinned = _revision(model, revision)
-    place = str(folder) if folder else model
+    place, digest = str(folder) if folder else model, _digest(folder, model, revision) if folder else ""
     options: dict[str, Any] = {"trust_remote_code": False}
     options |= {"local_files_only": True} if folder else {"revision": revision}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, use_fast=True, **options)
+        if not folder:
+            hub_answers()  # or its clients are set to work offline
         config = transformers.AutoConfig.from_pretrained(place, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, use_fast=True, **options)
         if getattr(config, "pad_token_id", None) is None:  # RoBERTa's positions are counted from it
             config.pad_token_id = tokenizer.pad_token_id
-        whole, report = _weights(place, config, model, options)
+        network, report = _weights(place, config, model, options)
     except XlbenchError:
         raise
     except Exception as fault:  # a broken folder, a hub out of reach, a config of another kind
-        raise XlbenchError(_unreachable(model, fault) if folder is None else _broken(folder, fault)) from fault
+        if folder:
+            first = "".join(str(fault).strip().splitlines()[:1])
+            raise XlbenchError(
+                f"cannot load a model from the folder {folder} ({type(fault).__name__}: {first})"
+            ) from fault
+        reason = hub_reason(fault) if hub_answers() else NO_ANSWER
+        raise XlbenchError(
+            f"cannot load the model {model!r} from the hub ({reason}); give --model FOLDER or --model tiny, and "
+            "--data-root DIR for the data, to work without the hub"
+        ) from fault
     # Without tokenizer files transformers makes up a tokenizer that knows only its special tokens.
     words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
     if not words or not getattr(tokenizer, "is_fast", False):
         raise XlbenchError(f"{model} has no fast tokenizer (tokenizer.json), which xlbench needs")
-    headless = _refuse_gaps(whole, report, model)
-    encoder = whole.base_model
+    headless = _refuse_gaps(network, report, model)
+    encoder = network.base_model
     wrap_last_layer(encoder)
-    reads_right, hidden, logits = _probe(whole, model)
+    reads_right, hidden, logits = _probe(network, model)
     _fit_tokenizer(tokenizer, encoder, model, pads=reads_right)
-    transform, decoder = (None, None) if headless else _head(whole, hidden, logits)
+    transform, decoder = (None, None) if headless else _head(network, hidden, logits)
     if not headless and decoder is None:
-        headless = f"no masked-LM head of a kind that xlbench knows ({type(whole).__name__})"
-    return Checkpoint(encoder, transform, decoder, headless, reads_right, tokenizer, pinned)
+        headless = f"no masked-LM head of a kind that xlbench knows ({type(network).__name__})"
+    commit = digest or str(getattr(config, "_commit_hash", None) or revision or "unknown")
+    return Checkpoint(encoder, transform, decoder, headless, reads_right, tokenizer, commit)
 
 
 def _weights(place: str, config: Any, model: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The model with its masked-LM head, where its family has one, and what its files lack or have too much."""
     from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTextEncoding
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_MASKED_LM_MAPPING,
-        MODEL_FOR_TEXT_ENCODING_MAPPING,
-    )
+    from transformers.models.auto import modeling_auto as auto
 
-    translates = getattr(config, "is_encoder_decoder", False)
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not translates:
+    translates, kind = getattr(config, "is_encoder_decoder", False), AutoModel
+    if type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and not translates:
         kind = AutoModelForMaskedLM
-    elif type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:  # of T5 the encoder alone
+    elif type(config) in auto.MODEL_FOR_TEXT_ENCODING_MAPPING:  # of T5 the encoder alone
         kind = AutoModelForTextEncoding
     elif translates:
         raise XlbenchError(
             f"the model {model} ({config.model_type}) is an encoder with a decoder, which xlbench does not take apart; "
             "choose an encoder, such as XLM-R"
         )
-    else:
-        kind = AutoModel
     settings = {**options, "config": config, "use_safetensors": True, "dtype": torch.float32}
     settings |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # which are refused by name below
     with torch.random.fork_rng(devices=[]):  # a head that the files lack is drawn at random, and thrown away
-        whole, report = kind.from_pretrained(place, **settings)
+        network, report = kind.from_pretrained(place, **settings)
         own_head = any(name.startswith("lm_predictions.") for name in report["unexpected_keys"])
         if own_head and getattr(config, "legacy", False):
             config.legacy = False  # the published configs of DeBERTa do not say that the head is its own
-            whole, report = kind.from_pretrained(place, **settings)
-    return whole, report
+            network, report = kind.from_pretrained(place, **settings)
+    return network, report
 
 
-def _refuse_gaps(whole: Any, report: dict[str, Any], model: str) -> str:
+def _refuse_gaps(network: Any, report: dict[str, Any], model: str) -> str:
     """What the files hold in place of a masked-LM head; empty where they hold a whole one.
 
     Raises XlbenchError for weights of the encoder that they lack, or have in another shape or without a number.
     """
-    inner = "" if whole.base_model is whole else f"{whole.base_model_prefix}."
+    inner = "" if network.base_model is network else f"{network.base_model_prefix}."
     mismatched = sorted(report["mismatched_keys"])
-    shapes = [f"{name} {list(found)} in place of {list(asked)}" for name, found, asked in mismatched]
+    shapes = [f"{name} {list(ours)} in place of {list(theirs)}" for name, ours, theirs in mismatched]
     if shapes:
         raise XlbenchError(
             f"the weights of {model} do not fit its config.json ({_first_of(shapes)}); give config and weights of "
             "one model"
         )
-    lacking = sorted(report["missing_keys"])
-    gaps = [name for name in lacking if name.startswith(inner) and "pooler" not in name]
+    missing = sorted(report["missing_keys"])
+    gaps = [name for name in missing if name.startswith(inner) and "pooler" not in name]
     if gaps:
         raise XlbenchError(
             f"the files of {model} lack {len(gaps)} weights of its encoder ({_first_of(gaps)}), which would be random; "
             "give a whole checkpoint"
         )
-    spoilt = [name for name, weight in whole.named_parameters() if not weight.detach().sum().isfinite()]
+    spoilt = [name for name, weight in network.named_parameters() if not weight.detach().sum().isfinite()]
     if spoilt:
         raise XlbenchError(
             f"{len(spoilt)} weights of {model} hold numbers that are not finite ({_first_of(spoilt)}); "
             "give a checkpoint whose training did not diverge"
         )
-    own = {id(weight) for weight in whole.base_model.parameters()}
-    head = {name for name, weight in whole.named_parameters() if id(weight) not in own} if inner else set()
-    if head <= report["missing_keys"]:
+    own = {id(weight) for weight in network.base_model.parameters()}
+    head = {name for name, weight in network.named_parameters() if id(weight) not in own} if inner else set()
+    if head <= set(missing):
         return "no masked-LM head"
-    parts = sorted(head.intersection(lacking))
+    parts = sorted(head.intersection(missing))
     return f"a masked-LM head without {_first_of(parts)}" if parts else ""
 
 
@@ -172,27 +177,25 @@ def _first_of(names: Iterable[str]) -> str:
 
 
 @torch.no_grad()
-def _probe(whole: Any, model: str) -> tuple[bool, Tensor, Tensor | None]:
+def _probe(network: Any, model: str) -> tuple[bool, Tensor, Tensor | None]:
     """Whether the first of three tokens sees the last; the encoder's states, (3, d), and the head's logits, (3, v).
 
     The tokens are vectors that no model has seen, so that two of them are never one. Draws nothing at random.
     Raises XlbenchError where the model is no encoder of texts, or the first token sees the last as padding too.
     """
     try:
-        width = whole.get_input_embeddings().weight.shape[1]
-        one = torch.arange(3.0 * width).sin().view(1, 3, width)
-        other = one.clone()
-        other[:, -1] = one[:, -1].flip(-1)
+        width = network.get_input_embeddings().weight.shape[1]
+        rows = torch.arange(3.0 * width).sin().view(1, 3, width).repeat(4, 1, 1)
+        rows[1::2, -1] = rows[0, -1].flip(-1)
         attention = torch.ones(4, 3, dtype=torch.long)
         attention[2:, -1] = 0
-        rows = torch.cat([one, other, one, other])
-        states: Tensor = whole.base_model(inputs_embeds=rows, attention_mask=attention)[0]
+        states: Tensor = network.base_model(inputs_embeds=rows, attention_mask=attention)[0]
         logits = None
-        if whole.base_model is not whole:
-            logits = whole(inputs_embeds=one, attention_mask=attention[:1])[0][0]
+        if network.base_model is not network:
+            logits = network(inputs_embeds=rows[:1], attention_mask=attention[:1])[0][0]
     except Exception as fault:  # an image model, a model of pairs: each fails in a way of its own
         raise XlbenchError(
-            f"the model {model} ({type(whole).__name__}) does not read texts as an encoder does "
+            f"the model {model} ({type(network).__name__}) does not read texts as an encoder does "
             f"({type(fault).__name__}: {one_line(fault)[:200]}); choose an encoder, such as XLM-R"
         ) from fault
     moved, by_padding = (
@@ -200,8 +203,8 @@ def _probe(whole: Any, model: str) -> tuple[bool, Tensor, Tensor | None]:
     )
     if by_padding:
         raise XlbenchError(
-            f"the model {model} ({type(whole).__name__}) reads padding as text, so that what it says of a row depends "
-            "on the rows beside it; choose an encoder with attention, such as XLM-R"
+            f"the model {model} ({type(network).__name__}) reads padding as text, so that what it says of a row "
+            "depends on the rows beside it; choose an encoder with attention, such as XLM-R"
         )
     return bool(moved), states[0], logits
 
@@ -226,12 +229,11 @@ def _fit_tokenizer(tokenizer: Any, encoder: Any, model: str, pads: bool) -> None
         words.padding_idx = tokenizer.pad_token_id
 
 
-def _head(whole: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module | None, nn.Linear | None]:
+def _head(network: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module | None, nn.Linear | None]:
     """The masked-LM head with its decoder taken out, (…, d) → (…, e), and that; None where they are not found, or
     do not give the whole model's `logits`, (3, v), of the states `hidden`, (3, d)."""
-    decoder = _decoder(whole)
-    there = dict(whole.named_modules())
-    parts = next(([there[name] for name in names] for names in HEADS if names[0] in there), [])
+    decoder, modules = _decoder(network), dict(network.named_modules())
+    parts = next(([modules[name] for name in names] for names in HEADS if names[0] in modules), [])
     if not parts or not isinstance(decoder, nn.Linear) or logits is None:
         return None, None
     transform = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
@@ -248,13 +250,12 @@ def _head(whole: Any, hidden: Tensor, logits: Tensor | None) -> tuple[nn.Module 
     return (transform, decoder) if off.abs().max() <= 10 * SAME * logits.abs().max() else (None, None)
 
 
-def _decoder(whole: Any) -> nn.Module | None:
+def _decoder(network: Any) -> nn.Module | None:
     """The decoder, (vocabulary, d); DeBERTa's own head has none, it reads the word embeddings and adds a bias."""
-    own = getattr(whole, "lm_predictions", None)
+    own = getattr(network, "lm_predictions", None)
     if own is None:
-        found: nn.Module | None = whole.get_output_embeddings()
-        return found
-    weight = whole.get_input_embeddings().weight
+        return network.get_output_embeddings()
+    weight = network.get_input_embeddings().weight
     decoder = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # draws nothing
     decoder.weight, decoder.bias = weight, own.lm_head.bias
     return decoder
@@ -272,49 +273,21 @@ def _folder(model: str) -> Path | None:
     return None
 
 
-@cache
-def _revision(model: str, revision: str | None) -> str:
-    folder = _folder(model)
-    if folder is not None and revision is not None:
+def _digest(folder: Path, model: str, revision: str | None) -> str:
+    """A digest of the files that make a folder's model. Raises XlbenchError where none holds weights."""
+    if revision is not None:
         raise XlbenchError(f"--revision {revision} names a commit of a hub model; {model} is a folder: leave it out")
-    if folder is not None:
-        seal = hashlib.sha256()
-        files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
-        if not any(path.suffix == ".safetensors" for path in files):
-            raise XlbenchError(_no_safetensors(folder))
-        for path in files:
-            seal.update(path.name.encode())
-            with path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    seal.update(block)
-        return "sha256:" + seal.hexdigest()[:16]
-    from transformers import AutoConfig
-
-    hub_answers()
-    try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    except Exception as fault:  # the hub client raises many kinds; all mean that there is no model
-        raise XlbenchError(_unreachable(model, fault)) from fault
-    return str(getattr(config, "_commit_hash", None) or revision or "unknown")
-
-
-def _no_safetensors(folder: Path) -> str:
-    sentence = f"{folder} holds no .safetensors file; only safetensors weights are read"
-    old = folder / "pytorch_model.bin"
-    if not old.exists():
-        return sentence
-    lines = "; ".join(CONVERSION).format(old=old, new=folder / "model.safetensors")
-    return f'{sentence}; python -c "{lines}" makes one of {old.name}'
-
-
-def _unreachable(model: str, fault: Exception) -> str:
-    reason = hub_reason(fault) if hub_answers() else NO_ANSWER
-    return (
-        f"cannot load the model {model!r} from the hub ({reason}); give --model FOLDER "
-        "or --model tiny, and --data-root DIR for the data, to work without the hub"
-    )
-
-
-def _broken(folder: Path, fault: Exception) -> str:
-    first = str(fault).strip().splitlines()[0] if str(fault).strip() else ""
-    return f"cannot load a model from the folder {folder} ({type(fault).__name__}: {first})"
+    seal = hashlib.sha256()
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".json"})
+    if not any(path.suffix == ".safetensors" for path in files):
+        old, new = folder / "pytorch_model.bin", folder / "model.safetensors"
+        way = f'; python -c "{"; ".join(CONVERSION).format(old=old, new=new)}" makes one of {old.name}'
+        raise XlbenchError(
+            f"{folder} holds no .safetensors file; only safetensors weights are read{way if old.exists() else ''}"
+        )
+    for path in files:
+        seal.update(path.name.encode())
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                seal.update(block)
+    return "sha256:" + seal.hexdigest()[:16]

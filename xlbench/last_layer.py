@@ -33,13 +33,11 @@ class LastLayer(nn.Module):
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None, *rest: Any, **named: Any) -> Tensor:
         if self._position is None:
-            whole: Tensor = self.layer(hidden, attention_mask, *rest, **named)
-            return whole
+            return self.layer(hidden, attention_mask, *rest, **named)
         attention = self.layer.attention
         own = hidden[torch.arange(len(hidden), device=hidden.device), self._position][:, None]
         mixed = attention.output(self._attend(attention.self, own, hidden, attention_mask), own)
-        found: Tensor = self.layer.output(self.layer.intermediate(mixed), mixed)
-        return found
+        return self.layer.output(self.layer.intermediate(mixed), mixed)
 
     @staticmethod
     def _attend(attention: Any, own: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:

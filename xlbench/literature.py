@@ -53,10 +53,10 @@ def all_leaks() -> tuple[Leak, ...]:
 def figures(spec: RunSpec) -> list[Figure]:
     """The figures published for a run's method, task, languages and number of shots; the protocol is another."""
     return [
-        one
-        for one in all_figures()
-        if (one.task, one.method, one.shots) == (spec.task, spec.method, spec.shots)
-        and one.languages == frozenset(spec.languages or ())
+        figure
+        for figure in all_figures()
+        if (figure.task, figure.method, figure.shots, figure.languages)
+        == (spec.task, spec.method, spec.shots, frozenset(spec.languages or ()))
     ]
 
 
@@ -64,7 +64,7 @@ def known_leaks(spec: RunSpec) -> list[str]:
     """The leaks that a run uses, by its task and its model's name, in sentences without their full stops."""
     name = spec.model.lower()
     return [
-        f"Known leak: {one.what} ({one.source})"
-        for one in all_leaks()
-        if one.task == spec.task and any(fnmatchcase(name, pattern.lower()) for pattern in one.models)
+        f"Known leak: {leak.what} ({leak.source})"
+        for leak in all_leaks()
+        if leak.task == spec.task and any(fnmatchcase(name, pattern.lower()) for pattern in leak.models)
     ]

@@ -55,8 +55,7 @@ class Resources:
     @property
     def parallel(self) -> Mapping[str, Sequence[Pair]]:
         """Translated pairs by target language; a language that the corpus lacks is absent."""
-        found: Mapping[str, Sequence[Pair]] = self.loaded.get("parallel", {})
-        return found
+        return self.loaded.get("parallel", {})
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,9 @@ class Method:
     needs: ClassVar[frozenset[str]] = frozenset()  # names of resources, as "parallel"
     template: ClassVar[str] = "pair"  # the template that `encode` fills
     also_reads: ClassVar[frozenset[str]] = frozenset()  # other templates that the method fills
-    templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own, asked before the task's: for all
-    # languages one text, or by language
+    templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own: one text, or by language
     needs_masked_lm: ClassVar[bool] = False
-    whole_vocabulary: ClassVar[bool] = (
-        False  # True where a step reads words beside those of its batches and label words
-    )
+    whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     last_phase: ClassVar[float] = 0.0  # the `progress` from which on a checkpoint may be selected
@@ -135,10 +131,9 @@ class Method:
 
     def prompts_read(self) -> dict[str, Any]:
         """The templates that this run may fill, as its identity holds them: name → language → text."""
-        names, spoken = sorted({self.template, *self.also_reads}), self.template_languages(self.task, self.languages)
-        return {
-            name: {language: self.template_text(self.task, name, language) for language in spoken} for name in names
-        }
+        task, languages = self.task, self.template_languages(self.task, self.languages)
+        names = sorted({self.template, *self.also_reads})
+        return {name: {lang: self.template_text(task, name, lang) for lang in languages} for name in names}
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         """What trains, as one module: parts of the backbone and what the method adds."""
@@ -161,14 +156,13 @@ class Method:
 
     def left_outside(self, module: nn.Module) -> list[str]:
         """Attributes with parameters that would train and are neither in the built module nor the backbone's."""
-        known = {id(value) for part in (module, self.backbone) for value in part.parameters()}
-        parts = {name: part for name, part in vars(self).items() if isinstance(part, nn.Module | nn.Parameter)}
-        values = {name: [part] if isinstance(part, nn.Parameter) else part.parameters() for name, part in parts.items()}
-        return [
-            name
-            for name, parameters in values.items()
-            if any(value.requires_grad and id(value) not in known for value in parameters)
-        ]
+        inside = {id(value) for part in (module, self.backbone) for value in part.parameters()}
+        outside = []
+        for name, part in vars(self).items():
+            values = part.parameters() if isinstance(part, nn.Module) else [part] * isinstance(part, nn.Parameter)
+            if any(value.requires_grad and id(value) not in inside for value in values):
+                outside.append(name)
+        return outside
 
     @property
     def learns_by_gradient(self) -> bool:
@@ -190,8 +184,7 @@ class Method:
         """Log-probabilities of the answers: (rows, labels), (rows, choices) or (rows, words, tags)."""
         problem = self.task.problem
         logits = problem.arranged(self.logits(batch), batch).float()
-        scored: Tensor = problem.where_read(nn.functional.log_softmax(logits, dim=-1), batch)
-        return scored
+        return problem.where_read(nn.functional.log_softmax(logits, dim=-1), batch)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         """What a step needs beside the shots, encoded once before training; nothing by default."""
@@ -245,10 +238,10 @@ class Method:
             encoded = self.encode([rows[place] for place in places.tolist()], self.task.languages[index])
             parts.append(replace(encoded, language=np.full(len(encoded.ids), index)))
             order.append(places)
-        whole = parts[0] if len(parts) == 1 else Encoded.join(parts).taken(np.concatenate(order).argsort())
-        width = whole.read_at.shape[1] if whole.read_at.ndim == 2 else 0
+        joined = parts[0] if len(parts) == 1 else Encoded.join(parts).taken(np.concatenate(order).argsort())
+        width = joined.read_at.shape[1] if joined.read_at.ndim == 2 else 0
         labels = self.task.problem.label_array([row.gold for row in rows], width)
-        return replace(whole, labels=np.where(whole.read_at < 0, -1, labels) if width else labels)
+        return replace(joined, labels=np.where(joined.read_at < 0, -1, labels) if width else labels)
 
 
 class PromptConfig(MethodConfig):
@@ -320,8 +313,7 @@ class PromptMethod(Method):
 
     def verbalizer(self, language: str) -> Verbalizer:
         """The label words scored for rows of a language."""
-        config = self.config
-        assert isinstance(config, PromptConfig)
+        config: Any = self.config
         chosen = language if config.label_words == "target" else self.task.source
         words, labels = self.task.label_words.get(chosen, ()), self.task.labels
         if len(words) != len(labels):
@@ -332,8 +324,7 @@ class PromptMethod(Method):
         cache = self.__dict__.setdefault("_verbalizers", {})
         if chosen not in cache:
             cache[chosen] = Verbalizer.of(self.backbone.tokenizer, self.task.label_words[chosen], config.multi_token)
-        found: Verbalizer = cache[chosen]
-        return found
+        return cache[chosen]
 
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""
@@ -344,14 +335,13 @@ class PromptMethod(Method):
         """Logits of the label words, (n, labels), each row with the words of its language."""
         return self._of_language(batch, partial(self.backbone.label_logits, features))
 
-    def label_logits_among(self, whole: Tensor, batch: Batch) -> Tensor:
+    def label_logits_among(self, logits: Tensor, batch: Batch) -> Tensor:
         """As `label_logits`, from the logits of the whole vocabulary, (n, vocabulary), where those are there."""
-        return self._of_language(batch, lambda words: words.picked(whole))
+        return self._of_language(batch, lambda words: words.picked(logits))
 
     def _of_language(self, batch: Batch, scored: Callable[[Verbalizer], Tensor]) -> Tensor:
         """What is `scored` of words, (n, words), for those of each row's language: (n, labels)."""
-        config = self.config
-        assert isinstance(config, PromptConfig)
+        config: Any = self.config
         if config.label_words == "source":
             return scored(self.verbalizer(self.task.source))
         spoken = tuple(sorted(batch.languages))  # every row is scored in all of them: to pick rows is to wait for them

@@ -52,8 +52,8 @@ class Metric:
 
 def _ratio(part: Any, whole: Any) -> Any:
     """part / whole; 0 where the whole is nothing. Arrays or numbers, complex ones too."""
-    there = np.real(whole) != 0
-    return np.where(there, part / np.where(there, whole, 1.0), 0.0)
+    something = np.real(whole) != 0
+    return np.where(something, part / np.where(something, whole, 1.0), 0.0)
 
 
 def _flat(answers: Answers) -> NDArray[np.int64]:
@@ -72,37 +72,30 @@ def answer_counts(answers: Answers) -> NDArray[np.int64]:
 
 def _right_of_all(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:
     """(rows, 2): answers that are right, and answers that were asked for."""
-    right = _by_row(gold, (_flat(gold) == _flat(given)).astype(np.float64))
-    return np.stack([right, answer_counts(gold).astype(np.float64)], axis=1)
+    return np.stack([_by_row(gold, _flat(gold) == _flat(given)), answer_counts(gold).astype(np.float64)], axis=1)
 
 
-def _by_row(gold: Answers, of_answers: FloatArray) -> FloatArray:
-    """Numbers of answers summed over each row's."""
+def _by_row(gold: Answers, counted: NDArray[np.bool_]) -> FloatArray:
+    """How many of each row's answers count."""
     if isinstance(gold, np.ndarray):
-        return of_answers
+        return counted.astype(np.float64)
     rows = np.repeat(np.arange(len(gold)), answer_counts(gold))
-    return np.bincount(rows, of_answers, len(gold)).astype(np.float64)
+    return np.bincount(rows, counted, len(gold)).astype(np.float64)
 
 
 def _confusion(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:
     """(rows, 3k): of each of k labels, how often it was right, was given, was the gold one."""
     of_gold, of_given = _flat(gold), _flat(given)
-    counts = [
-        _by_row(gold, counted.astype(np.float64))
-        for counted in (
-            *((of_gold == label) & (of_given == label) for label in range(len(labels))),
-            *(of_given == label for label in range(len(labels))),
-            *(of_gold == label for label in range(len(labels))),
-        )
-    ]
-    return np.stack(counts, axis=1)
+    golds, givens = ([side == label for label in range(len(labels))] for side in (of_gold, of_given))
+    rights = [is_gold & is_given for is_gold, is_given in zip(golds, givens, strict=True)]
+    return np.stack([_by_row(gold, counted) for counted in (*rights, *givens, *golds)], axis=1)
 
 
 def _macro_f1(sums: Any) -> Any:
     """The mean F1 of the labels that stand in gold or answers, as scikit-learn's `f1_score(average="macro")`."""
     right, given, gold = np.split(sums, 3)
-    there = np.real(given + gold) > 0
-    return _ratio(2 * right, given + gold).sum() / max(1, there.sum())
+    labels = (np.real(given + gold) > 0).sum()
+    return _ratio(2 * right, given + gold).sum() / max(1, labels)
 
 
 def _weighted_f1(sums: Any) -> Any:
@@ -125,18 +118,18 @@ def spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 
     A span begins at B-, at an I- behind O or behind another type, and ends where its type does.
     """
-    found: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
     begun = -1
     for at, tag in enumerate([*tags, "O"]):
         before = tags[at - 1] if at else "O"
         (mark, _, kind), (_, _, kind_before) = tag.partition("-"), before.partition("-")
         goes_on = mark == "I" and before != "O" and kind == kind_before
         if begun >= 0 and not goes_on:
-            found.append((begun, at, kind_before))
+            spans.append((begun, at, kind_before))
             begun = -1
         if begun < 0 and tag != "O":
             begun = at
-    return found
+    return spans
 
 
 def _span_counts(gold: Answers, given: Answers, labels: Sequence[str]) -> FloatArray:

@@ -90,8 +90,12 @@ class Problem:
 
     def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
         """Every metric of some rows, by its name, from their gold answers and log-probabilities."""
-        asked, given = self.as_answers(gold), self.answers(scores)
+        asked, given = self.as_answers(gold), self.given(gold, scores)
         return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+
+    def given(self, gold: Sequence[Any], scores: np.ndarray) -> Answers:
+        """The answers of rows, as many of each as `gold` has."""
+        return self.answers(scores)
 
     def as_answers(self, gold: Sequence[Any]) -> Answers:
         """Gold answers in the form that `credits` takes."""
@@ -108,7 +112,7 @@ class Problem:
 
     def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
         """Gold and given answers of predictions. Raises XlbenchError for columns that are missing or odd."""
-        gold, scores = _log_probabilities(table, place, len(self.labels))
+        gold, scores = _log_probabilities(table, place, len(self.labels) or None)
         return gold, self.answers(scores)
 
     def constant_answers(self, gold: Answers) -> list[Answers]:
@@ -184,10 +188,6 @@ class MultipleChoice(Problem):
     def score_shape(self, batch: Any) -> tuple[int, ...]:
         return batch.rows, batch.slots.width
 
-    def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
-        gold, scores = _log_probabilities(table, place, None)
-        return gold, self.answers(scores)
-
     def constant_answers(self, gold: Answers) -> list[Answers]:
         return [np.full(len(gold), choice) for choice in range(int(np.max(gold)) + 1)]
 
@@ -246,9 +246,13 @@ class TokenLabelling(Problem):
         asked = np.nonzero(labels >= 0)
         return -float(np.maximum(scores[(*asked, labels[asked])], LEAST).mean())
 
-    def scores(self, gold: Sequence[Any], scores: np.ndarray) -> dict[str, float]:
-        asked, given = self.as_answers(gold), _cut(self.answers(scores), gold)
-        return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
+    def given(self, gold: Sequence[Any], scores: np.ndarray) -> Answers:
+        """Each row's answers, as many as it has words; -1 for words that were not read."""
+        answers, width = self.answers(scores), scores.shape[1]
+        return [
+            np.pad(row[: len(tags)], (0, max(0, len(tags) - width)), constant_values=-1)
+            for row, tags in zip(answers, gold, strict=True)
+        ]
 
     def as_answers(self, gold: Sequence[Any]) -> Answers:
         return [np.array(tags, dtype=np.int64) for tags in gold]
@@ -257,7 +261,7 @@ class TokenLabelling(Problem):
         import pyarrow as pa
 
         kind = pa.list_(pa.int16())
-        given = [tags.tolist() for tags in _cut(self.answers(scores), gold)]
+        given = [tags.tolist() for tags in self.given(gold, scores)]
         return {"gold": pa.array([list(tags) for tags in gold], kind), "answer": pa.array(given, kind)}
 
     def read(self, table: Any, place: str) -> tuple[Answers, Answers]:
@@ -292,16 +296,6 @@ def _is_number(value: Any, below: int) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) < below
 
 
-def _cut(answers: Answers, gold: Sequence[Any]) -> list[NDArray[np.int64]]:
-    """Each row's answers, as many as it has words; -1 for words that were not read."""
-    whole = []
-    for given, tags in zip(answers, gold, strict=True):
-        row = np.full(len(tags), -1, dtype=np.int64)
-        row[: min(len(tags), len(given))] = given[: len(tags)]
-        whole.append(row)
-    return whole
-
-
 def _there(table: Any, names: Sequence[str], place: str) -> None:
     missing = [name for name in names if name not in table.column_names]
     if missing:
@@ -315,8 +309,8 @@ def _log_probabilities(table: Any, place: str, labels: int | None) -> tuple[NDAr
     """
     import pyarrow as pa
 
-    there = sum(name.startswith("log_prob_") for name in table.column_names)
-    scored = [f"log_prob_{number}" for number in range(max(2, there if labels is None else labels))]
+    columns = sum(name.startswith("log_prob_") for name in table.column_names)
+    scored = [f"log_prob_{number}" for number in range(max(2, columns if labels is None else labels))]
     _there(table, ("gold", *scored), place)
     kinds = dict.fromkeys(scored, pa.types.is_floating) | {"gold": pa.types.is_integer}
     for name, fits in kinds.items():
@@ -324,8 +318,8 @@ def _log_probabilities(table: Any, place: str, labels: int | None) -> tuple[NDAr
             raise XlbenchError(f"{place} have a column {name} of {table[name].type}, which is no number; run it again")
         if table[name].null_count and (labels is not None or name == "gold"):
             raise XlbenchError(f"{place} have an empty cell in the column {name}; run it again")
-    if there > len(scored):
-        raise XlbenchError(f"{place} have {there} log-probabilities a row for {len(scored)} labels; run it again")
+    if columns > len(scored):
+        raise XlbenchError(f"{place} have {columns} log-probabilities a row for {len(scored)} labels; run it again")
     scores = np.stack([table[name].fill_null(-np.inf).to_numpy() for name in scored], axis=1)
     gold = table["gold"].to_numpy().astype(np.int64)
     for wrong, words in (

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ class Encoded:
 
     def __len__(self) -> int:
         """How many rows."""
-        return len(self.ids) if self.row is None else len(self.ends)
+        return len(self.counts)
 
     @cached_property
     def input_lengths(self) -> np.ndarray:
@@ -56,9 +57,9 @@ class Encoded:
         return np.array([len(ids) for ids in self.ids], dtype=np.int64)
 
     @cached_property
-    def ends(self) -> np.ndarray:
-        """(rows,) the number of the input after each row's last."""
-        return np.arange(1, len(self.ids) + 1) if self.row is None else np.cumsum(np.bincount(self.row))
+    def counts(self) -> np.ndarray:
+        """(rows,) inputs of each row."""
+        return np.ones(len(self.ids), dtype=np.int64) if self.row is None else np.bincount(self.row)
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -67,19 +68,19 @@ class Encoded:
             return self.input_lengths
         longest = np.zeros(len(self), dtype=np.int64)
         np.maximum.at(longest, self.row, self.input_lengths)
-        return longest * np.bincount(self.row)
+        return longest * self.counts
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """The numbers of the inputs of some rows, row by row."""
         if self.row is None:
             return rows
-        ends, counts = self.ends[rows], np.bincount(self.row)[rows]
+        ends, counts = np.cumsum(self.counts)[rows], self.counts[rows]
         return np.concatenate([np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)])
 
     def taken(self, rows: np.ndarray) -> "Encoded":
         """Some rows, in the order that is asked for."""
         inputs = self.inputs(rows)
-        row = None if self.row is None else np.repeat(np.arange(len(rows)), np.bincount(self.row)[rows])
+        row = None if self.row is None else np.repeat(np.arange(len(rows)), self.counts[rows])
         labels = None if self.labels is None else self.labels[rows]
         read_at, second_at, language = (side[inputs] for side in (self.read_at, self.second_at, self.language))
         return Encoded([self.ids[number] for number in inputs], read_at, second_at, language, labels, row)
@@ -130,8 +131,8 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
 @lru_cache(maxsize=16)
 def fingerprint(tokenizer: Any) -> str:
     """What tells a fast tokenizer from another that would give other ids."""
-    whole = f"{tokenizers.__version__} {type(tokenizer).__name__} {tokenizer.backend_tokenizer.to_str()}"
-    return hashlib.sha256(whole.encode()).hexdigest()
+    text = f"{tokenizers.__version__} {type(tokenizer).__name__} {tokenizer.backend_tokenizer.to_str()}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Template:
@@ -210,8 +211,9 @@ class TextEncoder:
         seal = hashlib.sha256(repr(made_with).encode())
         for text in (text for row in texts for text in row):
             seal.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
-        found = cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
-        return Encoded.unpacked(found)
+        return Encoded.unpacked(
+            cache.array(seal.hexdigest()[:32], lambda: self._in_parts(template, texts, vectors).packed())
+        )
 
     def encode_words(self, rows: Sequence[Sequence[str]]) -> Encoded:
         """Rows of words, each read at the first piece of every word; unlabelled, language index 0.
@@ -223,10 +225,11 @@ class TextEncoder:
             pieces = [self._pieces_of(word) for word in words]
             room = self.max_length - len(self.begin) - len(self.end)
             starts = np.cumsum([0, *map(len, pieces)])
-            whole = [number for number, end in enumerate(starts[1:].tolist()) if end <= room]
-            ids = [piece for number in whole for piece in pieces[number]]
+            words_read = int((starts[1:] <= room).sum())
+            ids = chain.from_iterable(pieces[:words_read])
             encoded.append(np.array([*self.begin, *ids, *self.end], dtype=np.int64))
-            read.append([len(self.begin) + int(starts[number]) if pieces[number] else -1 for number in whole])
+            first = len(self.begin) + starts
+            read.append([first[number] if pieces[number] else -1 for number in range(words_read)])
         read_at = np.full((len(rows), max([len(row) for row in read], default=0)), -1, dtype=np.int64)
         for number, row in enumerate(read):
             read_at[number, : len(row)] = row
@@ -256,42 +259,39 @@ class TextEncoder:
             ids[index] = self._shorten(template, plain[index], len(ids[index]), vectors)
         return Encoded(
             ids,
-            np.array([_where(row, self.mask) if template.has_mask else 0 for row in ids], dtype=np.int64),
+            # The template's mask is the only one, for texts are made plain.
+            np.array([np.flatnonzero(row == self.mask)[0] if template.has_mask else 0 for row in ids], dtype=np.int64),
             np.array([self._second_at(row) for row in ids], dtype=np.int64),
             np.zeros(len(ids), dtype=np.int64),
         )
 
     def _assemble(self, template: Template, texts: Sequence[Sequence[str]], vectors: int) -> list[np.ndarray]:
-        columns: list[list[list[int]]] = []
-        prompt = [-1 - number for number in range(vectors)]
+        columns = [[self.begin] * len(texts)]
+        specials = {"<prompt>": [-1 - number for number in range(vectors)], "<sep>": self.separator}
         for part in template.parts:
-            if part == "<prompt>":
-                columns.append([prompt] * len(texts))
-            elif part == "<sep>":
-                columns.append([self.separator] * len(texts))
+            if part in specials:
+                columns.append([specials[part]] * len(texts))
             else:
                 words = part.replace("<mask>", self.tokenizer.mask_token or "<mask>")
                 filled = [template.fill(words, row) for row in texts]
                 columns.append(self.tokenizer(filled, add_special_tokens=False)["input_ids"] if filled else [])
-        rows = ([token for column in columns for token in column[index]] for index in range(len(texts)))
-        return [np.array([*self.begin, *row, *self.end], dtype=np.int64) for row in rows]
+        rows = zip(*columns, [self.end] * len(texts), strict=True)
+        return [np.array(list(chain.from_iterable(row)), dtype=np.int64) for row in rows]
 
     def _shorten(self, template: Template, texts: Sequence[str], length: int, vectors: int) -> np.ndarray:
         """One row again, its longer text cut at a token's end until the row fits."""
-        found = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-        offsets = [[end for _, end in spans] for spans in found["offset_mapping"]]
-        kept = [len(ends) for ends in offsets]
+        pieces = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
+        ends = [[0, *(end for _, end in spans)] for spans in pieces["offset_mapping"]]
+        counts = [len(spans) for spans in pieces["offset_mapping"]]
         while True:
-            for _ in range(max(1, length - self.max_length)):
-                kept[int(np.argmax(kept))] -= 1
-            if min(kept) < 0:
+            for _ in range(length - self.max_length):
+                counts[int(np.argmax(counts))] -= 1
+            if min(counts) < 0:
                 raise XlbenchError(
                     f"the template {template.text!r} leaves no room for text in --max-length {self.max_length}"
                 )
-            cut = [
-                text[: ends[count - 1]] if count else "" for text, ends, count in zip(texts, offsets, kept, strict=True)
-            ]
-            ids = self._assemble(template, [cut], vectors)[0]
+            cut = [text[: ends[number][count]] for number, (text, count) in enumerate(zip(texts, counts, strict=True))]
+            (ids,) = self._assemble(template, [cut], vectors)
             length = len(ids)
             if length <= self.max_length:
                 return ids
@@ -314,8 +314,8 @@ class TextEncoder:
     def _undisguised(self, text: str) -> str:
         """A text without the first character of each run that the tokenizer reads as a special token."""
         while True:
-            found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-            spans = zip(found["input_ids"], found["offset_mapping"], strict=True)
+            pieces = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            spans = zip(pieces["input_ids"], pieces["offset_mapping"], strict=True)
             special = [span for token, span in spans if token in self._special_ids]
             if not special:
                 return text
@@ -325,11 +325,9 @@ class TextEncoder:
 
     def _second_at(self, ids: np.ndarray) -> int:
         """Where the second segment begins; the length of the row where there is only one."""
-        separator, width = self.separator, len(self.separator)
-        for index in range(len(self.begin), len(ids) - len(self.end)):
-            if ids[index] == separator[0] and ids[index : index + width].tolist() == separator:
-                return index + width
-        return len(ids)
+        tokens, width = ids.tolist(), len(self.separator)
+        places = range(len(self.begin), len(tokens) - len(self.end))
+        return next((at + width for at in places if tokens[at : at + width] == self.separator), len(tokens))
 
 
 def _special_runs(ids: Sequence[int], special: Sequence[int]) -> list[list[int]]:
@@ -341,12 +339,6 @@ def _special_runs(ids: Sequence[int], special: Sequence[int]) -> list[list[int]]
         elif runs[-1]:
             runs.append([])
     return runs
-
-
-def _where(ids: np.ndarray, token: int) -> int:
-    """The one position of a token; the template's mask is the only one, for texts are made plain."""
-    (found,) = np.flatnonzero(ids == token)
-    return int(found)
 
 
 @lru_cache(maxsize=256)
@@ -370,18 +362,17 @@ class Verbalizer:
     @classmethod
     def all_of(cls, verbalizers: Sequence["Verbalizer"]) -> "Verbalizer":
         """The words of several, one after the other."""
-        return cls(
-            tuple(w for one in verbalizers for w in one.words), tuple(p for one in verbalizers for p in one.pieces)
-        )
+        words, pieces = ([verbalizer.words for verbalizer in verbalizers], [v.pieces for v in verbalizers])
+        return cls(tuple(chain.from_iterable(words)), tuple(chain.from_iterable(pieces)))
 
     def ids(self, device: torch.device) -> Tensor:
         """The ids of all words, label by label, on a device; put there once."""
-        return on_device(device, tuple(piece for pieces in self.pieces for piece in pieces))
+        return on_device(device, tuple(chain.from_iterable(self.pieces)))
 
     @classmethod
     def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
         """The verbalizer of some words. Raises XlbenchError for a word that is several tokens or unknown."""
-        found = []
+        ids = []
         for word in words:
             pieces = _pieces(tokenizer, word)
             if tokenizer.unk_token_id in pieces or not pieces:
@@ -392,10 +383,10 @@ class Verbalizer:
                     f"the label word {word!r} is {len(pieces)} tokens of the backbone ({shown}), not one; choose "
                     "another word, or --set multi_token=mean to score the mean of its pieces"
                 )
-            found.append(tuple(pieces))
-        if len(set(found)) != len(found):
+            ids.append(tuple(pieces))
+        if len(set(ids)) != len(ids):
             raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
-        return cls(tuple(words), tuple(found))
+        return cls(tuple(words), tuple(ids))
 
     def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None, row_of: Tensor | None = None) -> Tensor:
         """Logits of the label words, (n, labels): only their rows of the (vocabulary, d) decoder are used.
@@ -406,9 +397,9 @@ class Verbalizer:
         rows = flat if row_of is None else row_of[flat]
         return self._joined(nn.functional.linear(features, weight[rows], None if bias is None else bias[flat]))
 
-    def picked(self, whole: Tensor) -> Tensor:
+    def picked(self, logits: Tensor) -> Tensor:
         """Logits of the label words, (n, labels), out of those of the vocabulary, (n, vocabulary)."""
-        return self._joined(whole[:, self.ids(whole.device)])
+        return self._joined(logits[:, self.ids(logits.device)])
 
     def _joined(self, logits: Tensor) -> Tensor:
         """A logit a word, (n, labels), from one a piece, (n, pieces)."""
@@ -442,5 +433,4 @@ class PromptEncoder(nn.Module):
 
     def forward(self) -> Tensor:
         states, _ = self.lstm(self.embeddings[None])
-        vectors: Tensor = self.mlp(states[0])
-        return vectors
+        return self.mlp(states[0])

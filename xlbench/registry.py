@@ -11,12 +11,13 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from xlbench.errors import XlbenchError, unknown
 
@@ -24,7 +25,6 @@ Kind = Literal["method", "task", "resource"]
 Registered = TypeVar("Registered", bound=type)
 
 _HOMES: dict[Kind, str] = {"method": "xlbench.methods", "task": "xlbench.tasks", "resource": "xlbench.resources"}
-_DECORATORS: dict[str, Kind] = {f"register_{kind}": kind for kind in _HOMES}
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Entry:
 
     name: str
     place: str  # "methods/mpt.py:12", or "entry point of package 0.1"
+    origin: str  # the whole path and line, which tells apart what `place` shortens to the same
     summary: str
-    module: str | EntryPoint | None  # what to import; none: loaded already
-    origin: str = ""  # the whole path and line, which tells apart what `place` shortens to the same
+    module: str | EntryPoint | None = None  # what to import; none: loaded already
 
 
 _classes: dict[Kind, dict[str, type]] = {kind: {} for kind in _HOMES}
@@ -65,42 +65,40 @@ def _register(kind: Kind, name: str) -> Callable[[Registered], Registered]:
     def keep(cls: Registered) -> Registered:
         if not isinstance(cls, type):
             raise XlbenchError(f"@register_{kind}({name!r}) decorates a class, not {cls!r}")
-        place, origin = _place(cls)
-        taken = _loaded[kind].get(name) or _found(kind).get(name)
-        if taken is not None and taken.origin != origin and not _same_class(kind, name, cls):
-            first, second = (taken.place, place) if taken.place != place else (taken.origin, origin)
-            raise XlbenchError(
-                f"the {kind} {name!r} is registered twice: in {first} and in {second}; rename one of them"
-            )
+        entry = Entry(name, *_place(cls), _first_line(cls.__doc__))
+        listed = _listed(kind).get(name)
+        other = _loaded[kind].get(name) or listed
+        point = listed.module if listed is not None else None
+        promised = isinstance(point, EntryPoint) and f"{point.module}.".startswith(f"{cls.__module__}.")
+        if other is not None and other.origin != entry.origin and not promised:
+            raise _twice(kind, other, entry)
         cls.name = name  # type: ignore[attr-defined]
-        _classes[kind][name] = cls
-        _loaded[kind][name] = Entry(name, place, _first_line(cls.__doc__), None, origin)
+        _classes[kind][name], _loaded[kind][name] = cls, entry
         return cls
 
     return keep
 
 
-def _same_class(kind: Kind, name: str, cls: type) -> bool:
-    """True where an entry point's class arrives: the listing knew the name, the decorator now confirms it."""
-    known = _found(kind).get(name)
-    if known is None or not isinstance(known.module, EntryPoint):
-        return False
-    return cls.__module__ == known.module.module or known.module.module.startswith(cls.__module__ + ".")
+def _twice(kind: Kind, entry: Entry, other: Entry) -> XlbenchError:
+    first, second = (entry.place, other.place) if entry.place != other.place else (entry.origin, other.origin)
+    return XlbenchError(
+        f"the {kind} {entry.name!r} is registered twice: in {first} and in {second}; rename one of them"
+    )
 
 
 def names(kind: Kind) -> list[str]:
     """Every registered name of a kind, sorted."""
-    return sorted(set(_found(kind)) | set(_loaded[kind]))
+    return sorted({**_listed(kind), **_loaded[kind]})
 
 
 def entries(kind: Kind) -> list[Entry]:
     """Every registered name with its place and summary, sorted by name."""
-    return [_loaded[kind].get(name) or _found(kind)[name] for name in names(kind)]
+    return [find(kind, name) for name in names(kind)]
 
 
 def find(kind: Kind, name: str) -> Entry:
     """The entry of a name, nothing imported. Raises XlbenchError for an unknown one."""
-    entry = _loaded[kind].get(name) or _found(kind).get(name)
+    entry = _loaded[kind].get(name) or _listed(kind).get(name)
     if entry is None:
         raise unknown(kind, name, names(kind))
     return entry
@@ -113,20 +111,20 @@ def get(kind: Kind, name: str) -> type:
     import or does not register the name that it promised.
     """
     if name not in _classes[kind]:
-        found = find(kind, name)
+        entry = find(kind, name)
         try:
-            if isinstance(found.module, EntryPoint):
-                found.module.load()
-            elif found.module is not None:
-                importlib.import_module(found.module)
+            if isinstance(entry.module, EntryPoint):
+                entry.module.load()
+            elif entry.module is not None:
+                importlib.import_module(entry.module)
         except XlbenchError:
             raise
         except Exception as fault:
             raise XlbenchError(
-                f"the {kind} {name!r} ({found.place}) does not import: {type(fault).__name__}: {fault}"
+                f"the {kind} {name!r} ({entry.place}) does not import: {type(fault).__name__}: {fault}"
             ) from fault
         if name not in _classes[kind]:
-            raise XlbenchError(f"{found.place} promises the {kind} {name!r} but does not register it")
+            raise XlbenchError(f"{entry.place} promises the {kind} {name!r} but does not register it")
     return _classes[kind][name]
 
 
@@ -147,7 +145,7 @@ def load_plugin(plugin: str) -> None:
     key = str(path.resolve()) if is_file else plugin
     if key in _plugins:
         return
-    before = {kind: dict(_classes[kind]) for kind in _classes}
+    before = [id(cls) for classes in _classes.values() for cls in classes.values()]
     try:
         if is_file:
             if not os.path.isfile(path):
@@ -157,25 +155,18 @@ def load_plugin(plugin: str) -> None:
             if "" not in sys.path and str(Path.cwd()) not in sys.path:
                 sys.path.append(str(Path.cwd()))
             importlib.import_module(plugin)
-    except XlbenchError:
+    except (XlbenchError, KeyboardInterrupt):
         raise
     except BaseException as fault:  # a plug-in may even call sys.exit; the sentence must still come
-        if isinstance(fault, KeyboardInterrupt):
-            raise
         line = _line_in(fault, path) if is_file else ""
         raise XlbenchError(f"the plug-in {plugin} does not import{line}: {type(fault).__name__}: {fault}") from fault
-    registered = [cls for kind in _classes for name, cls in _classes[kind].items() if before[kind].get(name) is not cls]
-    imported_before = any(_stands_in(cls, plugin) for kind in _classes for cls in _classes[kind].values())
-    if not registered and not imported_before:
+    after = [cls for classes in _classes.values() for cls in classes.values()]
+    if not any(id(cls) not in before or f"{cls.__module__}.".startswith(f"{plugin}.") for cls in after):
         raise XlbenchError(
             f"the plug-in {plugin} registers nothing; decorate a class with @register_method, @register_task or "
             "@register_resource"
         )
     _plugins[key] = plugin
-
-
-def _stands_in(cls: type, module: str) -> bool:
-    return cls.__module__ == module or cls.__module__.startswith(f"{module}.")
 
 
 def files_of(cls: type) -> list[Path]:
@@ -207,39 +198,25 @@ def _line_in(fault: BaseException, path: Path) -> str:
     """The line of the plug-in's own file where it failed, as ` (line 3)`."""
     if isinstance(fault, SyntaxError):
         return f" (line {fault.lineno})"
-    line, trace = "", fault.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
-            line = f" (line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return line
+    frames = traceback.extract_tb(fault.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 @cache
-def _found(kind: Kind) -> dict[str, Entry]:
+def _listed(kind: Kind) -> dict[str, Entry]:
     """What is there to be imported: the built-ins, by their source, then entry points, by their metadata."""
-    found: dict[str, Entry] = {}
+    listed: dict[str, Entry] = {}
     home = _HOMES[kind]
-    for file, module in _modules(home):
-        for name, line, summary in _decorated(file, kind):
-            place = f"{_short(file)}:{line}"
-            if name in found:
-                raise XlbenchError(
-                    f"the {kind} {name!r} is registered twice: in {found[name].place} and in {place}; "
-                    "rename one of them"
-                )
-            found[name] = Entry(name, place, summary, module, f"{file.resolve()}:{line}")
+    offers = [entry for file, module in _modules(home) for entry in _decorated(file, module, kind)]
     for point in entry_points(group=home):
         place = f"entry point {point.value}" + (f" of {point.dist.name}" if point.dist else "")
-        taken = found.get(point.name)
-        if taken is not None:
-            if taken.place == place:
-                continue
-            raise XlbenchError(
-                f"the {kind} {point.name!r} is registered twice: in {taken.place} and in {place}; rename one of them"
-            )
-        found[point.name] = Entry(point.name, place, f"({place})", point)
-    return found
+        offers.append(Entry(point.name, place, "", f"({place})", point))
+    for entry in offers:
+        other = listed.setdefault(entry.name, entry)
+        if other.place != entry.place:
+            raise _twice(kind, other, entry)
+    return listed
 
 
 def _modules(home: str) -> list[tuple[Path, str]]:
@@ -254,35 +231,26 @@ def _modules(home: str) -> list[tuple[Path, str]]:
     return [(file, f"{home}.{file.parent.name if file.name == '__init__.py' else file.stem}") for file in files]
 
 
-def _decorated(file: Path, kind: Kind) -> list[tuple[str, int, str]]:
-    """(name, line, summary) of every class in a file that a registering decorator with a literal name marks."""
+def _decorated(file: Path, module: str, kind: Kind) -> Iterator[Entry]:
+    """The entry of every class in a file that a registering decorator with a literal name marks."""
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    found = []
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for call in node.decorator_list:
-            function = call.func if isinstance(call, ast.Call) else None
-            called = getattr(function, "id", getattr(function, "attr", None))
-            if isinstance(call, ast.Call) and _DECORATORS.get(str(called)) == kind and call.args:
-                name: Any = ast.literal_eval(call.args[0])
-                found.append((str(name), node.lineno, _first_line(ast.get_docstring(node))))
-    return found
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    calls = [(node, call) for node in classes for call in node.decorator_list if isinstance(call, ast.Call)]
+    for node, call in calls:
+        if getattr(call.func, "id", getattr(call.func, "attr", None)) == f"register_{kind}" and call.args:
+            name, place = str(ast.literal_eval(call.args[0])), f"{_short(file)}:{node.lineno}"
+            summary = _first_line(ast.get_docstring(node))
+            yield Entry(name, place, f"{file.resolve()}:{node.lineno}", summary, module)
 
 
 def _place(cls: type) -> tuple[str, str]:
-    """Where a class stands: as messages name it, and by its whole path."""
+    """Where a class stands, at the line of `class …` (inspect gives the decorator's): for messages, and in full."""
     try:
-        file, line = Path(inspect.getfile(cls)), _class_line(cls)
-        return f"{_short(file)}:{line}", f"{file.resolve()}:{line}"
+        file, (lines, first) = Path(inspect.getfile(cls)), inspect.getsourcelines(cls)
     except (OSError, TypeError):
         return f"module {cls.__module__}", f"module {cls.__module__}:{cls.__qualname__}"
-
-
-def _class_line(cls: type) -> int:
-    """The line of `class …` itself (inspect gives the decorator's), as `_decorated` counts it."""
-    lines, first = inspect.getsourcelines(cls)
-    return first + next((i for i, line in enumerate(lines) if line.lstrip().startswith("class ")), 0)
+    line = first + next((number for number, text in enumerate(lines) if text.lstrip().startswith("class ")), 0)
+    return f"{_short(file)}:{line}", f"{file.resolve()}:{line}"
 
 
 def _short(file: Path) -> str:

@@ -48,7 +48,7 @@ class DataSource:
         cannot be reached.
         """
         if self.root is not None:
-            return _read(self._path(dataset, config, split), columns)
+            return _read(self.root / dataset / config / f"{split}.parquet", columns)
         return _download(dataset, config, split, columns)
 
     def file(self, name: str, columns: tuple[str, ...]) -> Table:
@@ -57,17 +57,13 @@ class DataSource:
             raise XlbenchError(f"{name} is on no dataset hub; give --data-root DIR with {name} in it")
         return _read(self.root / name, columns)
 
-    def _path(self, dataset: str, config: str, split: str) -> Path:
-        assert self.root is not None
-        return self.root / dataset / config / f"{split}.parquet"
-
 
 @cache
 def _read(path: Path, columns: tuple[str, ...]) -> Table:
     if not path.is_file():
         raise XlbenchError(f"no data file {path}; --data-root must hold <hub id>/<config>/<split>.parquet")
     try:
-        _all_there(columns, columns_of(path), str(path))
+        _refuse_missing(columns, columns_of(path), str(path))
         return _table(read_parquet(path, str(path), columns), columns, str(path))
     except (ValueError, OSError) as fault:
         raise XlbenchError(f"{path} is not a readable parquet file: {fault}") from fault
@@ -110,14 +106,14 @@ def hub_reason(fault: BaseException) -> str:
     return " ".join(f"{type(fault).__name__}: {fault}".split())[:300]
 
 
-def _all_there(columns: tuple[str, ...], there: list[str], place: str) -> None:
-    missing = [name for name in columns if name not in there]
+def _refuse_missing(columns: tuple[str, ...], names: list[str], place: str) -> None:
+    missing = [name for name in columns if name not in names]
     if missing:
-        raise MissingColumn(f"{place} has no column {missing[0]!r}; it has {', '.join(there)[:1000]}")
+        raise MissingColumn(f"{place} has no column {missing[0]!r}; it has {', '.join(names)[:1000]}")
 
 
 def _table(table: pa.Table, columns: tuple[str, ...], place: str) -> Table:
-    _all_there(columns, table.column_names, place)
+    _refuse_missing(columns, table.column_names, place)
     lists = {name: table.column(name).to_pylist() for name in columns}
     seal = hashlib.sha256()
     for name in columns:  # of the content, so that a folder and the hub with the same rows agree

@@ -118,8 +118,8 @@ class Task:
         """The languages asked for, all of the task's where none are named. Raises for one it lacks."""
         for language in asked or ():
             if language not in self.languages:
-                known = ", ".join(self.languages)
-                raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {known}")
+                languages = ", ".join(self.languages)
+                raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {languages}")
         return tuple(asked) if asked else self.languages
 
     def draw(
@@ -148,9 +148,10 @@ class Task:
         held_out = {row.unit for rows in target_train.values() for row in rows}
         if shots == ALL:
             train, dev = (self.read(name, self.source, source) for name in ("train", "validation"))
-            return FewShot(tuple(train), _without(dev, held_out), target_train=target_train)
-        train = self._sample("train", shots, number, source)
-        dev = self._sample("validation", shots, number, source, held_out)
+            dev = [row for row in dev if row.unit not in held_out]
+            return FewShot(tuple(train), tuple(dev), target_train=target_train)
+        train = self._drawn("train", self.source, shots, number, source, ("train",))
+        dev = self._drawn("validation", self.source, shots, number, source, ("validation",), held_out)
         return FewShot(train, dev, target_train=target_train)
 
     def target_dev(
@@ -177,8 +178,8 @@ class Task:
                 f"{self.name} in {language}"
             )
         order = _generator(self.name, "test premises").permutation(len(names))
-        kept = {names[i] for i in order[:units]}
-        return [row for row in rows if row.unit in kept]
+        sample = {names[i] for i in order[:units]}
+        return [row for row in rows if row.unit in sample]
 
     def _target_train(
         self, shots: int, number: int, targets: Sequence[str], source: DataSource
@@ -186,14 +187,11 @@ class Task:
         """Rows a class of each target language: the same ids in all of them where the task's languages are aligned."""
         if not targets:
             raise XlbenchError("--target-shots needs a test language other than the source language")
+        pool = self.target_pool
         if not self.aligned:
-            return {
-                name: self._drawn(self.target_pool, name, shots, number, source, ("target", name)) for name in targets
-            }
-        first = self._drawn(self.target_pool, targets[0], shots, number, source, ("target",))
-        return {targets[0]: first} | {
-            name: self._translated(first, self.target_pool, name, source) for name in targets[1:]
-        }
+            return {name: self._drawn(pool, name, shots, number, source, ("target", name)) for name in targets}
+        rows = self._drawn(pool, targets[0], shots, number, source, ("target",))
+        return {name: self._translated(rows, pool, name, source) for name in targets}
 
     def _translated(self, rows: Sequence[Row], split: SplitName, language: str, source: DataSource) -> tuple[Row, ...]:
         by_id = {row.id: row for row in self.read(split, language, source)}
@@ -201,11 +199,6 @@ class Task:
         if missing:
             raise XlbenchError(f"task {self.name} has no {split} row {missing[0]} in {language}")
         return tuple(by_id[row.id] for row in rows)
-
-    def _sample(
-        self, split: SplitName, shots: int, number: int, source: DataSource, without: Collection[str] = ()
-    ) -> tuple[Row, ...]:
-        return self._drawn(split, self.source, shots, number, source, (split,), without)
 
     def _drawn(
         self,
@@ -286,9 +279,7 @@ class TestRows:
         apart = _apart(rows) if task.aligned else ""
         if task.aligned and not apart:
             return cls(rows, True)
-        own = {
-            language: [replace(row, unit=f"{language}/{row.unit}") for row in side] for language, side in rows.items()
-        }
+        own = {name: [replace(row, unit=f"{name}/{row.unit}") for row in side] for name, side in rows.items()}
         note = f"the test rows are not aligned over languages, each of which is tested on rows of its own: {apart}"
         return cls(own, False, note if task.aligned else "")
 
@@ -307,27 +298,15 @@ def _apart(rows: Mapping[str, Sequence[Row]]) -> str:
     return ""
 
 
-def _without(rows: Sequence[Row], units: Collection[str]) -> tuple[Row, ...]:
-    return tuple(row for row in rows if row.unit not in units)
-
-
 def rows_of(
-    table: Table,
-    fields: Sequence[str],
-    labels: Sequence[str],
-    language: str,
-    ids: str,
-    units: Sequence[str],
+    table: Table, fields: Sequence[str], labels: Sequence[str], language: str, ids: str, units: Sequence[str]
 ) -> list[Row]:
     """Rows of a table whose columns are `fields` and `label`; row i gets the id `ids-i` and unit `units[i]`.
 
     Raises XlbenchError naming file and row: an empty text, a label that is none of 0 … len(labels) - 1.
     """
-    rows = []
-    for index, unit in enumerate(units):
-        texts, label = read_row(table, index, fields, labels)
-        rows.append(Row(f"{ids}-{index}", texts, label, language, unit))
-    return rows
+    read = ((unit, *read_row(table, index, fields, labels)) for index, unit in enumerate(units))
+    return [Row(f"{ids}-{index}", texts, label, language, unit) for index, (unit, texts, label) in enumerate(read)]
 
 
 def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[str]) -> tuple[tuple[str, ...], int]:

@@ -87,6 +87,6 @@ def test_what_the_host_knows_of_a_batch_is_of_the_tensors_that_it_has(tiny):
     assert (batch.languages, batch.padding) == ({0}, 0)
     other = replace(batch, language=torch.tensor([3, 4]), attention=torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]))
     assert (other.languages, other.padding) == ({3, 4}, 3)
-    assert other.with_streams({"more": batch}).known is other.known
+    assert other.with_streams({"more": batch}).languages is other.languages
     hidden, unmasked = (tiny.hidden(one)[:, 0] for one in (replace(batch, attention=other.attention), batch))
     assert not torch.allclose(hidden, unmasked, atol=1e-4)

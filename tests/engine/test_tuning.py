@@ -261,13 +261,13 @@ def test_source_dev_decides(dev, number):
     assert [(trial["dev_score"], trial["dev_loss"]) for trial in choice.trials if "lost" not in trial] == [
         one for one in dev if one is not None
     ]
-    assert choice.found == {"chosen": number, "trials": list(choice.trials)}
+    assert choice.selection == {"chosen": number, "trials": list(choice.trials)}
     assert len(choice.notes) == dev.count(None)
 
 
 def test_one_configuration_is_no_search():
     choice, _ = chosen((0.5, 1.0))
-    assert (choice.number, choice.found, choice.costs, choice.notes) == (0, {}, {}, [])
+    assert (choice.number, choice.selection, choice.costs, choice.notes) == (0, {}, {}, [])
     with pytest.raises(Diverged, match=r"^the loss is nan$"):
         chosen(None)
 

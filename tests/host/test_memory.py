@@ -16,9 +16,8 @@ from torch import nn
 
 from xlbench import RunSpec, Runtime, Store, Suite, registry, run
 from xlbench.comparison.compare import run_suite
-from xlbench.engine.predict import predict
+from xlbench.engine.predict import FIRST, TokenBudget, predict
 from xlbench.engine.session import Session
-from xlbench.engine.token_budget import FIRST, TokenBudget
 from xlbench.errors import OutOfMemory
 from xlbench.host import memory
 from xlbench.host.memory import ran_out
@@ -40,7 +39,6 @@ def _as_before():
     with registry_as_it_was():
         yield
     TokenBudget.fitting.clear()
-    TokenBudget.measured.clear()
 
 
 def short_of(expression: str, then: str) -> tuple[str, str]:

@@ -106,17 +106,21 @@ class Checkpoint:
                 header = stream.metadata()
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - no mapping
             facts = json.loads(header["facts"])
-            whole = _digest(tensors, header["facts"]) == header["digest"]
+            sound = _digest(tensors, header["facts"]) == header["digest"]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
+            sound = False
+        if not sound:
             self.notes.append("the training state that was kept is damaged: training started over")
             return None
-        theirs = facts.pop("made_with")
-        differs = [name for name in {**self.made_with, **theirs} if self.made_with.get(name) != theirs.get(name)]
-        if differs:
-            said = ", ".join(f"{name} {theirs.get(name)}, not {self.made_with.get(name)}" for name in differs)
-            self.notes.append(f"the training state that was kept was made with {said}: training started over")
+        ours, theirs = self.made_with, facts.pop("made_with")
+        differences = [
+            f"{name} {theirs.get(name)}, not {ours.get(name)}"
+            for name in {**ours, **theirs}
+            if ours.get(name) != theirs.get(name)
+        ]
+        if differences:
+            makers = ", ".join(differences)
+            self.notes.append(f"the training state that was kept was made with {makers}: training started over")
             return None
         self.spent.add(facts.pop("spent"))
         self.notes.append(f"training was killed, and resumed after step {facts['step']}; its costs are of all parts")

@@ -36,12 +36,12 @@ class TestSentences:
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "TestSentences":
-        found: dict[str, str] = {}
+        sentences: dict[str, str] = {}
         for row in rows:
             for _, text in texts_of(row):
-                found.setdefault(normalised(text), row.id)
-        found.pop("", None)
-        return cls(found)
+                sentences.setdefault(normalised(text), row.id)
+        sentences.pop("", None)
+        return cls(sentences)
 
     def shared_with(self, texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """(id of the learning text, id of the test row) for every one of (id, text) that is a test sentence."""

@@ -12,12 +12,11 @@ import torch
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.engine.costs import gpu_joules, joules_since, parameters, peak_memory
 from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
-from xlbench.engine.predict import predict
+from xlbench.engine.predict import TokenBudget, predict
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.engine.session import Session
-from xlbench.engine.token_budget import TokenBudget
 from xlbench.engine.trackers import Followed
-from xlbench.engine.train import Evaluate, Fitted, fit, generator
+from xlbench.engine.train import Fitted, fit, generator
 from xlbench.engine.tuning import Choice, Configuration, Trained, best_of
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.host.fault_place import place_of
@@ -25,7 +24,7 @@ from xlbench.host.memory import PEAK
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import commit, environment, versions
 from xlbench.literature import known_leaks
-from xlbench.method import Method, MethodConfig, Resources, Stream
+from xlbench.method import Method, MethodConfig, Resources
 from xlbench.prompts import Encoded
 from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
@@ -44,9 +43,9 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
     store = store_at(runtime.runs)
-    known = kept(store, prepared.id, progress.say)
-    if known is not None:
-        record = known.record
+    result = kept(store, prepared.id, progress.say)
+    if result is not None:
+        record = result.record
         progress.say(f"the record {record.id} is there already, from {record.started}: nothing was computed")
         return record
     sweep(store.root)
@@ -55,11 +54,21 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
 
 def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     """Train, score and write a prepared run. An exception leaves a failed record and is raised again."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    common = _common(prepared, started)
+    clock = time.perf_counter()
+    common = _common(prepared, datetime.now(UTC))
     store = store_at(runtime.runs)
     store.ready()
     followed = Followed(runtime.tracker, prepared.id, prepared.spec, progress)
+
+    def seconds() -> float:
+        return round(time.perf_counter() - clock, 2)
+
+    def ended(record: Record, predictions: pa.Table | None = None) -> Record:
+        store.write(record, predictions)
+        forget(store.root, prepared.id)
+        followed.ended(record)
+        return record
+
     try:
         words = None if prepared.method_class.whole_vocabulary else 0
         refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words)
@@ -68,21 +77,12 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
         raise
     except Exception as fault:
-        seconds = time.perf_counter() - clock
         place = place_of(fault, prepared.method_class)
         fault.add_note(place)
         error = f"{type(fault).__name__}: {fault} ({place})"
-        failed = Record(status="failed", error=error, seconds=round(seconds, 2), **common)
-        store.write(failed)
-        forget(store.root, prepared.id)
-        followed.ended(failed)
+        ended(Record(status="failed", error=error, seconds=seconds(), **common))
         raise
-    seconds = time.perf_counter() - clock
-    record = Record(status="finished", seconds=round(seconds, 2), **{**common, **measured})
-    store.write(record, predictions)
-    forget(store.root, prepared.id)
-    followed.ended(record)
-    return record
+    return ended(Record(status="finished", seconds=seconds(), **{**common, **measured}), predictions)
 
 
 def record_failure(prepared: Prepared, runtime: Runtime, reason: str, seconds: float, threads: int) -> None:
@@ -118,7 +118,7 @@ def _common(prepared: Prepared, started: datetime) -> dict[str, Any]:
 def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[dict[str, Any], pa.Table]:
     """The run itself: the fields of the record that are measured, and the predictions."""
     device, test = prepared.device, prepared.episode.test.rows
-    drawn = gpu_joules(device)
+    joules = gpu_joules(device)
     if device.type == "cuda":
         PEAK.start(device)
     trials = iter(range(len(prepared.configurations)))
@@ -130,29 +130,31 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
     with session.watch.stage("encoding"):
         encoded = [method.encode_labelled(rows) for rows in test.by_language.values()]
     with session.progress.stage("test", sum(map(len, encoded))), session.watch.stage("test"):
-        every = predict(method, Encoded.join(encoded), session, "test")
-    scores = dict(zip(test.by_language, np.split(every, np.cumsum([len(part) for part in encoded])[:-1]), strict=True))
-    measured = _measured(prepared, choice, scores)
+        scores = predict(method, Encoded.join(encoded), session, "test")
+    sides = np.split(scores, np.cumsum([len(side) for side in encoded])[:-1])
+    by_language = dict(zip(test.by_language, sides, strict=True))
+    measured = _measured(prepared, choice, by_language)
     rows = [row for side in test.by_language.values() for row in side]
     smaller = TokenBudget(session.tokens, device, method.backbone.name).note
     notes = [*known_leaks(prepared.spec), *_of_data(prepared), *choice.notes, *method.notes, smaller]
-    costs = _costs(prepared, choice, session) | session.flops | joules_since(drawn, device)
+    costs = _costs(prepared, choice, session) | session.flops | joules_since(joules, device)
     told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, notes)))}
-    return measured | told, _predictions(prepared, rows, every)
+    return measured | told, _predictions(prepared, rows, scores)
 
 
 def _train(
     prepared: Prepared, runtime: Runtime, session: Session, configuration: Configuration, number: int
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
-    spec, problem, watch = prepared.spec, prepared.task.problem, session.watch
+    spec, problem, watch, dev = prepared.spec, prepared.task.problem, session.watch, prepared.episode.shots.dev
+    if spec.selection == "oracle-target-dev":
+        dev = tuple(row for rows in prepared.episode.shots.target_dev.values() for row in rows)
     session.count(prepared.backbone if runtime.count_flops else None)
     checkpoint = _checkpoint(prepared, runtime, number, session)
     try:
         method, module, resources = _built(prepared, session, configuration.config)
         with watch.stage("encoding"):
             shots = method.encode_labelled(resources.shots)
-            dev = _selecting_rows(prepared)
             selecting = method.encode_labelled(dev)
             streams = method.streams(resources)
     except NotSupported:
@@ -166,13 +168,25 @@ def _train(
         return problem.scores(gold, scores)[problem.metrics[0]], problem.loss(scores, gold)
 
     if not method.learns_by_gradient:
+        fitted = Fitted(0, 0, 1.0, [])
         with watch.stage("training"):
             method.fit(resources)
-        fitted = Fitted(0, 0, 1.0, [])
     else:
-        fitted = _fitted(
-            prepared, session, method, module, shots, selecting, streams, configuration, checkpoint, evaluate
-        )
+        inputs, training = [shots, *(stream.encoded for stream in streams.values())], configuration.training
+        read = words_read(method, [*inputs, selecting])  # the other word embeddings are left out
+        words = None if read is None else len(read)
+        at_once = training.batch_size // training.accumulate
+        close = note_if_close(prepared.backbone, spec, prepared.device, inputs, at_once, words)
+        if close:
+            session.progress.say(close)
+            method.notes.append(close)
+        with watch.stage("training"):
+            trimmed = read is not None and method.backbone.trim(read)
+            fitted = fit(
+                method, module, shots, streams, evaluate, training, spec.selection, spec.seed, session, checkpoint
+            )
+            if trimmed:
+                method.backbone.untrim(fitted.decay)
     with watch.stage("training"):
         method.finish(resources)
     method.notes.extend(checkpoint.notes if checkpoint else ())
@@ -180,45 +194,6 @@ def _train(
         return Trained(configuration, method, module, fitted, None)
     with watch.stage("evaluation"):
         return Trained(configuration, method, module, fitted, evaluate())
-
-
-def _fitted(
-    prepared: Prepared,
-    session: Session,
-    method: Method,
-    module: torch.nn.Module,
-    shots: Encoded,
-    selecting: Encoded,
-    streams: Mapping[str, Stream],
-    configuration: Configuration,
-    checkpoint: Checkpoint | None,
-    evaluate: Evaluate,
-) -> Fitted:
-    """Train by gradients, the word embeddings that no step reads left out."""
-    spec, inputs = prepared.spec, [shots, *(stream.encoded for stream in streams.values())]
-    read = words_read(method, [*inputs, selecting])
-    at_once, words = spec.training.batch_size // spec.training.accumulate, None if read is None else len(read)
-    close = note_if_close(prepared.backbone, spec, prepared.device, inputs, at_once, words)
-    if close:
-        session.progress.say(close)
-        method.notes.append(close)
-    with session.watch.stage("training"):
-        trimmed = read is not None and method.backbone.trim(read)
-        fitted = fit(
-            method,
-            module,
-            shots,
-            streams,
-            evaluate,
-            configuration.training,
-            spec.selection,
-            spec.seed,
-            session,
-            checkpoint,
-        )
-        if trimmed:
-            method.backbone.untrim(fitted.kept)
-    return fitted
 
 
 def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, session: Session) -> Checkpoint | None:
@@ -265,14 +240,6 @@ def words_read(method: Method, encoded: Sequence[Encoded]) -> np.ndarray | None:
     return np.flatnonzero(read)
 
 
-def _selecting_rows(prepared: Prepared) -> Sequence[Row]:
-    """The rows that choose the checkpoint: the source dev rows, or the target's for the oracle policy."""
-    shots = prepared.episode.shots
-    if prepared.spec.selection != "oracle-target-dev":
-        return shots.dev
-    return [row for rows in shots.target_dev.values() for row in rows]
-
-
 def _costs(prepared: Prepared, choice: Choice, session: Session) -> dict[str, float]:
     """Seconds by stage, test rows per second, parameters and memory; what was not there has no key."""
     seconds = session.watch.seconds
@@ -306,7 +273,7 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
             "step": fitted.step,
             "steps": fitted.steps,
             "history": fitted.history,
-            **choice.found,
+            **choice.selection,
         },
     }
 
@@ -314,9 +281,9 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
 def _of_data(prepared: Prepared) -> list[str]:
     """Notes on the data: rows that are not aligned, the oracle's dev rows that are test sentences, rows left out."""
     shared, left_out = prepared.contamination["shared"], prepared.episode.left_out
-    said = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
+    same = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
     fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
-    return [prepared.episode.test.rows.note, *[said] * bool(shared), *[fewer] * bool(left_out)]
+    return [prepared.episode.test.rows.note, *[same] * bool(shared), *[fewer] * bool(left_out)]
 
 
 def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

@@ -5,7 +5,7 @@ by the kernel that computes it, backward passes included, work by elements (and 
 steps of a kind are taken to cost as much a token, padding included. That is within 2 % of counting every step.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log, prod
 from typing import Any
@@ -88,24 +88,16 @@ def _attention(query: Size, key: Size, value: Size, *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
 
 
-def _attention_backward(gradient: Size, query: Size, key: Size, value: Size, *_: Any, **__: Any) -> int:
-    return int(sdpa_backward_flop_count(gradient, query, key, value))
-
-
 def _products(states: Size, *weights: Any) -> int:
     """Each state, (…, d), meets every matrix of the weights, which stand alone or in a list."""
-    shapes = [shape for one in weights for shape in (one if isinstance(one, list) else [one])]
-    return 2 * prod(states[:-1]) * sum(prod(one) for one in shapes if isinstance(one, torch.Size) and len(one) == 2)
+    shapes = [shape for part in weights for shape in (part if isinstance(part, list) else [part])]
+    matrices = [shape for shape in shapes if isinstance(shape, torch.Size) and len(shape) == 2]
+    return 2 * prod(states[:-1]) * sum(map(prod, matrices))
 
 
 def _recurrent(*shapes: Any, **_: Any) -> int:
     """States and weights: of one layer and direction, two matrices and two biases; or of all, in one list."""
     return _products(*shapes[: 2 if isinstance(shapes[1], list) else 5])
-
-
-def _recurrent_backward(*shapes: Any, **_: Any) -> int:
-    """Twice the forward pass, as of every matrix product: once for the states, once for the weights."""
-    return 2 * _recurrent(*shapes)
 
 
 def _transformer_layer(states: Size, *weights: Any, **_: Any) -> int:
@@ -114,15 +106,14 @@ def _transformer_layer(states: Size, *weights: Any, **_: Any) -> int:
     return _products(states, *weights) + _attention(*[(rows, 1, length, width)] * 3)
 
 
-_KERNELS = {  # that torch's counter does not know
+_KERNELS: dict[str, Callable[..., int]] = {  # that torch's counter does not know
     "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": lambda *sizes, **_: sdpa_backward_flop_count(*sizes[:4]),
     "mkldnn_rnn_layer": _recurrent,
-    "mkldnn_rnn_layer_backward": _recurrent_backward,
+    "mkldnn_rnn_layer_backward": lambda *shapes, **_: 2 * _recurrent(*shapes),  # for the states, and for the weights
     "_cudnn_rnn": _recurrent,
-    "_cudnn_rnn_backward": _recurrent_backward,
+    "_cudnn_rnn_backward": lambda *shapes, **_: 2 * _recurrent(*shapes),
     "_transformer_encoder_layer_fwd": _transformer_layer,
 }
 _OURS = {getattr(torch.ops.aten, name): flops for name, flops in _KERNELS.items() if hasattr(torch.ops.aten, name)}
 FORMULAS = FlopCounterMode(display=False, custom_mapping=_OURS).flop_registry  # by kernel, torch's own included
-NOT_COUNTED = FlopMeter(None)

@@ -23,7 +23,6 @@ from xlbench.prompts import Encoded
 from xlbench.spec import RunSpec
 
 WIDTH = {"fp32": 4, "bf16": 3}  # bytes of a number that is kept for the backward pass
-HEADS = "num_attention_heads"  # of a backbone's config, where its family says it so
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,14 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.moments + self.kept + self.copies
+        return sum(vars(self).values())
 
     @property
     def words(self) -> str:
         """The sum, part by part."""
-        parts = {
-            "weights": self.weights,
-            "gradients": self.gradients,
-            "AdamW's moments": self.moments,
-            "states kept by the selection policy": self.kept,
-            "autocast's copies": self.copies,
-        }
-        return f"{' + '.join(f'{gib(size)} of {what}' for what, size in parts.items() if size)} = {gib(self.total)}"
+        names = "weights", "gradients", "AdamW's moments", "states kept by the selection policy", "autocast's copies"
+        sizes = zip(names, vars(self).values(), strict=True)
+        return f"{' + '.join(f'{gib(size)} of {name}' for name, size in sizes if size)} = {gib(self.total)}"
 
 
 def states(spec: RunSpec) -> int:
@@ -71,7 +65,7 @@ def states(spec: RunSpec) -> int:
 def activations(backbone: Backbone, rows: int, longest: int, precision: str) -> int:
     """Bytes that a step with so many rows, padded to the longest, keeps for its backward pass."""
     config, width = backbone.config, backbone.dimension
-    inner, heads = (getattr(config, name, other) for name, other in (("intermediate_size", 4 * width), (HEADS, 1)))
+    inner, heads = getattr(config, "intermediate_size", 4 * width), getattr(config, "num_attention_heads", 1)
     layer = WIDTH[precision] * (9 * width + 2 * inner + 2 * heads * longest) + 2 * width + heads * longest
     last = WIDTH[precision] * 3 * width if backbone.known_family else layer
     return int(rows * longest * ((getattr(config, "num_hidden_layers", 1) - 1) * layer + last))
@@ -105,15 +99,14 @@ def note_if_close(
     `inputs`: the shots, and every stream of rows that a step takes beside them. `at_once`: rows of each at a time.
     `words`: how many words' embeddings train; none: all.
     """
-    longest = max((int(one.lengths.max()) for one in inputs if len(one)), default=0)
-    rows = sum(min(at_once, len(one)) for one in inputs)
+    longest = max((int(encoded.lengths.max()) for encoded in inputs if len(encoded)), default=0)
+    rows = sum(min(at_once, len(encoded)) for encoded in inputs)
     need, free = Footprint.of(backbone, spec, words), memory.free_bytes(device)
-    step = activations(backbone, rows, longest, spec.precision)
-    more = need.total - need.weights + step
-    if more <= USABLE * free:
+    step, optimiser = activations(backbone, rows, longest, spec.precision), need.total - need.weights
+    if step + optimiser <= USABLE * free:
         return ""
     return (
         f"memory is close: a step of {rows} rows of up to {longest} tokens needs about {gib(step)} beside "
-        f"{gib(need.total - need.weights)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
+        f"{gib(optimiser)} for the optimiser and kept states, and {gib(free)} of {device} are free; "
         "if it does not fit, use --with training.accumulate=2 or more, a shorter --max-length, or --precision bf16"
     )

@@ -1,8 +1,8 @@
 """From a RunSpec to a run that may start: names, settings, data, draw and contamination, resolved and checked."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -95,20 +95,23 @@ def _episode(
     task = task_class()
     test = _test_set(task_class, languages, source, test_units)  # type: ignore[arg-type]
     targets = [language for language in languages if language != task.source]
-    left_out = 0
-    if shots == ALL:
-        drawn, left_out = _all_rows(task_class, languages, source, test_units, number, target_shots)  # type: ignore[arg-type]
-    else:
-        drawn = task.draw(shots, number, source, split, target_shots, targets)
+    drawn, left_out = task.draw(shots, number, source, split, target_shots, targets), 0
+    if shots == ALL:  # those that share no sentence with the test
+        train, dev = (contamination.without_shared(test.sentences, rows) for rows in (drawn.train, drawn.dev))
+        if not train or not dev:
+            raise XlbenchError(
+                f"--shots all leaves no {'dev' if train else 'train'} row of task {task.name}: each shares a sentence "
+                "with the test or a unit with the target shots; ask for fewer --target-shots or --test-units"
+            )
+        left_out = len(drawn.train) + len(drawn.dev) - len(train) - len(dev)
+        drawn = replace(drawn, train=train, dev=dev)
     if oracle and not targets:
         raise XlbenchError("--selection oracle-target-dev needs a test language other than the source language")
     if oracle:
-        dev = drawn.target_dev or task.target_dev(drawn.dev, targets, source)
-        drawn = FewShot(drawn.train, drawn.dev, dev, drawn.target_train)
-    learning = {"train": drawn.train, "dev": drawn.dev}
+        drawn = replace(drawn, target_dev=drawn.target_dev or task.target_dev(drawn.dev, targets, source))
+    texts = {"train": _texts(drawn.train), "dev": _texts(drawn.dev)}
     if drawn.target_train:
-        learning["target shots"] = tuple(row for rows in drawn.target_train.values() for row in rows)
-    texts = {purpose: _texts(rows) for purpose, rows in learning.items()}
+        texts["target shots"] = _texts(row for rows in drawn.target_train.values() for row in rows)
     compared = contamination.check(test.sentences, texts)
     return Episode(task, languages, source, test, drawn, left_out, compared)
 
@@ -121,31 +124,7 @@ def _test_set(task: type[Task], languages: tuple[str, ...], source: DataSource, 
     return TestSet(rows, digest([content(side) for side in rows.by_language.values()])[:16], sentences)
 
 
-@cache
-def _all_rows(
-    task: type[Task],
-    languages: tuple[str, ...],
-    source: DataSource,
-    units: int | None,
-    number: int,
-    target_shots: int,
-) -> tuple[FewShot, int]:
-    """Every labelled row of the source language that shares no sentence with the test, and how many others are.
-    Raises XlbenchError where none is left to train on, or to select by."""
-    sentences = _test_set(task, languages, source, units).sentences  # type: ignore[arg-type]
-    targets = [language for language in languages if language != task.source]
-    whole = task().draw(ALL, number, source, None, target_shots, targets)
-    train, dev = (contamination.without_shared(sentences, rows) for rows in (whole.train, whole.dev))
-    if not train or not dev:
-        raise XlbenchError(
-            f"--shots all leaves no {'dev' if train else 'train'} row of task {task.name}: each shares a sentence with "
-            "the test or a unit with the target shots; ask for fewer --target-shots or --test-units"
-        )
-    left_out = len(whole.train) + len(whole.dev) - len(train) - len(dev)
-    return FewShot(train, dev, target_train=whole.target_train), left_out
-
-
-def _texts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _texts(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return [text for row in rows for text in contamination.texts_of(row)]
 
 
@@ -240,15 +219,14 @@ def _refuse_unsupported(method: type[Method], task: Task, spec: RunSpec) -> None
 def _resources(method: type[Method], task: Task, spec: RunSpec) -> dict[str, Resource[Any]]:
     """The resources that a method needs, with the settings of a run. Raises XlbenchError for a name or a setting that
     there is not, among those that the method does not need too."""
-    made = {}
+    resources: dict[str, Resource[Any]] = {}
     for name in sorted({*method.needs, *spec.resources}):
         resource: type[Resource[Any]] = class_of("resource", name, Resource)
-        made[name] = resource(
-            parse(resource.Settings, spec.resources.get(name, {}), f"the settings of resource {name}")
-        )
-    for name in spec.resources:
-        made[name].resolved(task)
-    return {name: made[name] for name in sorted(method.needs)}
+        settings = parse(resource.Settings, spec.resources.get(name, {}), f"the settings of resource {name}")
+        resources[name] = resource(settings)
+        if name in spec.resources:
+            resources[name].resolved(task)
+    return {name: resources[name] for name in sorted(method.needs)}
 
 
 def _finding(episode: Episode, compared: Mapping[str, int]) -> dict[str, Any]:
@@ -258,14 +236,10 @@ def _finding(episode: Episode, compared: Mapping[str, int]) -> dict[str, Any]:
     its checkpoint, and short sentences of theirs may be test sentences once translated: those are counted and named.
     """
     sentences = episode.test.sentences
-    texts = _texts([row for rows in episode.shots.target_dev.values() for row in rows])
+    texts = _texts(row for rows in episode.shots.target_dev.values() for row in rows)
     shared = [list(pair) for pair in dict.fromkeys(sentences.shared_with(texts))]
-    finding = {
-        "compared": {**compared, **({"target dev": len(texts)} if texts else {})},
-        "test_sentences": len(sentences.rows),
-        "shared": len(shared),
-        "ids": shared,
-    }
+    compared = {**compared, "target dev": len(texts)} if texts else dict(compared)
+    finding = {"compared": compared, "test_sentences": len(sentences.rows), "shared": len(shared), "ids": shared}
     return {**finding, "left_out": episode.left_out} if episode.left_out else finding
 
 
@@ -292,6 +266,9 @@ def _resolved(
     rate = spec.training.learning_rate or backbone.recommended_learning_rate
     unused = {"epochs": Training().epochs} if spec.training.steps else {}
     fixed = set(spec.config) & set(config.search) if spec.trials > 1 else set()  # not searched, so at no default
+    precision = spec.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     changes = {
         "languages": languages,
         "config": {
@@ -300,7 +277,7 @@ def _resolved(
         "model": spec.model_name,
         "revision": None,  # the commit or digest stands in the record's identity
         "resources": resources,
-        "precision": _precision(spec.precision, device),
+        "precision": precision,
         "training": {**spec.training.model_dump(), **unused, "learning_rate": rate},
         "lora": spec.lora if spec.tune == "lora" else Lora(),
     }
@@ -316,9 +293,3 @@ def torch_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= seen:
         raise XlbenchError(f"--device {name}: torch sees {seen} GPUs here; use --device cpu or auto")
     return device
-
-
-def _precision(asked: str, device: torch.device) -> str:
-    if asked != "auto":
-        return asked
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"

@@ -120,9 +120,7 @@ class Followed(Progress):
         if asked is not None:
             words = f"{spec.method}-{spec.task}-{spec.shots}-{spec.draw}-{spec.seed}"
             name = "".join(char if char.isalnum() or char in "-_" else "_" for char in words)[:150]
-            begin = tracker_of(asked)
-            with self._heard():
-                self.tracker = begin(f"{name}-{run_id}", spec)
+            self.tracker = self._told(tracker_of(asked), f"{name}-{run_id}", spec)
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Progress]:
@@ -151,22 +149,17 @@ class Followed(Progress):
             scores = {"mean": record.mean, **record.by_language}
             costs = {f"costs/{name}": value for name, value in record.costs.items()}
             self._log({f"{record.metric}/{name}": value for name, value in scores.items()} | costs)
-        with self._heard():
-            if self.tracker is not None:
-                self.tracker.end(record)
+        if self.tracker is not None:
+            self._told(self.tracker.end, record)
 
     def _log(self, facts: Mapping[str, float]) -> None:
-        with self._heard():
-            if self.tracker is not None and facts:
-                self.tracker.log(facts, self.trained)
+        if self.tracker is not None and facts:
+            self._told(self.tracker.log, facts, self.trained)
 
-    @contextmanager
-    def _heard(self) -> Iterator[None]:
-        """Within it the tracker is told something; a fault of whatever kind, for it is others' code, is the last."""
+    def _told(self, tell: Callable[..., Any], *facts: Any) -> Any:
+        """What it gives that is told something; a fault of whatever kind, for it is others' code, is the last."""
         try:
-            yield
+            return tell(*facts)
         except Exception as fault:
-            self.tracker = None
-            why = plain(one_line(fault), 300)
-            said = f"the tracker failed, and hears no more of this run: {type(fault).__name__}: {why}"
-            warnings.warn(said, stacklevel=2)
+            self.tracker, reason = None, f"{type(fault).__name__}: {plain(one_line(fault), 300)}"
+            warnings.warn(f"the tracker failed, and hears no more of this run: {reason}", stacklevel=2)

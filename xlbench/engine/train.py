@@ -1,7 +1,9 @@
 """The one training loop: spends the budget, and keeps the state that the selection policy names."""
 
 import hashlib
+import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +34,7 @@ class Fitted:
 
     steps: int
     step: int
-    kept: float  # the part that weight decay leaves of a word embedding without a gradient, in the state that is tested
+    decay: float  # the part that weight decay leaves of a word embedding without a gradient, in the tested state
     history: list[dict[str, float]]
 
 
@@ -59,25 +61,19 @@ def fit(
     trained, device = trained_parameters(module), session.device
     if not trained:
         raise NotSupported(nothing_trains(method))
-    per_epoch = math.ceil(len(shots) / training.batch_size)
-    steps = training.steps or training.epochs * per_epoch
+    steps = training.steps or training.epochs * math.ceil(len(shots) / training.batch_size)
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
-    optimiser = torch.optim.AdamW(
-        method.parameter_groups(module, training.learning_rate),
-        weight_decay=training.weight_decay,
-        fused=True,
-    )
     warmup = max(1, round(training.warmup * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, (done + 1) / warmup))
-    keeper, decay = _Keeper(trained, selection, training.average_last), _Decay(optimiser, method)
-    selects = selection in {"source-dev", "oracle-target-dev"}
-    course = _Course(module, trained, optimiser, schedule, keeper, decay, device)
-    if checkpoint is not None:
-        course.resume(checkpoint)
-    batches = training_steps(
-        method, shots, streams, training.batch_size, seed, device, training.accumulate, skip=course.step
+    optimiser = torch.optim.AdamW(
+        method.parameter_groups(module, training.learning_rate), weight_decay=training.weight_decay, fused=True
     )
-    history, losses = course.history, course.losses
+    course = _Course(module, trained, optimiser, selection, training.average_last, device)
+    rates, words = [group["lr"] for group in optimiser.param_groups], method.backbone.word_embeddings()
+    has_words = [any(value is words for value in group["params"]) for group in optimiser.param_groups]
+    if checkpoint is not None and (state := checkpoint.read()) is not None:
+        course.resume(*state)
+    size, parts_a_step = training.batch_size, training.accumulate
+    batches = training_steps(method, shots, streams, size, seed, device, parts_a_step, skip=course.step)
     module.train()
     with session.progress.stage("train", steps):
         if course.step:
@@ -85,6 +81,8 @@ def fit(
         for step in range(course.step + 1, steps + 1):
             parts = next(batches)
             method.progress = (step - 1) / steps
+            for rate, group in zip(rates, optimiser.param_groups, strict=True):
+                group["lr"] = rate * min(1.0, step / warmup)
             loss = torch.zeros((), device=device)
             with said_if_short(partial(_too_large, method, parts[0], session)):
                 optimiser.zero_grad(set_to_none=True)
@@ -96,168 +94,119 @@ def fit(
                     loss = loss + part.detach()
                 nn.utils.clip_grad_norm_(trained.values(), training.clip)
                 optimiser.step()
-            decay.step()
-            schedule.step()
-            losses.append(loss)
+            for group in itertools.compress(optimiser.param_groups, has_words):  # one, or none
+                course.decay *= 1.0 - group["lr"] * group["weight_decay"]
+            course.losses.append(loss)
+            course.step = step
             facts: dict[str, float] = {}
             if step in checkpoints:
-                facts["loss"] = _mean(losses, method.name, step)
-                losses.clear()
-                if selects:
+                facts["loss"] = _mean(course.losses, method.name, step)
+                course.losses.clear()
+                if selection in {"source-dev", "oracle-target-dev"}:
                     module.eval()
                     with session.watch.stage("evaluation"):
                         facts["dev_score"], facts["dev_loss"] = evaluate()
                     module.train()
-                history.append({"step": step, **facts})
+                course.history.append({"step": step, **facts})
                 if step > method.last_phase * steps or step == steps:
-                    keeper.see(step, facts, decay.kept)
+                    course.keep(facts)
             session.progress.step(1, **facts)
-            course.step = step
             if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
                 checkpoint.write(course.tensors(), course.facts())
     module.eval()
-    return Fitted(steps, *keeper.restore(), history)
-
-
-class _Keeper:
-    """Keeps the state that a selection policy will name, and no more states than it needs."""
-
-    def __init__(self, trained: Mapping[str, nn.Parameter], selection: Selection, last: int) -> None:
-        self.trained, self.selection, self.last = trained, selection, last
-        self.best: tuple[float, float] | None = None
-        self.kept: list[tuple[int, float, State]] = []
-        self.step, self.decay = 0, 1.0
-
-    def see(self, step: int, facts: Mapping[str, float], decay: float) -> None:
-        """A checkpoint is reached; `facts` holds dev_score and dev_loss where the policy asks for them."""
-        self.step, self.decay = step, decay
-        if self.selection == "average-last":
-            room = self.kept.pop(0)[2] if len(self.kept) == self.last else None
-            self.kept.append((step, decay, self._state(room)))
-        elif self.selection != "last":
-            rank = (facts["dev_score"], -facts["dev_loss"])
-            if self.best is None or rank > self.best:
-                room = self.kept[0][2] if self.kept else None
-                self.best, self.kept = rank, [(step, decay, self._state(room))]
-
-    def restore(self) -> tuple[int, float]:
-        """Put the selected state back; returns its step (the last of those that were averaged) and its decay."""
-        if self.selection == "last" or not self.kept:
-            return self.step, self.decay
-        with torch.no_grad():
-            for name, value in self.trained.items():
-                value.copy_(torch.stack([state[name] for _, _, state in self.kept]).mean(dim=0))
-        return self.kept[-1][0], sum(decay for _, decay, _ in self.kept) / len(self.kept)
-
-    def _state(self, room: State | None = None) -> State:
-        """A copy of the weights; in the `room` of a state that is no longer needed, where there is one."""
-        if room is None:
-            return {name: value.detach().clone() for name, value in self.trained.items()}
-        for name, value in self.trained.items():
-            room[name].copy_(value.detach())
-        return room
+    return Fitted(steps, *course.select(), course.history)
 
 
 @dataclass
 class _Course:
-    """What the next step depends on, beside the data: all that a checkpoint holds.
+    """What the next step depends on, beside the data, and the states among which the selection policy chooses: all that
+    a checkpoint holds.
 
-    The order of the data is not in it: it follows from the seed, and is told over again.
+    The order of the data and the learning rates are not in it: they follow from the seed and the step.
     """
 
     module: nn.Module
     trained: Mapping[str, nn.Parameter]
     optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LambdaLR
-    keeper: _Keeper
-    decay: "_Decay"
+    selection: Selection
+    last: int  # how many states `average-last` takes the mean of
     device: torch.device
     step: int = 0
+    decay: float = 1.0  # what weight decay alone has left so far of a weight in the word embeddings' group
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)  # since the last entry of the history
+    best: tuple[float, ...] | None = None
+    states: list[tuple[int, float, State]] = field(default_factory=list)  # step, decay, and weights but for `last`
+
+    def keep(self, facts: Mapping[str, float]) -> None:
+        """A checkpoint is reached; `facts` holds dev_score and dev_loss where the policy asks for them."""
+        if self.selection in {"source-dev", "oracle-target-dev"}:
+            rank = (facts["dev_score"], -facts["dev_loss"])
+            if self.best is not None and rank <= self.best:
+                return
+            self.best = rank
+        most = self.last if self.selection == "average-last" else 1
+        state = self.states.pop(0)[2] if len(self.states) == most else {}  # its memory serves again
+        if self.selection != "last":
+            for name, value in self.trained.items():
+                if name not in state:
+                    state[name] = torch.empty_like(value)
+                state[name].copy_(value.detach())
+        self.states.append((self.step, self.decay, state))
+
+    def select(self) -> tuple[int, float]:
+        """Put the selected state back; its step (the last of those that were averaged) and its decay."""
+        with torch.no_grad():
+            for name, value in self.trained.items():
+                if self.selection != "last":
+                    value.copy_(torch.stack([state[name] for _, _, state in self.states]).mean(dim=0))
+        return self.states[-1][0], sum(decay for _, decay, _ in self.states) / len(self.states)
 
     def tensors(self) -> State:
         """Weights, buffers, moments, kept states, losses, and the states of the generators that dropout draws from."""
-        moments = self.optimiser.state_dict()["state"]
-        found: State = {**self._in_module()}
-        found |= {f"optimiser/{n}/{name}": value for n, state in moments.items() for name, value in state.items()}
-        found |= {f"kept/{n}/{name}": v for n, (*_, kept) in enumerate(self.keeper.kept) for name, v in kept.items()}
+        tensors = self._in_module()
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{number}/{name}": value for name, value in moments.items()}
+        for number, (_, _, state) in enumerate(self.states):
+            tensors |= {f"kept/{number}/{name}": value for name, value in state.items()}
         if self.losses:
-            found["losses"] = torch.stack(self.losses)
-        found["random/cpu"] = torch.get_rng_state()
+            tensors["losses"] = torch.stack(self.losses)
+        tensors["random/cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
-            found["random/cuda"] = torch.cuda.get_rng_state(self.device)
-        return found
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
+        return tensors
 
     def facts(self) -> dict[str, Any]:
         """What is no tensor."""
-        keeper = {
-            "step": self.keeper.step,
-            "decay": self.keeper.decay,
-            "best": self.keeper.best,
-            "kept": [[step, decay] for step, decay, _ in self.keeper.kept],
-        }
-        return {
-            "step": self.step,
-            "history": self.history,
-            "keeper": keeper,
-            "rates": [group["lr"] for group in self.optimiser.param_groups],
-            "schedule": self.schedule.state_dict(),
-            "decay": self.decay.kept,
-        }
+        facts = {name: getattr(self, name) for name in ("step", "decay", "history", "best")}
+        return {**facts, "kept": [[step, decay] for step, decay, _ in self.states]}
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from what a checkpoint holds, if it holds anything that is of use."""
-        kept = checkpoint.read()
-        if kept is not None:
-            self._restore(*kept)
-
-    def _restore(self, tensors: State, facts: Mapping[str, Any]) -> None:
+    def resume(self, tensors: State, facts: Mapping[str, Any]) -> None:
         """Take up what `tensors` and `facts` gave."""
         with torch.no_grad():
             for name, value in self._in_module().items():
                 value.copy_(tensors[name])
-        moments: dict[int, State] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition("/")
+        moments: dict[int, State] = defaultdict(dict)
+        weights: dict[int, State] = defaultdict(dict)
+        for key, value in tensors.items():
+            kind, _, rest = key.partition("/")
+            number, _, name = rest.partition("/")
             if kind == "optimiser":
-                number, _, name = rest.partition("/")
-                moments.setdefault(int(number), {})[name] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
-        self.schedule.load_state_dict(dict(facts["schedule"]))
-        for group, rate in zip(self.optimiser.param_groups, facts["rates"], strict=True):
-            group["lr"] = rate
-        keeper = facts["keeper"]
-        self.keeper.step, self.keeper.decay = keeper["step"], keeper["decay"]
-        self.keeper.best, self.decay.kept = keeper["best"] and tuple(keeper["best"]), facts["decay"]
-        self.keeper.kept = []
-        for place, (step, decay) in enumerate(keeper["kept"]):
-            state = {name: tensors[f"kept/{place}/{name}"].to(value.device) for name, value in self.trained.items()}
-            self.keeper.kept.append((step, decay, state))
-        self.step, self.history = facts["step"], facts["history"]
+                moments[int(number)][name] = value
+            elif kind == "kept":
+                weights[int(number)][name] = value.to(self.device)
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": dict(moments)})
+        self.step, self.decay, self.history = facts["step"], facts["decay"], facts["history"]
+        self.best = facts["best"] and tuple(facts["best"])
+        self.states = [(step, decay, weights[number]) for number, (step, decay) in enumerate(facts["kept"])]
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []
         torch.set_rng_state(tensors["random/cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
 
     def _in_module(self) -> State:
-        weights = {f"weight/{name}": value for name, value in self.trained.items()}
-        return {**weights, **{f"buffer/{name}": value for name, value in self.module.named_buffers()}}
-
-
-class _Decay:
-    """What weight decay alone has left so far of a weight in the word embeddings' group, as a part of it."""
-
-    def __init__(self, optimiser: torch.optim.Optimizer, method: Method) -> None:
-        words, self.kept, self.optimiser = method.backbone.word_embeddings(), 1.0, optimiser
-        groups = enumerate(optimiser.param_groups)
-        self.group = next((n for n, one in groups if any(value is words for value in one["params"])), None)
-
-    def step(self) -> None:
-        """The optimiser made a step, at its group's learning rate."""
-        if self.group is not None:
-            group = self.optimiser.param_groups[self.group]  # asked each time: a state that is taken up makes new ones
-            self.kept *= 1.0 - group["lr"] * group["weight_decay"]
+        weights: State = {f"weight/{name}": value for name, value in self.trained.items()}
+        return weights | {f"buffer/{name}": value for name, value in self.module.named_buffers()}
 
 
 def training_batches(
@@ -283,34 +232,25 @@ def training_steps(
     the end of an epoch), there are fewer.
     """
     pad = method.backbone.tokenizer.pad_token_id
+    group_of = {name: "" if stream.aligned else stream.group or name for name, stream in streams.items()}
     orders = {"": _order(len(shots), size, seed, "shots")}
     for name, stream in streams.items():
-        if not stream.aligned:
-            group = stream.group or name
-            orders.setdefault(group, _order(len(stream.encoded), size, seed, group))
-    for _ in range(skip):
-        for order in orders.values():
-            next(order)
-    while True:
+        orders.setdefault(group_of[name], _order(len(stream.encoded), size, seed, group_of[name]))
+    for number in itertools.count():
         chosen = {group: next(order) for group, order in orders.items()}
+        if number < skip:
+            continue
         common = math.gcd(*map(len, chosen.values()))
         parts = max(number for number in range(1, accumulate + 1) if common % number == 0)
         split = {group: np.split(rows, parts) for group, rows in chosen.items()}
-        yield [
-            _batch(shots, streams, {group: rows[number] for group, rows in split.items()}, pad, device)
-            for number in range(parts)
-        ]
-
-
-def _batch(
-    shots: Encoded, streams: Mapping[str, Stream], chosen: Mapping[str, np.ndarray], pad: int, device: torch.device
-) -> Batch:
-    """The chosen rows of the shots, and of each stream by its group."""
-    extra = {
-        name: collate(stream.encoded, chosen["" if stream.aligned else stream.group or name], pad, device)
-        for name, stream in streams.items()
-    }
-    return collate(shots, chosen[""], pad, device).with_streams(extra)
+        batches = []
+        for part in range(parts):
+            extra = {
+                name: collate(stream.encoded, split[group_of[name]][part], pad, device)
+                for name, stream in streams.items()
+            }
+            batches.append(collate(shots, split[""][part], pad, device).with_streams(extra))
+        yield batches
 
 
 def _order(rows: int, size: int, seed: int, purpose: str) -> Iterator[np.ndarray]:
@@ -330,11 +270,11 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 def _loss(method: Method, batch: Batch) -> Tensor:
     """What the method minimises. Raises XlbenchError where it is no single number."""
-    found: object = method.loss(batch)
-    if not isinstance(found, Tensor) or found.numel() != 1:
-        what = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:80]
+    loss: object = method.loss(batch)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:80]
         raise XlbenchError(f"method {method.name}: loss gave {what}; it must give a scalar tensor")
-    return found
+    return loss
 
 
 def nothing_trains(method: Method) -> str:

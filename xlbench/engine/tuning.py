@@ -38,7 +38,7 @@ def search_space(method: str, config: type[MethodConfig], fixed: Collection[str]
     Raises XlbenchError where a name is no setting, has no values, or a value is none that the setting takes.
     """
     place, fields = f"the search space of method {method}", config.model_fields
-    found: dict[str, tuple[Scalar, ...]] = {}
+    space: dict[str, tuple[Scalar, ...]] = {}
     if not isinstance(config.search, Mapping):
         raise XlbenchError(f"{place} is {config.search!r}: must be a mapping of settings to lists of values")
     for name, values in config.search.items():
@@ -46,9 +46,8 @@ def search_space(method: str, config: type[MethodConfig], fixed: Collection[str]
             raise unknown("setting", name, fields, place)
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise XlbenchError(f"{place}: {name} = {values!r}: must be a list of one or more values")
-        taken = [getattr(parse(config, {name: value}, place), name) for value in values]
-        found[name] = tuple(dict.fromkeys(taken))
-    return {name: values for name, values in found.items() if name not in fixed}
+        space[name] = tuple(dict.fromkeys(getattr(parse(config, {name: value}, place), name) for value in values))
+    return {name: values for name, values in space.items() if name not in fixed}
 
 
 def configurations(spec: ResolvedSpec, config: MethodConfig) -> tuple[Configuration, ...]:
@@ -64,12 +63,12 @@ def configurations(spec: ResolvedSpec, config: MethodConfig) -> tuple[Configurat
     axes = [tuple(rate * times for times in LEARNING_RATES), *space.values()]
     given = (rate, *(getattr(config, name) for name in space))
     inside = all(value in axis for value, axis in zip(given, axes, strict=True))
-    there = math.prod(len(axis) for axis in axes) + (not inside)
-    if there < spec.trials:
+    most = math.prod(len(axis) for axis in axes) + (not inside)
+    if most < spec.trials:
         sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip(("learning rate", *space), axes, strict=True))
         raise XlbenchError(
-            f"method {spec.method} has {there} configurations to try, not {spec.trials} ({sizes}); "
-            f"use --tune {there} or less for all methods, or declare more values in its Config's search"
+            f"method {spec.method} has {most} configurations to try, not {spec.trials} ({sizes}); "
+            f"use --tune {most} or less for all methods, or declare more values in its Config's search"
         )
     random = generator(spec.seed, f"trials\x1f{spec.method}\x1f{spec.shots}\x1f{spec.draw}")
     drawn: list[tuple[Scalar, ...]] = [given]
@@ -77,18 +76,17 @@ def configurations(spec: ResolvedSpec, config: MethodConfig) -> tuple[Configurat
         values = tuple(axis[random.integers(len(axis))] for axis in axes)
         if values not in drawn:
             drawn.append(values)
-    return tuple(_configuration(spec, config, values[0], dict(zip(space, values[1:], strict=True))) for values in drawn)
-
-
-def _configuration(
-    spec: ResolvedSpec, config: MethodConfig, rate: Scalar, settings: Mapping[str, Scalar]
-) -> Configuration:
-    place = f"the search space of method {spec.method}"
-    return Configuration(
-        parse(type(config), {**config.model_dump(), **settings}, place),
-        parse(ResolvedTraining, {**spec.training.model_dump(), "learning_rate": rate}, place),
-        {"training": {"learning_rate": rate}, "config": settings},
-    )
+    tried, place = [], f"the search space of method {spec.method}"
+    for drawn_rate, *drawn_values in drawn:
+        settings = dict(zip(space, drawn_values, strict=True))
+        tried.append(
+            Configuration(
+                parse(type(config), {**config.model_dump(), **settings}, place),
+                parse(ResolvedTraining, {**spec.training.model_dump(), "learning_rate": drawn_rate}, place),
+                {"training": {"learning_rate": drawn_rate}, "config": settings},
+            )
+        )
+    return tuple(tried)
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class Choice:
     trials: Sequence[Mapping[str, Any]]
 
     @property
-    def found(self) -> dict[str, Any]:
+    def selection(self) -> dict[str, Any]:
         """What a record's `selection` says of the trials."""
         return {"chosen": self.number, "trials": list(self.trials)} if self.trials else {}
 
@@ -140,11 +138,7 @@ class Choice:
         ]
 
 
-def best_of(
-    asked: Sequence[Configuration],
-    train: Callable[[Configuration], Trained],
-    session: Session,
-) -> Choice:
+def best_of(asked: Sequence[Configuration], train: Callable[[Configuration], Trained], session: Session) -> Choice:
     """Train every configuration and choose one: the best on dev by the metric, then the lower loss, then the earlier.
 
     Only the best so far is kept, off the device while another trains. A trial that diverges is lost; raises
@@ -155,11 +149,11 @@ def best_of(
     trials: list[dict[str, Any]] = []
     best: tuple[tuple[float, float], int, Trained] | None = None
     with session.progress.stage("trials", len(asked)):
-        for number, one in enumerate(asked):
+        for number, configuration in enumerate(asked):
             before = session.watch.seconds["training"]
-            trial: dict[str, Any] = {kind: dict(values) for kind, values in one.searched.items()}
+            trial: dict[str, Any] = {kind: dict(values) for kind, values in configuration.searched.items()}
             try:
-                trained = train(one)
+                trained = train(configuration)
                 assert trained.dev is not None
                 score, loss = trained.dev
                 trial |= {"step": trained.fitted.step, "dev_score": score, "dev_loss": loss}
