@@ -23,12 +23,9 @@ class Language:
 @cache
 def languages() -> MappingProxyType[str, Language]:
     """Languages by the code that tasks name them by, relatives side by side."""
-    text = (files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8")
+    table = json.loads((files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8"))["languages"]
     return MappingProxyType(
-        {
-            code: Language(one["family"], one["branch"], tuple(one["path"].split("/")))
-            for code, one in json.loads(text)["languages"].items()
-        }
+        {code: Language(row["family"], row["branch"], tuple(row["path"].split("/"))) for code, row in table.items()}
     )
 
 

@@ -20,7 +20,6 @@ from xlbench.errors import XlbenchError
 POWER = 0.8
 POINTS = (0.01, 0.02, 0.03)
 MOST_DRAWS = 1000
-CLEARLY = 1 + 1e-6  # so much larger that rounding does not hide it
 QUANTILES = (np.arange(400) + 0.5) / 400
 
 NO_DRAW = "one draw: what another draw would change is not known"
@@ -143,14 +142,13 @@ def power(
     seeds: int,
     units: int,
     *,
-    differences: Sequence[float] = POINTS,
     wanted: float = POWER,
     level: float = LEVEL,
 ) -> Power:
-    """What a design can show: the smallest difference found with probability `wanted`, and draws for others.
+    """What a design can show: the smallest difference found with probability `wanted`, and the draws for POINTS.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
-    that of `xlbench.analysis.statistics.difference`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
+    that of `xlbench.analysis.statistics.pairwise`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
     first step. Raises XlbenchError where the draw's part is not known, or the design is none.
     """
     if parts.draw is None:
@@ -160,32 +158,19 @@ def power(
     if not (0 < level < 1 and 1 - level < wanted < 1):
         raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
     smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest(wanted)
-    needed = {one: _draws_for(one, parts, seeds, units, wanted, level) for one in differences}
+    needed = {difference: _draws_for(difference, parts, seeds, units, wanted, level) for difference in POINTS}
     return Power(draws, seeds, units, smallest, needed, parts.notes)
 
 
 def steadiest(
-    every: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, wanted: float = POWER, level: float
+    differences: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, level: float
 ) -> VarianceParts | None:
-    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test.
-
-    One whose two parts of the error are both larger than another's is not looked at: it takes a larger difference.
-    """
-    parts = [one for one in every if one.draw is not None]
-    errors = [_errors(one, draws, seeds, units) for one in parts]
-    front, least = [], math.inf
-    for at in sorted(range(len(parts)), key=errors.__getitem__):
-        if errors[at][1] <= least * CLEARLY:
-            front.append(at)
-            least = min(least, errors[at][1])
-    smallest = {at: _Test(parts[at], draws, seeds, units, level).smallest(wanted) for at in sorted(front)}
-    return parts[min(smallest, key=smallest.__getitem__)] if smallest else None
-
-
-def _errors(parts: VarianceParts, draws: int, seeds: int, units: int) -> tuple[float, float]:
-    """What runs, and what units, add to the variance of a mean."""
-    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, units).items()}
-    return adds["draw"] + adds["seed"] + adds["rest"], adds["unit"]
+    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test."""
+    return min(
+        (parts for parts in differences if parts.draw is not None),
+        key=lambda parts: _Test(parts, draws, seeds, units, level).smallest(POWER),
+        default=None,
+    )
 
 
 class _Test:
@@ -196,7 +181,8 @@ class _Test:
     """
 
     def __init__(self, parts: VarianceParts, draws: int, seeds: int, units: int, level: float) -> None:
-        runs, of_units = _errors(parts, draws, seeds, units)
+        added = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, units).items()}
+        runs, of_units = added["draw"] + added["seed"] + added["rest"], added["unit"]
         tail, degrees = (1 - level) / 2, draws - 1
         t_runs, t_units = special.stdtrit(degrees, tail), special.stdtrit(units - 1, tail)
         self.spread = math.sqrt(runs + of_units)

@@ -3,7 +3,7 @@
 from statistics import fmean
 
 from xlbench.analysis.evidence import count, evidence, points
-from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, several_versions
+from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
@@ -18,12 +18,9 @@ ORACLE_WORDS = (
 )
 
 
+@once
 def blocks(table: Table) -> list[Block]:
-    """What the board says of a table, in its order, made once."""
-    return table.once("blocks", lambda: _blocks(table))
-
-
-def _blocks(table: Table) -> list[Block]:
+    """What the board says of a table, in its order."""
     parts: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
         parts = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table), _languages(table)]
@@ -86,12 +83,9 @@ def provenance(one: Group) -> Grid:
     return Grid("Provenance", ["provenance", "of the records"], rows)
 
 
+@once
 def origin(one: Group) -> list[Block]:
-    """Of what a group's records were made, and the command that makes them again; put together once."""
-    return one.once("origin", lambda: _origin(one))
-
-
-def _origin(one: Group) -> list[Block]:
+    """Of what a group's records were made, and the command that makes them again."""
     try:
         again = commands(one.records)
     except XlbenchError:
