@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from itertools import product
 from operator import attrgetter
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
@@ -81,13 +80,17 @@ class Table:
         """The metric that ranks and is shown."""
         return self.first.metric
 
+    def runs(self, line: Line) -> list[Record]:
+        """A method's records of the draws and seeds that every method has."""
+        return [line.records[cell] for cell in self.cells]
+
     @cached_property
     def by_language(self) -> Mapping[str, Mapping[str, float]]:
         """Per method and language the metric's mean over the cells that all methods have, as shares of 1. A language
         that one of a method's runs was not tested in is left out of that method."""
         means = {}
         for line in self.lines:
-            runs = [line.records[cell].by_language for cell in self.cells]
+            runs = [record.by_language for record in self.runs(line)]
             everywhere = [name for name in (runs[0] if runs else ()) if all(name in run for run in runs)]
             means[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
         return means
@@ -97,7 +100,7 @@ class Table:
         """Methods by the metric's mean, best first; ties by name, and the oracle's by name alone."""
         if self.first.spec.selection == ORACLE:
             return tuple(sorted(self.lines, key=lambda line: line.method))
-        means = {line.method: fmean([line.records[cell].mean for cell in self.cells]) for line in self.lines}
+        means = {line.method: fmean(record.mean for record in self.runs(line)) for line in self.lines}
         return tuple(sorted(self.lines, key=lambda line: (-means[line.method], line.method)))
 
 
@@ -269,8 +272,9 @@ def several_versions(table: Table) -> list[str]:
     sentences = []
     for name in VERSIONS:
         methods: dict[str, set[str]] = defaultdict(set)
-        for line, cell in product(table.lines, table.cells):
-            methods[line.records[cell].versions.get(name, "unknown")].add(line.method)
+        for line in table.lines:
+            for record in table.runs(line):
+                methods[record.versions.get(name, "unknown")].add(line.method)
         if len(methods) > 1:
             words = "; ".join(f"{version}: {', '.join(sorted(names))}" for version, names in sorted(methods.items()))
             sentences.append(f"Mixed: the runs of this table are of {len(methods)} versions of {name} ({words})")

@@ -37,7 +37,7 @@ def placed(group: Group) -> dict[str, float]:
 def targets(group: Group) -> set[str]:
     """The languages other than the source that the runs of a group which count were tested in."""
     tables = [table for table in group.tables if table.cells]
-    runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
+    runs = [run for table in tables for line in table.lines for run in table.runs(line)]
     alike = {(run.source_language, tuple(run.by_language)) for run in runs}
     return {name for source, names in alike for name in names if name != source}
 

@@ -149,14 +149,9 @@ def export_command(
     form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
 ) -> None:
     """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
-    if table is None:
-        from xlbench.board.export import export
+    from xlbench.board.export import export
 
-        text, left_out = export(runs, form)  # type: ignore[arg-type]  # export names the formats it knows
-    else:
-        from xlbench.board.export import export_table
-
-        text, left_out = export_table(runs, table, form)  # type: ignore[arg-type]  # as above
+    text, left_out = export(runs, form, table)
     _say_left_out(left_out)
     echo(text, nl=False)
 

@@ -24,8 +24,7 @@ BAND = "#f0f0f0"
 
 def spread(distances: Mapping[str, float]) -> dict[str, float]:
     """Where languages are drawn: those at one distance beside each other and around it, in the order of families,
-    and nearer to each other than to those at the next distance.
-    """
+    and nearer to each other than to those at the next distance."""
     members: dict[float, list[str]] = defaultdict(list)
     for name in by_family(set(distances)):
         members[distances[name]].append(name)
@@ -62,15 +61,16 @@ def _draw_panel(
 ) -> None:
     places = spread(distances)
     step = min(np.diff(sorted(places.values())), default=WIDEST)
-    for far in sorted(set(distances.values())):
+    levels = sorted(set(distances.values()))
+    for far in levels:
         beside = [places[name] for name in places if distances[name] == far]
         axes.axvspan(min(beside) - step / 2, max(beside) + step / 2, color=BAND, linewidth=0, zorder=0)
     for method, (colour, marker) in styles.items():
-        found = [(name, gap) for name, gap in values.get(method, {}).items() if name in distances]
-        rho = rank_correlation([distances[name] for name, _ in found], [gap for _, gap in found])
+        y = {name: gap for name, gap in values.get(method, {}).items() if name in distances}
+        rho = rank_correlation([distances[name] for name in y], [*y.values()])
         label = f"{plain(method, 30)}, {'–' if rho is None else f'{round(rho, 2) + 0:.2f}'}"
-        x, y = [places[name] for name, _ in found], [gap for _, gap in found]
-        axes.plot(x, y, marker, ms=5, mfc="none", mec=colour, mew=1.3, label=label)
+        x = [places[name] for name in y]
+        axes.plot(x, [*y.values()], marker, ms=5, mfc="none", mec=colour, mew=1.3, label=label)
     for name, place in places.items():
         highest = max((gaps[name] for gaps in values.values() if name in gaps), default=None)
         if highest is not None:
@@ -80,6 +80,5 @@ def _draw_panel(
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.grid(False, axis="x")
     axes.margins(y=0.18)
-    axes.set_xticks(sorted(set(distances.values())), [f"{far:.2f}" for far in sorted(set(distances.values()))])
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ")
-    legend.get_title().set_fontsize(8)
+    axes.set_xticks(levels, [f"{far:.2f}" for far in levels])
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ", title_fontsize=8)

@@ -8,6 +8,7 @@ that a print in grey says the same. The same records give the same bytes, and te
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from xlbench.board.figures.data import Panel, Shown, titled
@@ -56,7 +57,7 @@ def canvas(shown: Shown, kind: str, width: float, height: float) -> "Figure":
     return drawn
 
 
-def styles_of(shown: Sequence[Panel]) -> dict[str, tuple[str, str]]:
+def styles_of(panels: Sequence[Panel]) -> dict[str, tuple[str, str]]:
     """A colour and a marker for each method, the same in every figure of a group."""
-    names = sorted({point.method for panel in shown for point in panel.points})
-    return {name: (COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]) for at, name in enumerate(names)}
+    names = sorted({point.method for panel in panels for point in panel.points})
+    return dict(zip(names, zip(cycle(COLOURS), cycle(MARKERS), strict=True), strict=False))
