@@ -49,7 +49,7 @@ def main_options(
     """Few-shot cross-lingual transfer methods, compared under equal conditions."""
 
 
-@command("run")
+@command
 @takes(
     (RunSpec, (*FIRST_OPTIONS, *OPTIONS)),
     (ParallelSettings, PARALLEL_OPTIONS),
@@ -71,7 +71,7 @@ def run_command(*, set_: Settings = None, with_: With = None, **given: Any) -> N
     show_record(record, f"{runtime.runs}/{record.id}")
 
 
-@command("compare")
+@command
 @takes(
     (RunSpec, ("task", *OPTIONS)),
     (ParallelSettings, PARALLEL_OPTIONS),
@@ -100,8 +100,9 @@ def compare_command(
     fields = run_fields({**given, "with_": with_})
     if draws is None and fields.get("split") is not None:
         draws = 1
-    axes_given = {"shots": None if shots is None else whole_numbers(shots), "draws": draws, "seeds": seeds}
-    axes: dict[str, Any] = {name: value for name, value in axes_given.items() if value is not None}
+    numbers = None if shots is None else whole_numbers(shots)
+    given_axes = (("shots", numbers), ("draws", draws), ("seeds", seeds))
+    axes: dict[str, Any] = {name: value for name, value in given_axes if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
     if suite is not None:
@@ -117,7 +118,7 @@ def compare_command(
         _compare(asked, runtime, picture)
 
 
-@command("plan")
+@command
 @takes((RunSpec, ("model", "test_units")))
 def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
@@ -133,7 +134,7 @@ def plan_command(
     show_plan(suite_of(suite, {}, run_fields(given)), runs)
 
 
-@command("demo")
+@command
 @takes((Runtime, DEMO_OPTIONS))
 def demo_command(*, picture: Picture = None, **given: Any) -> None:
     """Compare the four methods on the embedded model and task: about a minute on two cores.
@@ -143,8 +144,8 @@ def demo_command(*, picture: Picture = None, **given: Any) -> None:
     _compare(suite_of("demo", {}, {}), _runtime({**given, "jobs": given["jobs"] or "auto"}), picture)
 
 
-for name, function in COMMANDS.items():
-    command(name)(function)
+for reading_command in COMMANDS:
+    command(reading_command)
 
 
 def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> None:
@@ -157,13 +158,11 @@ def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> Non
         show_board(comparison.results, picture)
     for sentence in comparison.skipped:
         echo(f"skipped: {sentence}")
-    part = f"; {comparison.part}" if comparison.part else ""
-    echo(
-        f"{comparison.computed} runs computed, {len(comparison.records)} in the table; records in {runtime.runs}{part}"
-    )
+    computed = f"{comparison.computed} runs computed, {len(comparison.records)} in the table"
+    echo(f"{computed}; records in {runtime.runs}{f'; {comparison.part}' if comparison.part else ''}")
+    for sentence in comparison.failed:
+        echo(f"failed: {sentence}", err=True)
     if comparison.failed:
-        for sentence in comparison.failed:
-            echo(f"failed: {sentence}", err=True)
         raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ As in `xlbench.cli`: parse, call, print; nothing heavy is imported before a comm
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -67,15 +67,14 @@ def list_command(
         return
     if where:
         raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {kind}")
-    kinds: dict[str, registry.Kind] = {"methods": "method", "tasks": "task"}
     if kind == "suites":
         for name, file in shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
-        return
-    if kind not in kinds:
+    elif kind in ("methods", "tasks"):
+        for entry in registry.entries("method" if kind == "methods" else "task"):
+            echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
+    else:
         raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, suites or records")
-    for entry in registry.entries(kinds[kind]):
-        echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
 
 
 def show_command(
@@ -174,12 +173,4 @@ def _say_left_out(sentences: Iterable[str]) -> None:
         echo(f"left out: {sentence}", err=True)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "leaderboard": leaderboard_command,
-    "list": list_command,
-    "show": show_command,
-    "check": check_command,
-    "diff": diff_command,
-    "export": export_command,
-    "cite": cite_command,
-}
+COMMANDS = (leaderboard_command, list_command, show_command, check_command, diff_command, export_command, cite_command)
