@@ -86,8 +86,6 @@ class Power:
     """What a design can show. `smallest` is a difference, None where there is no test over draws (one draw);
     `draws_for` maps a difference to the draws that show it, None where no number up to MOST_DRAWS does."""
 
-    draws: int
-    seeds: int
     units: int
     smallest: float | None
     draws_for: dict[float, int | None]
@@ -142,10 +140,9 @@ def power(
     seeds: int,
     units: int,
     *,
-    wanted: float = POWER,
     level: float = LEVEL,
 ) -> Power:
-    """What a design can show: the smallest difference found with probability `wanted`, and the draws for POINTS.
+    """What a design can show: the smallest difference found with probability POWER, and the draws for POINTS.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
     that of `xlbench.analysis.statistics.pairwise`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
@@ -155,11 +152,9 @@ def power(
         raise XlbenchError("one draw tells nothing of the power over draws; give the parts of two or more draws")
     if min(draws, seeds) < 1 or units < 2:
         raise XlbenchError(f"a design needs a draw, a seed and two units, not {draws} x {seeds} x {units}")
-    if not (0 < level < 1 and 1 - level < wanted < 1):
-        raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
-    smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest(wanted)
-    needed = {difference: _draws_for(difference, parts, seeds, units, wanted, level) for difference in POINTS}
-    return Power(draws, seeds, units, smallest, needed, parts.notes)
+    smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest()
+    needed = {difference: _draws_for(difference, parts, seeds, units, level) for difference in POINTS}
+    return Power(units, smallest, needed, parts.notes)
 
 
 def steadiest(
@@ -168,7 +163,7 @@ def steadiest(
     """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test."""
     return min(
         (parts for parts in differences if parts.draw is not None),
-        key=lambda parts: _Test(parts, draws, seeds, units, level).smallest(POWER),
+        key=lambda parts: _Test(parts, draws, seeds, units, level).smallest(),
         default=None,
     )
 
@@ -196,12 +191,12 @@ class _Test:
         below = special.ndtr((-difference - self.half_widths) / self.spread)
         return float((above + below).mean())
 
-    def smallest(self, wanted: float) -> float:
-        """The difference that it finds with the probability wanted."""
+    def smallest(self) -> float:
+        """The difference that it finds with probability POWER."""
         if self.spread == 0:
             return 0.0
         largest = self.half_widths.max() + 10 * self.spread
-        return float(optimize.brentq(lambda difference: self.power(difference) - wanted, 0.0, largest))
+        return float(optimize.brentq(lambda difference: self.power(difference) - POWER, 0.0, largest))
 
 
 @lru_cache(maxsize=MOST_DRAWS)
@@ -210,13 +205,11 @@ def _estimates(degrees: int) -> FloatArray:
     return np.asarray(special.chdtri(degrees, QUANTILES) / degrees)
 
 
-def _draws_for(
-    difference: float, parts: VarianceParts, seeds: int, units: int, wanted: float, level: float
-) -> int | None:
-    """The fewest draws that find it with the probability wanted; more draws never show less."""
+def _draws_for(difference: float, parts: VarianceParts, seeds: int, units: int, level: float) -> int | None:
+    """The fewest draws that find it with probability POWER; more draws never show less."""
 
     def enough(draws: int) -> bool:
-        return _Test(parts, draws, seeds, units, level).power(difference) >= wanted
+        return _Test(parts, draws, seeds, units, level).power(difference) >= POWER
 
     if not enough(MOST_DRAWS):
         return None

@@ -39,7 +39,6 @@ class Interval:
     estimate: float
     low: float
     high: float
-    level: float
     scope: str
 
     @property
@@ -109,7 +108,7 @@ class _Error:
 
     def interval(self, level: float, scope: str) -> Interval:
         half = self.half_width((1 - level) / 2)
-        return Interval(self.estimate, self.estimate - half, self.estimate + half, level, scope)
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, scope)
 
     def tail(self) -> float:
         """The tail at which zero lies on the edge of the interval; half of the two-sided p."""

@@ -6,15 +6,14 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 
+from xlbench.cli.frame import Command
 from xlbench.spec import ParallelSettings, RunSpec, Runtime, Training
 from xlbench.spec.words import kinds
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 PANELS: dict[type[BaseModel], str] = {
     RunSpec: "The run",

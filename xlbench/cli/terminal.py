@@ -7,18 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import fmean
 
+from rich import progress
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -53,10 +44,10 @@ def show(*sentences: str) -> None:
         out.print(safe(sentence), soft_wrap=True)
 
 
-class TimeLeft(TimeRemainingColumn):
+class TimeLeft(progress.TimeRemainingColumn):
     """The time left: as the stage says it, or by the steps so far."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         return Text(task.fields["left"], "progress.remaining") if "left" in task.fields else super().render(task)
 
 
@@ -65,8 +56,8 @@ class BarProgress(Progress):
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.bars: Bars | None = None
-        self.stack: list[TaskID] = []
+        self.bars: progress.Progress | None = None
+        self.stack: list[progress.TaskID] = []
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Progress]:
@@ -75,9 +66,10 @@ class BarProgress(Progress):
             return
         with ExitStack() as first_stage:
             if self.bars is None:
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                           TextColumn("{task.fields[facts]}"), TimeElapsedColumn(), TimeLeft())  # fmt: skip
-                self.bars = first_stage.enter_context(Bars(*columns, console=err, transient=True))
+                name_and_bar = (progress.TextColumn("{task.description}"), progress.BarColumn())
+                counts = (progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[facts]}"))
+                columns = (*name_and_bar, *counts, progress.TimeElapsedColumn(), TimeLeft())
+                self.bars = first_stage.enter_context(progress.Progress(*columns, console=err, transient=True))
                 first_stage.callback(setattr, self, "bars", None)
             bars = self.bars
             self.stack.append(bars.add_task(name, total=total, facts=""))

@@ -4,18 +4,21 @@ the metric against training time."""
 import math
 import re
 import textwrap
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlbench.analysis.languages import languages
+import numpy as np
+
+from xlbench.analysis.languages import by_family, languages
 from xlbench.analysis.matching import Group
+from xlbench.analysis.transfer_gap import gaps, rank_correlation
 from xlbench.board.blocks import percent
 from xlbench.board.figures.data import KINDS, Point, Shown, figure_name, kinds, shown
-from xlbench.board.figures.distance import draw_gaps
 from xlbench.board.figures.style import GREY, canvas, styles_of, svg
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
@@ -23,8 +26,11 @@ from xlbench.host.whole_files import replace_file
 from xlbench.spec import in_words
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDEST = 0.04  # how far apart, at most, languages at one distance are drawn
+BAND = "#f0f0f0"
 DARK = 0.48  # below this share of the scale white letters are read more easily than black ones
 
 
@@ -44,7 +50,7 @@ def write_figures(groups: Sequence[Group], out: Path) -> list[Path]:
         raise NoFigures(
             "no figures were drawn, for matplotlib is not installed; install xlbench with its extra: xlbench[plots]"
         ) from fault
-    drawing = {"shots": _draw_shots, "languages": _draw_languages, "distance": draw_gaps, "cost": _draw_costs}
+    drawing = {"shots": _draw_shots, "languages": _draw_languages, "distance": _draw_gaps, "cost": _draw_costs}
     files = []
     for group in groups:
         content = shown(group)
@@ -109,7 +115,6 @@ def _draw_shots(content: Shown) -> "Figure":
 def _draw_languages(content: Shown) -> "Figure":
     """A cell a language and method, row by row of every table; the darker, the less accurate."""
     import matplotlib as mpl
-    import numpy as np
 
     columns = content.languages
     rows, labels = [], []
@@ -151,6 +156,68 @@ def _families(columns: Sequence[str]) -> str:
     families += [f"unknown: {' '.join(unknown)}"] if unknown else []
     words = f"families and branches as in Glottolog: {'; '.join(families)}"
     return textwrap.fill(words, max(40, 9 * len(columns)), break_on_hyphens=False)
+
+
+def spread(distances: Mapping[str, float]) -> dict[str, float]:
+    """Where languages are drawn: those at one distance beside each other and around it, in the order of families,
+    and nearer to each other than to those at the next distance."""
+    members: dict[float, list[str]] = defaultdict(list)
+    for name in by_family(set(distances)):
+        members[distances[name]].append(name)
+    levels = sorted(members)
+    steps = [2 * (far - near) / (len(members[near]) + len(members[far]) + 1) for near, far in pairwise(levels)]
+    step = min([WIDEST, *steps])
+    return {
+        name: far + step * (at - (len(names) - 1) / 2)
+        for far, names in members.items()
+        for at, name in enumerate(names)
+    }
+
+
+def _draw_gaps(content: Shown) -> "Figure":
+    """A panel a number of shots: a column a language, named above it, and a marker a method."""
+    styles, rows = styles_of(content.panels), len(content.panels)
+    figure = canvas(content, "distance", 7.6, 1.7 + rows * max(2.3, 0.7 + 0.2 * len(styles)))
+    grid = figure.subplots(rows, 1, squeeze=False, sharex=True)
+    for panel, axes in zip(content.panels, grid.flat, strict=True):
+        _draw_gaps_of(axes, gaps(panel.by_language, content.source), content.distances, styles)
+        axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
+    source = plain(content.source, 20)
+    label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
+    figure.supxlabel("\n".join([label, *content.left_out]), fontsize=9)
+    figure.supylabel(f"transfer gap: {content.metric} in {source} less that in the language, points", fontsize=9)
+    return figure
+
+
+def _draw_gaps_of(
+    axes: "Axes",
+    values: Mapping[str, Mapping[str, float]],
+    distances: Mapping[str, float],
+    styles: Mapping[str, tuple[str, str]],
+) -> None:
+    places = spread(distances)
+    step = min(np.diff(sorted(places.values())), default=WIDEST)
+    levels = sorted(set(distances.values()))
+    for far in levels:
+        beside = [places[name] for name in places if distances[name] == far]
+        axes.axvspan(min(beside) - step / 2, max(beside) + step / 2, color=BAND, linewidth=0, zorder=0)
+    for method, (colour, marker) in styles.items():
+        y = {name: gap for name, gap in values.get(method, {}).items() if name in distances}
+        rho = rank_correlation([distances[name] for name in y], [*y.values()])
+        label = f"{plain(method, 30)}, {'–' if rho is None else f'{round(rho, 2) + 0:.2f}'}"
+        x = [places[name] for name in y]
+        axes.plot(x, [*y.values()], marker, ms=5, mfc="none", mec=colour, mew=1.3, label=label)
+    for name, place in places.items():
+        highest = max((gaps[name] for gaps in values.values() if name in gaps), default=None)
+        if highest is not None:
+            axes.annotate(
+                plain(name, 12), (place, highest), (0, 5), textcoords="offset points", ha="center", fontsize=8
+            ).set_in_layout(False)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.grid(False, axis="x")
+    axes.margins(y=0.18)
+    axes.set_xticks(levels, [f"{far:.2f}" for far in levels])
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, title="Spearman's ρ", title_fontsize=8)
 
 
 def _draw_costs(content: Shown) -> "Figure":
