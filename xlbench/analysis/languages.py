@@ -31,8 +31,7 @@ def languages() -> MappingProxyType[str, Language]:
 
 def by_family(codes: set[str]) -> list[str]:
     """Codes in the order of their families; those of unknown languages come last, by name."""
-    known = list(languages())
-    return [code for code in known if code in codes] + sorted(codes - set(known))
+    return [code for code in languages() if code in codes] + sorted(codes - set(languages()))
 
 
 def distance(source: str, target: str) -> float | None:
@@ -42,8 +41,7 @@ def distance(source: str, target: str) -> float | None:
     the source's line alone, for how finely Glottolog divides the target's branch says nothing of how far it is; so
     it is not symmetric, and compares targets of one source only.
     """
-    known = languages()
-    if source not in known or target not in known:
+    if source not in languages() or target not in languages():
         return None
-    line, other = known[source].path, set(known[target].path)
+    line, other = languages()[source].path, languages()[target].path
     return sum(group not in other for group in line) / len(line)

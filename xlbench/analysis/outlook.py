@@ -72,7 +72,7 @@ def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]
             weighed = weigh(runs)
         except XlbenchError:
             continue
-        widest = max(weighed.differences, key=lambda one: (one.draw or 0.0) + (one.draw_unit or 0.0) / weighed.units)
+        widest = max(weighed.differences, key=lambda part: (part.draw or 0.0) + (part.draw_unit or 0.0) / weighed.units)
         return widest, f"from {len(table.cells) * len(table.lines)} runs"
     return DEFAULT_PARTS, ASSUMED
 

@@ -49,15 +49,13 @@ class VarianceParts:
         Where the seed could not be told from the draw, more seeds are not counted on.
         """
         runs = draws * (seeds if self.seed is not None or self.draw is None else 1)
-        known = [
-            part / number / units for part, number in ((self.draw_unit, draws), (self.rest, runs))
-            if part is not None
-        ]  # fmt: skip
+        both = ((self.draw_unit, draws), (self.rest, runs))
+        rest = [part / number / units for part, number in both if part is not None]
         return {
             "draw": None if self.draw is None else self.draw / draws,
             "seed": None if self.seed is None else self.seed / runs,
             "unit": self.unit / units,
-            "rest": sum(known) if known else None,
+            "rest": sum(rest) if rest else None,
         }
 
     def shares(self, draws: int, seeds: int, units: int) -> dict[str, float | None]:

@@ -1,13 +1,20 @@
 """The board's pictures: the metric against shots, a heat map of languages, transfer gap against language distance,
-the metric against training time."""
+the metric against training time.
 
+matplotlib draws them (the extra `plots`); it is imported only where a figure is drawn. The colours are those of
+Okabe & Ito (2008), which people who are colour-blind can tell apart, and each method has a marker of its own, so
+that a print in grey says the same. The same records give the same bytes, and text stays text.
+"""
+
+import io
 import math
 import re
 import textwrap
+import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import cycle, groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +25,7 @@ from xlbench.analysis.languages import by_family, languages
 from xlbench.analysis.matching import Group
 from xlbench.analysis.transfer_gap import gaps, rank_correlation
 from xlbench.board.blocks import percent
-from xlbench.board.figures.data import KINDS, Point, Shown, figure_name, kinds, shown
-from xlbench.board.figures.style import GREY, canvas, styles_of, svg
+from xlbench.board.figures.data import KINDS, Panel, Point, Shown, figure_name, kinds, shown, titled
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
@@ -29,6 +35,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito less yellow
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours and one: pairs come round late
+GREY = "#666666"
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "xlbench",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+}
 WIDEST = 0.04  # how far apart, at most, languages at one distance are drawn
 BAND = "#f0f0f0"
 DARK = 0.48  # below this share of the scale white letters are read more easily than black ones
@@ -55,7 +77,7 @@ def write_figures(groups: Sequence[Group], out: Path) -> list[Path]:
     for group in groups:
         content = shown(group)
         for kind in kinds(content):
-            picture = svg(partial(drawing[kind], content))
+            picture = _svg(partial(drawing[kind], content))
             files.append(replace_file(out / "figures" / figure_name(group, kind), picture))
     remove_figures(out, but=files)
     return files
@@ -77,10 +99,38 @@ def on_front(points: Sequence[Point]) -> list[Point]:
     ]
 
 
+def _svg(draw: Callable[[], "Figure"]) -> bytes:
+    """A figure as bytes, whatever the reader's own settings of matplotlib are."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that matplotlib's own font lacks is drawn by the reader's
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        stream = io.BytesIO()
+        draw().savefig(stream, format="svg", metadata={"Date": None, "Creator": "xlbench"})
+        return stream.getvalue()
+
+
+def _canvas(content: Shown, kind: str, width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    oracle = " (oracle: a ceiling, not a result)" if content.oracle else ""
+    drawn.suptitle(f"{titled(kind, content.metric)}{oracle}\n{plain(content.title, 80)}", fontsize=11)
+    return drawn
+
+
+def _styles_of(panels: Sequence[Panel]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each method, the same in every figure of a group."""
+    names = sorted({point.method for panel in panels for point in panel.points})
+    return dict(zip(names, zip(cycle(COLOURS), cycle(MARKERS), strict=True), strict=False))
+
+
 def _draw_shots(content: Shown) -> "Figure":
     """Lines with bands over the shots; with one number of shots, dots with bars beside each other."""
-    panels, styles = content.panels, styles_of(content.panels)
-    figure = canvas(content, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
+    panels, styles = content.panels, _styles_of(content.panels)
+    figure = _canvas(content, "shots", 7.2, 4.2 + 0.22 * math.ceil(len(styles) / 2))
     axes = figure.subplots()
     shots = [panel.shots for panel in panels]
     along = {number: math.log2(number) for number in shots if number}
@@ -123,7 +173,7 @@ def _draw_languages(content: Shown) -> "Figure":
             rows.append([100 * means.get(name, math.nan) for name in columns])
             labels.append(f"{plain(method, 40)}, {in_words(panel.shots)}")
     values = np.array(rows)
-    figure = canvas(content, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
+    figure = _canvas(content, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
     axes = figure.subplots()
     axes.grid(False)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if not np.isnan(values).all() else (0.0, 100.0)
@@ -176,8 +226,8 @@ def spread(distances: Mapping[str, float]) -> dict[str, float]:
 
 def _draw_gaps(content: Shown) -> "Figure":
     """A panel a number of shots: a column a language, named above it, and a marker a method."""
-    styles, rows = styles_of(content.panels), len(content.panels)
-    figure = canvas(content, "distance", 7.6, 1.7 + rows * max(2.3, 0.7 + 0.2 * len(styles)))
+    styles, rows = _styles_of(content.panels), len(content.panels)
+    figure = _canvas(content, "distance", 7.6, 1.7 + rows * max(2.3, 0.7 + 0.2 * len(styles)))
     grid = figure.subplots(rows, 1, squeeze=False, sharex=True)
     for panel, axes in zip(content.panels, grid.flat, strict=True):
         _draw_gaps_of(axes, gaps(panel.by_language, content.source), content.distances, styles)
@@ -224,10 +274,10 @@ def _draw_costs(content: Shown) -> "Figure":
     """A panel a number of shots: methods on the front filled and joined, those off it hollow."""
     from matplotlib.lines import Line2D
 
-    panels, styles = content.panels, styles_of(content.panels)
+    panels, styles = content.panels, _styles_of(content.panels)
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = canvas(content, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
+    figure = _canvas(content, "cost", max(5.0, 3.1 * columns), 1.4 + 2.6 * rows + 0.22 * math.ceil(len(styles) / 2))
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
