@@ -320,4 +320,4 @@ def test_nothing_that_a_record_says_becomes_markup(tmp_path):
     ],
 )
 def test_an_interval_is_no_wider_than_what_is_possible(low, high, least, shown):
-    assert interval(Interval((low + high) / 2, low, high, 0.95, OVER_DRAWS), least) == shown
+    assert interval(Interval((low + high) / 2, low, high, OVER_DRAWS), least) == shown

@@ -12,7 +12,7 @@ from xlbench import Store
 from xlbench.analysis.languages import languages
 from xlbench.analysis.transfer_gap import gaps, left_out, placed, rank_correlation
 from xlbench.board.figures.data import KINDS
-from xlbench.board.figures.distance import WIDEST, spread
+from xlbench.board.figures.draw import WIDEST, spread
 from xlbench.board.page import NOTES
 from xlbench.board.publish import publish
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from xlbench import Store
 from xlbench.board.blocks import Grid
 from xlbench.board.content import blocks
-from xlbench.board.export import TABLES, export_table
+from xlbench.board.export import TABLES, export
 from xlbench.cli import app
 from xlbench.host.plain_text import csv_cell
 
@@ -34,13 +34,13 @@ def asked(*words):
 def test_a_table_is_that_of_the_board_in_each_form(runs, name):
     (table,) = [table for one in group(Store(runs)) for table in one.tables]
     (board,) = [block for block in blocks(table) if isinstance(block, Grid) and block.title == TABLES[name]]
-    rows = json.loads(export_table(runs, name, "json")[0])
+    rows = json.loads(export(runs, "json", name)[0])
     assert [list(row.values())[2:] for row in rows] == [list(row) for row in board.rows]
     assert list(rows[0]) == ["comparison", "shots", *board.head]
     assert {row["shots"] for row in rows} == {"4"}
-    read = pd.read_csv(io.StringIO(export_table(runs, name, "csv")[0]), dtype=str)
+    read = pd.read_csv(io.StringIO(export(runs, "csv", name)[0]), dtype=str)
     assert read.iloc[:, 2:].to_numpy().tolist() == [list(row) for row in board.rows]
-    latex = export_table(runs, name, "latex")[0]
+    latex = export(runs, "latex", name)[0]
     assert "comparison" not in latex
     assert latex.count(r"\\") == len(board.rows) + 1
     assert r"mpt\_x" in latex

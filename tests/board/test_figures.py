@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from xlbench import Store, XlbenchError
 from xlbench.board.figures.data import Point, figure_name, panels
 from xlbench.board.figures.draw import NoFigures, on_front, write_figures
-from xlbench.board.figures.style import plain
 from xlbench.board.markdown import write
+from xlbench.host.plain_text import plain
 from xlbench.records.record import Record
 
 pytest.importorskip("matplotlib", reason="figures are drawn by matplotlib, the extra plots")

@@ -262,7 +262,7 @@ def figures(store: Store, out: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((out / "figures").iterdir())}
 
 
-# The steadiest pair of a table, which is found without looking at all of them
+# The steadiest pair of a table
 
 SHARE = st.floats(0, 0.2)
 PARTS = st.builds(VarianceParts, SHARE, SHARE | st.none(), SHARE, SHARE, SHARE | st.none())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xlbench.analysis.matching import ORACLE, Table
+from xlbench.analysis.matching import ORACLE, Table, once
 from xlbench.analysis.power import Power, VarianceParts, power, steadiest, variance_parts
 from xlbench.analysis.statistics import (
     AboveChance,
@@ -52,32 +52,34 @@ class Evidence:
 
     def words(self) -> list[str]:
         """The findings as sentences: who is better, who is at chance, and what this design could show."""
-        told = "" if self.draws > 1 else "With this one draw of the shots, "
-        said = []
+        limit = "" if self.draws > 1 else "With this one draw of the shots, "
+        sentences = []
         for pair in self.pairs:
             if pair.better is not None and {pair.first, pair.second} <= self.places.keys():
                 low, high = sorted((abs(pair.corrected.low), abs(pair.corrected.high)))
                 by, within = points(abs(pair.difference.estimate)), f"{points(low)} to {points(high)}"
-                said.append(f"{told}{pair.better} is better than {pair.worse} by {by} points (corrected: {within})")
-        if len(self.places) > 1 and not said:
-            said.append("No two methods above chance can be told apart")
+                sentences.append(
+                    f"{limit}{pair.better} is better than {pair.worse} by {by} points (corrected: {within})"
+                )
+        if len(self.places) > 1 and not sentences:
+            sentences.append("No two methods above chance can be told apart")
         if len(self.places) == 1 < len(self.scores):
-            said.append(f"Only {next(iter(self.places))} is shown to be above chance, which ranks it above none")
+            sentences.append(f"Only {next(iter(self.places))} is shown to be above chance, which ranks it above none")
         at_chance = sorted(self.scores.keys() - self.places.keys())
         if at_chance:
-            said.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")
+            sentences.append(f"Not shown to be above chance, and not ranked: {', '.join(at_chance)}")
         design = f"{count(self.draws, 'draw')}, {count(self.seeds, 'seed')}, {count(self.units, self.unit)}"
         smallest = None if self.power is None else self.power.smallest
         if smallest is not None and smallest >= 1:
-            said.append(f"This design ({design}) cannot show any difference, once corrected over the pairs")
+            sentences.append(f"This design ({design}) cannot show any difference, once corrected over the pairs")
         elif smallest is not None:
-            said.append(
+            sentences.append(
                 f"With this design ({design}) even the steadiest pair has to differ by {points(smallest)} points "
                 "to be told apart in four cases of five"
             )
         if self.draws < FEW_DRAWS:
-            said.append(f"{count(self.draws, 'draw').capitalize()} cannot support a ranking of close methods")
-        return said
+            sentences.append(f"{count(self.draws, 'draw').capitalize()} cannot support a ranking of close methods")
+        return sentences
 
 
 def weigh(runs: Mapping[str, Mapping[Cell, Summary]], unit: str = "unit") -> Evidence:
@@ -89,31 +91,20 @@ def weigh(runs: Mapping[str, Mapping[Cell, Summary]], unit: str = "unit") -> Evi
     chance = next(iter(next(iter(runs.values())).values())).chance
     above = {method: above_chance(design, chance) for method, design in designs.items()}
     pairs = pairwise(designs)
+    places = ranks([method for method in designs if above[method].above], pairs)
     draws, seeds, units = next(iter(designs.values())).shape
     level = first_step(len(pairs))
     differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
     best = steadiest(differences, draws, seeds, units, level=level)
-    return Evidence(
-        draws,
-        seeds,
-        units,
-        {method: score(design) for method, design in designs.items()},
-        above,
-        ranks([method for method in designs if above[method].above], pairs),
-        pairs,
-        {method: variance_parts(design) for method, design in designs.items()},
-        differences,
-        None if best is None else power(best, draws, seeds, units, level=level),
-        unit,
-    )
+    scores = {method: score(design) for method, design in designs.items()}
+    parts = {method: variance_parts(design) for method, design in designs.items()}
+    shown = None if best is None else power(best, draws, seeds, units, level=level)
+    return Evidence(draws, seeds, units, scores, above, places, pairs, parts, differences, shown, unit)
 
 
+@once
 def evidence(table: Table) -> Evidence:
-    """What the predictions behind a table show, weighed once. Raises XlbenchError where they cannot be compared."""
-    return table.once("evidence", lambda: _evidence(table))
-
-
-def _evidence(table: Table) -> Evidence:
+    """What the predictions behind a table show. Raises XlbenchError where they cannot be compared."""
     runs = {line.method: {cell[:2]: summary_of(line.results[cell]) for cell in table.cells} for line in table.by_mean}
     return weigh(runs, table.first.unit)
 

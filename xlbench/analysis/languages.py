@@ -23,19 +23,15 @@ class Language:
 @cache
 def languages() -> MappingProxyType[str, Language]:
     """Languages by the code that tasks name them by, relatives side by side."""
-    text = (files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8")
+    table = json.loads((files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8"))["languages"]
     return MappingProxyType(
-        {
-            code: Language(one["family"], one["branch"], tuple(one["path"].split("/")))
-            for code, one in json.loads(text)["languages"].items()
-        }
+        {code: Language(row["family"], row["branch"], tuple(row["path"].split("/"))) for code, row in table.items()}
     )
 
 
 def by_family(codes: set[str]) -> list[str]:
     """Codes in the order of their families; those of unknown languages come last, by name."""
-    known = list(languages())
-    return [code for code in known if code in codes] + sorted(codes - set(known))
+    return [code for code in languages() if code in codes] + sorted(codes - set(languages()))
 
 
 def distance(source: str, target: str) -> float | None:
@@ -45,8 +41,7 @@ def distance(source: str, target: str) -> float | None:
     the source's line alone, for how finely Glottolog divides the target's branch says nothing of how far it is; so
     it is not symmetric, and compares targets of one source only.
     """
-    known = languages()
-    if source not in known or target not in known:
+    if source not in languages() or target not in languages():
         return None
-    line, other = known[source].path, set(known[target].path)
+    line, other = languages()[source].path, languages()[target].path
     return sum(group not in other for group in line) / len(line)

@@ -7,10 +7,11 @@ a table each method is averaged over the draws and seeds that all its methods ha
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from operator import attrgetter
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
@@ -19,11 +20,12 @@ from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
 from xlbench.spec import AXES, RunSpec, by_shots, digest
 
+Shown = TypeVar("Shown")
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
 ORACLE = "oracle-target-dev"
 MAY_DIFFER = (*AXES, "resources")  # in records of one table
-_shared = attrgetter(*(name for name in RunSpec.model_fields if name not in MAY_DIFFER))
+shared_fields = attrgetter(*(name for name in RunSpec.model_fields if name not in MAY_DIFFER))
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
 
 
@@ -45,23 +47,22 @@ class Line:
         return frozenset(name for names in tested for name in names)
 
 
-class _Shown:
-    """What is made of it once, for all who show it."""
+def once(make: Callable[[Shown], Made]) -> Callable[[Shown], Made]:
+    """Decorator: what a function makes of a table or a group is kept as long as it, for all who show it."""
 
-    @cached_property
-    def _made(self) -> dict[Hashable, Any]:
-        return {}
+    made: WeakKeyDictionary[Shown, Made] = WeakKeyDictionary()
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What `make` gives, by its key; what it raises is not kept."""
-        if key not in self._made:
-            self._made[key] = make()
-        found: Made = self._made[key]
-        return found
+    @wraps(make)
+    def of(shown: Shown) -> Made:
+        if shown not in made:
+            made[shown] = make(shown)
+        return made[shown]
+
+    return of
 
 
-@dataclass(frozen=True)
-class Table(_Shown):
+@dataclass(frozen=True, eq=False)
+class Table:
     """The records that one table may compare: all equal but for method, draw and seed."""
 
     shots: int
@@ -79,13 +80,17 @@ class Table(_Shown):
         """The metric that ranks and is shown."""
         return self.first.metric
 
+    def runs(self, line: Line) -> list[Record]:
+        """A method's records of the draws and seeds that every method has."""
+        return [line.records[cell] for cell in self.cells]
+
     @cached_property
     def by_language(self) -> Mapping[str, Mapping[str, float]]:
         """Per method and language the metric's mean over the cells that all methods have, as shares of 1. A language
         that one of a method's runs was not tested in is left out of that method."""
         means = {}
         for line in self.lines:
-            runs = [line.records[cell].by_language for cell in self.cells]
+            runs = [record.by_language for record in self.runs(line)]
             everywhere = [name for name in (runs[0] if runs else ()) if all(name in run for run in runs)]
             means[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
         return means
@@ -95,12 +100,12 @@ class Table(_Shown):
         """Methods by the metric's mean, best first; ties by name, and the oracle's by name alone."""
         if self.first.spec.selection == ORACLE:
             return tuple(sorted(self.lines, key=lambda line: line.method))
-        means = {line.method: fmean([line.records[cell].mean for cell in self.cells]) for line in self.lines}
+        means = {line.method: fmean(record.mean for record in self.runs(line)) for line in self.lines}
         return tuple(sorted(self.lines, key=lambda line: (-means[line.method], line.method)))
 
 
-@dataclass(frozen=True)
-class Group(_Shown):
+@dataclass(frozen=True, eq=False)
+class Group:
     """Tables that differ in the number of shots alone, and what all their records share."""
 
     key: dict[str, Any]
@@ -108,7 +113,6 @@ class Group(_Shown):
 
     @property
     def metric(self) -> str:
-        """The metric that ranks and is shown."""
         return self.tables[0].metric
 
     @property
@@ -139,17 +143,16 @@ def matched_key(record: Record) -> dict[str, Any]:
 
 def _matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
-    return *_shared(record.spec), *(record.identity[name] for name in IDENTITY)
+    return *shared_fields(record.spec), *(record.identity[name] for name in IDENTITY)
 
 
 def method_label(record: Record, with_corpus: bool = False) -> str:
     """A method as the board names it: its name, with the settings that differ from its defaults, and with the
     parallel corpus that it learned from, where it needs one."""
-    changed = [record.spec.settings] if record.spec.settings else []
+    settings = [record.spec.settings] if record.spec.settings else []
     if with_corpus and "parallel" in record.spec.resources:
-        corpus, size = parallel_of(record)
-        changed.append(f"parallel={corpus}, {size} pairs")
-    return record.spec.method + (f" ({', '.join(changed)})" if changed else "")
+        settings.append("parallel={}, {} pairs".format(*parallel_of(record)))
+    return record.spec.method + (f" ({', '.join(settings)})" if settings else "")
 
 
 def parallel_of(record: Record) -> tuple[str, int]:
@@ -167,13 +170,13 @@ def group(results: Iterable[Result]) -> list[Group]:
     if not by_key:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     groups = []
-    for members in by_key.values():
-        with_shots: dict[int, list[Result]] = defaultdict(list)
-        for result in members:
-            with_shots[result.record.spec.shots].append(result)
-        tables = tuple(_table(number, with_shots[number]) for number in sorted(with_shots, key=by_shots))
-        groups.append(Group(matched_key(members[0].record), tables))
-    return sorted(groups, key=lambda one: (one.key["task"], one.key["model"], digest(one.key)))
+    for alike in by_key.values():
+        by_number: dict[int, list[Result]] = defaultdict(list)
+        for result in alike:
+            by_number[result.record.spec.shots].append(result)
+        tables = tuple(_table(shots, by_number[shots]) for shots in sorted(by_number, key=by_shots))
+        groups.append(Group(matched_key(alike[0].record), tables))
+    return sorted(groups, key=lambda group: (group.key["task"], group.key["model"], digest(group.key)))
 
 
 class NotMatched(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
@@ -187,8 +190,7 @@ class NotMatched(XlbenchError):  # noqa: N818 - as NotSupported: what was found,
         self.groups = tuple(groups)
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """A field that must be equal and is not, and one of the values that it has.
 
     `groups` are the numbers of those that have the value, from 1; `records` is how many records they hold.
@@ -202,19 +204,15 @@ class Mismatch:
 
 def mismatches(groups: Sequence[Group]) -> list[Mismatch]:
     """Why groups share no table: each field that differs between them, value by value."""
-    keys = [flat(one.key, _listed) for one in groups]
-    found = []
+    keys = [flat(group.key, lambda value: ", ".join(map(str, value if isinstance(value, list) else [value])))
+            for group in groups]  # fmt: skip
+    rows = []
     for field in dict.fromkeys(name for key in keys for name in key):
         values = [key.get(field, "–") for key in keys]
         for value in dict.fromkeys(values) if len(set(values)) > 1 else ():
-            having = [number for number, one in enumerate(values) if one == value]
-            records = sum(len(groups[number].records) for number in having)
-            found.append(Mismatch(field, value, tuple(number + 1 for number in having), records))
-    return found
-
-
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            numbers = tuple(number for number, other in enumerate(values, 1) if other == value)
+            rows.append(Mismatch(field, value, numbers, sum(len(groups[number - 1].records) for number in numbers)))
+    return rows
 
 
 def apart(groups: Sequence[Group]) -> str | None:
@@ -231,7 +229,8 @@ def _table(shots: int, results: Sequence[Result]) -> Table:
     lines: dict[str, dict[Cell, Result]] = defaultdict(dict)
     left_out = []
     corpora = {parallel_of(result.record) for result in results} - {("", 0)}
-    for result in sorted(results, key=_order):
+    in_order = ("spec.draw", "spec.seed", "started", "id")
+    for result in sorted(results, key=lambda result: attrgetter(*in_order)(result.record)):
         record = result.record
         cell = (record.spec.draw, record.spec.seed, record.identity.get("shots", ""))
         label = method_label(record, with_corpus=len(corpora) > 1)
@@ -247,51 +246,43 @@ def _table(shots: int, results: Sequence[Result]) -> Table:
         if extra:
             named = ", ".join(f"{draw}/{seed}" for draw, seed, _ in extra)
             left_out.append(f"{label}: draw/seed {named}, which not every method of the table has with the same shots")
-    return Table(
-        shots, tuple(Line(label, lines[label]) for label in sorted(lines)), tuple(sorted(common)), tuple(left_out)
-    )  # fmt: skip
-
-
-def _order(result: Result) -> tuple[int, int, str, str]:
-    record = result.record
-    return record.spec.draw, record.spec.seed, record.started, record.id
+    by_name = tuple(Line(label, lines[label]) for label in sorted(lines))
+    return Table(shots, by_name, tuple(sorted(common)), tuple(left_out))
 
 
 def drift(records: Iterable[Record], here: Mapping[str, str]) -> str | None:
     """Which of `VERSIONS` some records were made with others of than are `here`, and how many; None for none."""
-    others: dict[str, set[str]] = defaultdict(set)
-    every = list(records)
-    apart = 0
-    for record in every:
-        other = [name for name in VERSIONS if name in record.versions and record.versions[name] != here.get(name)]
-        apart += bool(other)
-        for name in other:
-            others[name].add(record.versions[name])
-    if not apart:
+    differing = [
+        {name: version for name, version in record.versions.items() if name in VERSIONS and version != here.get(name)}
+        for record in records
+    ]
+    number = sum(map(bool, differing))
+    if not number:
         return None
-    said = ", ".join(f"{name} {', '.join(sorted(values))} (here {here[name]})" for name, values in others.items())
+    others = {name: sorted({versions[name] for versions in differing if name in versions}) for name in VERSIONS}
+    words = ", ".join(f"{name} {', '.join(values)} (here {here[name]})" for name, values in others.items() if values)
     return (
-        f"of the {len(every)} records done, {apart} were made with other versions: {said}; a table of both says so "
-        "under Mixed, and --runs with another folder keeps them apart"
+        f"of the {len(differing)} records done, {number} were made with other versions: {words}; a table of both says "
+        "so under Mixed, and --runs with another folder keeps them apart"
     )
 
 
 def several_versions(table: Table) -> list[str]:
     """Of which of `VERSIONS` a table's runs have several, and which methods ran with each, in sentences."""
-    found = []
+    sentences = []
     for name in VERSIONS:
         methods: dict[str, set[str]] = defaultdict(set)
         for line in table.lines:
-            for cell in table.cells:
-                methods[line.records[cell].versions.get(name, "unknown")].add(line.method)
+            for record in table.runs(line):
+                methods[record.versions.get(name, "unknown")].add(line.method)
         if len(methods) > 1:
-            said = "; ".join(f"{version}: {', '.join(sorted(by))}" for version, by in sorted(methods.items()))
-            found.append(f"Mixed: the runs of this table are of {len(methods)} versions of {name} ({said})")
-    return found
+            words = "; ".join(f"{version}: {', '.join(sorted(names))}" for version, names in sorted(methods.items()))
+            sentences.append(f"Mixed: the runs of this table are of {len(methods)} versions of {name} ({words})")
+    return sentences
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:
     """The mean; None where any is missing, or there is none."""
     every = list(values)
-    known = [value for value in every if value is not None]
-    return fmean(known) if known and len(known) == len(every) else None
+    present = [value for value in every if value is not None]
+    return fmean(present) if present and len(present) == len(every) else None

@@ -1,5 +1,6 @@
 """What a suite could show before it is run, and how long it would take, from the records so far."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -7,7 +8,7 @@ from typing import Any
 
 from xlbench import registry
 from xlbench.analysis.evidence import summary_of, weigh
-from xlbench.analysis.matching import Table, group
+from xlbench.analysis.matching import group
 from xlbench.analysis.power import DEFAULT_PARTS, Power, VarianceParts, power
 from xlbench.analysis.statistics import first_step
 from xlbench.errors import XlbenchError
@@ -39,18 +40,19 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
     """What a suite can show, for each of its numbers of shots. Raises XlbenchError for a suite that is mistaken."""
     first = next(suite.cells())
     task: Any = registry.get("task", first.task)
-    in_the_test: int | None = first.test_units or task.units
-    if in_the_test is None:
+    units: int | None = first.test_units or task.units
+    if units is None:
         raise XlbenchError(f"task {first.task} does not say how many test units it has; give --test-units")
-    alike = [one for one in readable(store) if (one.spec.task, one.spec.model) == (first.task, first.model_name)]
-    tuned_alike = [one for one in alike if one.spec.trials == first.trials]  # several trials take longer
-    pairs = len(suite.methods) * (len(suite.methods) - 1) // 2
-    found = []
+    asked = (first.task, first.model_name)
+    alike = [record for record in readable(store) if (record.spec.task, record.spec.model) == asked]
+    tuned_alike = [record for record in alike if record.spec.trials == first.trials]  # several trials take longer
+    level = first_step(math.comb(len(suite.methods), 2))
+    outlooks = []
     for shots in dict.fromkeys(suite.shots):
-        parts, basis = _parts([one for one in alike if one.spec.shots == shots], store)
-        shown = power(parts, suite.draws, suite.seeds, in_the_test, level=first_step(pairs))
-        found.append(Outlook(shots, shown, _seconds(suite, shots, tuned_alike), basis))
-    return found
+        parts, basis = _parts([record for record in alike if record.spec.shots == shots], store)
+        shown = power(parts, suite.draws, suite.seeds, units, level=level)
+        outlooks.append(Outlook(shots, shown, _seconds(suite, shots, tuned_alike), basis))
+    return outlooks
 
 
 def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]:
@@ -58,36 +60,30 @@ def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]
 
     Of the table with most runs, those of the pair that varies most; assumed ones where no table has two draws.
     """
-    tables = [table for one in group(map(Result, records)) for table in one.tables] if records else []
-    for table in sorted(tables, key=lambda one: -len(one.cells) * len(one.lines)):
-        found = _of_table(table, store)
-        if found is not None:
-            return found
+    tables = [table for matched in group(map(Result, records)) for table in matched.tables] if records else []
+    for table in sorted(tables, key=lambda table: -len(table.cells) * len(table.lines)):
+        if len({draw for draw, _, _ in table.cells}) < 2 or len(table.lines) < 2:
+            continue
+        try:
+            runs = {
+                line.method: {cell[:2]: summary_of(result_of(line.records[cell], store)) for cell in table.cells}
+                for line in table.lines
+            }
+            weighed = weigh(runs)
+        except XlbenchError:
+            continue
+        widest = max(weighed.differences, key=lambda part: (part.draw or 0.0) + (part.draw_unit or 0.0) / weighed.units)
+        return widest, f"from {len(table.cells) * len(table.lines)} runs"
     return DEFAULT_PARTS, ASSUMED
-
-
-def _of_table(table: Table, store: Store) -> tuple[VarianceParts, str] | None:
-    if len({draw for draw, _, _ in table.cells}) < 2 or len(table.lines) < 2:
-        return None
-    try:
-        runs = {
-            line.method: {cell[:2]: summary_of(result_of(line.records[cell], store)) for cell in table.cells}
-            for line in table.lines
-        }
-        found = weigh(runs)
-    except XlbenchError:
-        return None
-    widest = max(found.differences, key=lambda one: (one.draw or 0.0) + (one.draw_unit or 0.0) / found.units)
-    return widest, f"from {len(table.cells) * len(table.lines)} runs"
 
 
 def _seconds(suite: Suite, shots: int, alike: Sequence[Record]) -> float | None:
     """Of all runs with so many shots, by what the records took; the nearest number of shots stands in."""
     total = 0.0
     for choice in suite.methods:
-        known = [one for one in alike if one.spec.method == choice.method]
-        if not known:
+        records = [record for record in alike if record.spec.method == choice.method]
+        if not records:
             return None
-        nearest = min({one.spec.shots for one in known}, key=lambda number: abs(number - shots))
-        total += fmean(one.seconds for one in known if one.spec.shots == nearest)
+        nearest = min({record.spec.shots for record in records}, key=lambda number: abs(number - shots))
+        total += fmean(record.seconds for record in records if record.spec.shots == nearest)
     return total * suite.draws * suite.seeds

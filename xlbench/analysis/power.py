@@ -20,7 +20,6 @@ from xlbench.errors import XlbenchError
 POWER = 0.8
 POINTS = (0.01, 0.02, 0.03)
 MOST_DRAWS = 1000
-CLEARLY = 1 + 1e-6  # so much larger that rounding does not hide it
 QUANTILES = (np.arange(400) + 0.5) / 400
 
 NO_DRAW = "one draw: what another draw would change is not known"
@@ -50,15 +49,13 @@ class VarianceParts:
         Where the seed could not be told from the draw, more seeds are not counted on.
         """
         runs = draws * (seeds if self.seed is not None or self.draw is None else 1)
-        known = [
-            part / number / units for part, number in ((self.draw_unit, draws), (self.rest, runs))
-            if part is not None
-        ]  # fmt: skip
+        both = ((self.draw_unit, draws), (self.rest, runs))
+        rest = [part / number / units for part, number in both if part is not None]
         return {
             "draw": None if self.draw is None else self.draw / draws,
             "seed": None if self.seed is None else self.seed / runs,
             "unit": self.unit / units,
-            "rest": sum(known) if known else None,
+            "rest": sum(rest) if rest else None,
         }
 
     def shares(self, draws: int, seeds: int, units: int) -> dict[str, float | None]:
@@ -87,8 +84,6 @@ class Power:
     """What a design can show. `smallest` is a difference, None where there is no test over draws (one draw);
     `draws_for` maps a difference to the draws that show it, None where no number up to MOST_DRAWS does."""
 
-    draws: int
-    seeds: int
     units: int
     smallest: float | None
     draws_for: dict[float, int | None]
@@ -143,49 +138,32 @@ def power(
     seeds: int,
     units: int,
     *,
-    differences: Sequence[float] = POINTS,
-    wanted: float = POWER,
     level: float = LEVEL,
 ) -> Power:
-    """What a design can show: the smallest difference found with probability `wanted`, and draws for others.
+    """What a design can show: the smallest difference found with probability POWER, and the draws for POINTS.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
-    that of `xlbench.analysis.statistics.difference`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
+    that of `xlbench.analysis.statistics.pairwise`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
     first step. Raises XlbenchError where the draw's part is not known, or the design is none.
     """
     if parts.draw is None:
         raise XlbenchError("one draw tells nothing of the power over draws; give the parts of two or more draws")
     if min(draws, seeds) < 1 or units < 2:
         raise XlbenchError(f"a design needs a draw, a seed and two units, not {draws} x {seeds} x {units}")
-    if not (0 < level < 1 and 1 - level < wanted < 1):
-        raise XlbenchError(f"power {wanted} at level {level} cannot be had; both lie between 0 and 1")
-    smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest(wanted)
-    needed = {one: _draws_for(one, parts, seeds, units, wanted, level) for one in differences}
-    return Power(draws, seeds, units, smallest, needed, parts.notes)
+    smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest()
+    needed = {difference: _draws_for(difference, parts, seeds, units, level) for difference in POINTS}
+    return Power(units, smallest, needed, parts.notes)
 
 
 def steadiest(
-    every: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, wanted: float = POWER, level: float
+    differences: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, level: float
 ) -> VarianceParts | None:
-    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test.
-
-    One whose two parts of the error are both larger than another's is not looked at: it takes a larger difference.
-    """
-    parts = [one for one in every if one.draw is not None]
-    errors = [_errors(one, draws, seeds, units) for one in parts]
-    front, least = [], math.inf
-    for at in sorted(range(len(parts)), key=errors.__getitem__):
-        if errors[at][1] <= least * CLEARLY:
-            front.append(at)
-            least = min(least, errors[at][1])
-    smallest = {at: _Test(parts[at], draws, seeds, units, level).smallest(wanted) for at in sorted(front)}
-    return parts[min(smallest, key=smallest.__getitem__)] if smallest else None
-
-
-def _errors(parts: VarianceParts, draws: int, seeds: int, units: int) -> tuple[float, float]:
-    """What runs, and what units, add to the variance of a mean."""
-    adds = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, units).items()}
-    return adds["draw"] + adds["seed"] + adds["rest"], adds["unit"]
+    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test."""
+    return min(
+        (parts for parts in differences if parts.draw is not None),
+        key=lambda parts: _Test(parts, draws, seeds, units, level).smallest(),
+        default=None,
+    )
 
 
 class _Test:
@@ -196,7 +174,8 @@ class _Test:
     """
 
     def __init__(self, parts: VarianceParts, draws: int, seeds: int, units: int, level: float) -> None:
-        runs, of_units = _errors(parts, draws, seeds, units)
+        added = {name: part or 0.0 for name, part in parts.of_mean(draws, seeds, units).items()}
+        runs, of_units = added["draw"] + added["seed"] + added["rest"], added["unit"]
         tail, degrees = (1 - level) / 2, draws - 1
         t_runs, t_units = special.stdtrit(degrees, tail), special.stdtrit(units - 1, tail)
         self.spread = math.sqrt(runs + of_units)
@@ -210,12 +189,12 @@ class _Test:
         below = special.ndtr((-difference - self.half_widths) / self.spread)
         return float((above + below).mean())
 
-    def smallest(self, wanted: float) -> float:
-        """The difference that it finds with the probability wanted."""
+    def smallest(self) -> float:
+        """The difference that it finds with probability POWER."""
         if self.spread == 0:
             return 0.0
         largest = self.half_widths.max() + 10 * self.spread
-        return float(optimize.brentq(lambda difference: self.power(difference) - wanted, 0.0, largest))
+        return float(optimize.brentq(lambda difference: self.power(difference) - POWER, 0.0, largest))
 
 
 @lru_cache(maxsize=MOST_DRAWS)
@@ -224,13 +203,11 @@ def _estimates(degrees: int) -> FloatArray:
     return np.asarray(special.chdtri(degrees, QUANTILES) / degrees)
 
 
-def _draws_for(
-    difference: float, parts: VarianceParts, seeds: int, units: int, wanted: float, level: float
-) -> int | None:
-    """The fewest draws that find it with the probability wanted; more draws never show less."""
+def _draws_for(difference: float, parts: VarianceParts, seeds: int, units: int, level: float) -> int | None:
+    """The fewest draws that find it with probability POWER; more draws never show less."""
 
     def enough(draws: int) -> bool:
-        return _Test(parts, draws, seeds, units, level).power(difference) >= wanted
+        return _Test(parts, draws, seeds, units, level).power(difference) >= POWER
 
     if not enough(MOST_DRAWS):
         return None

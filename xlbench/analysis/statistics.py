@@ -39,7 +39,6 @@ class Interval:
     estimate: float
     low: float
     high: float
-    level: float
     scope: str
 
     @property
@@ -49,17 +48,9 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """First minus second, paired; `p` is two-sided, and below 1 - level where the interval excludes zero."""
-
-    interval: Interval
-    p: float
-
-
-@dataclass(frozen=True)
 class Pair:
-    """One comparison of a table. `corrected` is the interval at the level of Holm's step: it excludes zero where,
-    and only where, `corrected_p` is at most 1 - level."""
+    """One comparison of a table: first minus second, with its interval and two-sided `p`. `corrected` is the interval
+    at the level of Holm's step: it excludes zero where, and only where, `corrected_p` is at most 1 - level."""
 
     first: str
     second: str
@@ -113,13 +104,11 @@ class _Error:
 
     def half_width(self, tail: float) -> float:
         """Of the interval that leaves `tail` on each side."""
-        return math.sqrt(
-            _t(tail, self.runs_df) ** 2 * self.runs + _t(tail, self.units_df) ** 2 * self.units
-        )  # fmt: skip
+        return math.sqrt(_t(tail, self.runs_df) ** 2 * self.runs + _t(tail, self.units_df) ** 2 * self.units)
 
     def interval(self, level: float, scope: str) -> Interval:
         half = self.half_width((1 - level) / 2)
-        return Interval(self.estimate, self.estimate - half, self.estimate + half, level, scope)
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, scope)
 
     def tail(self) -> float:
         """The tail at which zero lies on the edge of the interval; half of the two-sided p."""
@@ -144,35 +133,25 @@ def score(values: ArrayLike, *, level: float = LEVEL) -> Interval:
     return _error(design).interval(_level(level), _scope(design))
 
 
-def difference(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL) -> Difference:
-    """Mean of `first` minus mean of `second`, paired over the same draws, seeds and units, with interval and p.
-
-    Both are designs of one shape. The p-value is that at which the interval's edge is zero. Raises XlbenchError
-    for arrays that are no designs, or not of one shape.
-    """
-    design = _paired(first, second)
-    error = _error(design)
-    return Difference(error.interval(_level(level), _scope(design)), 2 * error.tail())
-
-
 def holm(p: ArrayLike) -> FloatArray:
     """Holm's (1979) corrected p-values, in the order given. Raises XlbenchError for what is no p-value."""
-    given = np.asarray(p, dtype=np.float64).reshape(-1)
-    if not ((given >= 0) & (given <= 1)).all():
+    values = np.asarray(p, dtype=np.float64).reshape(-1)
+    if not ((values >= 0) & (values <= 1)).all():
         raise XlbenchError("a p-value must lie between 0 and 1")
-    order = np.argsort(given, kind="stable")
-    corrected = np.empty_like(given)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1)))
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return corrected
 
 
 def pairwise(methods: Mapping[str, ArrayLike], *, level: float = LEVEL) -> list[Pair]:
-    """All pairs of a table's methods, corrected over the table; `methods` maps a name to its design.
+    """All pairs of a table's methods, corrected over the table; `methods` maps a name to its design, all of one shape.
 
-    The corrected interval is at the level of Holm's step: 1 - alpha / m for the smallest p of m, 1 - alpha /
-    (m - 1) for the next, and so on to the first that is not significant, whose level all others get. That any pair
-    is wrongly told apart has a chance of alpha at most; that all these intervals hold the truth at once may have
-    less than 1 - alpha. Raises XlbenchError.
+    They are paired over the same draws, seeds and units; p is that at which the interval's edge is zero. The corrected
+    interval is at the level of Holm's step: 1 - alpha / m for the smallest p of m, 1 - alpha / (m - 1) for the next,
+    and so on to the first that is not significant, whose level all others get. That any pair is wrongly told apart has
+    a chance of alpha at most; that all these intervals hold the truth at once may have less than 1 - alpha. Raises
+    XlbenchError for arrays that are no designs, or not of one shape.
     """
     names = list(combinations(methods, 2))
     designs = [_paired(methods[first], methods[second]) for first, second in names]
@@ -181,14 +160,14 @@ def pairwise(methods: Mapping[str, ArrayLike], *, level: float = LEVEL) -> list[
     corrected_p = holm(p)
     alpha, left, stopped = 1 - _level(level), len(names), False
     levels = np.empty(len(names))
-    for at in np.argsort(p, kind="stable"):
-        levels[at] = 1 - alpha / left
-        stopped = stopped or p[at] > alpha / left
+    for place in np.argsort(p, kind="stable"):
+        levels[place] = 1 - alpha / left
+        stopped = stopped or p[place] > alpha / left
         left -= not stopped
     return [
-        Pair(*names[at], error.interval(level, _scope(design)), float(p[at]),
-             error.interval(float(levels[at]), _scope(design)), float(corrected_p[at]))
-        for at, (design, error) in enumerate(zip(designs, errors, strict=True))
+        Pair(*names[place], error.interval(level, _scope(design)), float(p[place]),
+             error.interval(float(levels[place]), _scope(design)), float(corrected_p[place]))
+        for place, (design, error) in enumerate(zip(designs, errors, strict=True))
     ]  # fmt: skip
 
 
@@ -249,11 +228,11 @@ def as_design(values: ArrayLike) -> FloatArray:
 
 def _paired(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """First minus second. Raises XlbenchError where they are not of one shape."""
-    one, other = as_design(first), as_design(second)
-    if one.shape != other.shape:
-        shapes = " and ".join(" x ".join(map(str, each.shape)) for each in (one, other))
+    designs = as_design(first), as_design(second)
+    if designs[0].shape != designs[1].shape:
+        shapes = " and ".join(" x ".join(map(str, design.shape)) for design in designs)
         raise XlbenchError(f"paired methods need the same draws, seeds and units, not {shapes}")
-    return one - other
+    return designs[0] - designs[1]
 
 
 def _level(level: float) -> float:

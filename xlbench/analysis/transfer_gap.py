@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from scipy.stats import spearmanr
 
 from xlbench.analysis.languages import distance
-from xlbench.analysis.matching import Group
+from xlbench.analysis.matching import Group, once
 from xlbench.host.plain_text import plain
 
 FEWEST = 3  # languages; a correlation of two is 1 or −1 whatever they are
@@ -13,11 +13,10 @@ FEWEST = 3  # languages; a correlation of two is 1 or −1 whatever they are
 
 def gaps(by_language: Mapping[str, Mapping[str, float]], source: str) -> dict[str, dict[str, float]]:
     """Per method and target language the source's metric minus the language's, in points, from `Table.by_language`."""
-    found: dict[str, dict[str, float]] = {}
-    for method, means in by_language.items():
-        own = means.get(source)
-        found[method] = {name: 100 * (own - mean) for name, mean in means.items() if own is not None and name != source}
-    return found
+    return {
+        method: {name: 100 * (means[source] - means[name]) for name in means if source in means and name != source}
+        for method, means in by_language.items()
+    }
 
 
 def rank_correlation(distances: Sequence[float], values: Sequence[float]) -> float | None:
@@ -27,30 +26,27 @@ def rank_correlation(distances: Sequence[float], values: Sequence[float]) -> flo
     return float(spearmanr(distances, values).statistic)
 
 
-def placed(one: Group) -> dict[str, float]:
+def placed(group: Group) -> dict[str, float]:
     """The distance from the source of each target language of a group that has one."""
-    source = one.tables[0].first.source_language
-    found = {name: distance(source, name) for name in sorted(targets(one))}
-    return {name: far for name, far in found.items() if far is not None}
+    source = group.tables[0].first.source_language
+    distances = {name: distance(source, name) for name in sorted(targets(group))}
+    return {name: far for name, far in distances.items() if far is not None}
 
 
-def targets(one: Group) -> set[str]:
-    """The languages other than the source that the runs of a group which count were tested in; looked up once."""
-    return one.once("targets", lambda: _targets(one))
-
-
-def _targets(one: Group) -> set[str]:
-    tables = [table for table in one.tables if table.cells]
-    runs = [line.records[cell] for table in tables for line in table.lines for cell in table.cells]
+@once
+def targets(group: Group) -> set[str]:
+    """The languages other than the source that the runs of a group which count were tested in."""
+    tables = [table for table in group.tables if table.cells]
+    runs = [run for table in tables for line in table.lines for run in table.runs(line)]
     alike = {(run.source_language, tuple(run.by_language)) for run in runs}
     return {name for source, names in alike for name in names if name != source}
 
 
-def left_out(one: Group) -> list[str]:
+def left_out(group: Group) -> list[str]:
     """What of a group's languages the figure does not show, in sentences without their full stops."""
-    distances = placed(one)
-    tables = [gaps(table.by_language, table.first.source_language) for table in one.tables if table.cells]
-    unknown = targets(one) - set(distances)
-    untested = {name for name in distances for table in tables for found in table.values() if name not in found}
+    distances = placed(group)
+    tables = [gaps(table.by_language, table.first.source_language) for table in group.tables if table.cells]
+    unknown = targets(group) - set(distances)
+    untested = {name for name in distances for by_method in tables for gap in by_method.values() if name not in gap}
     notes = {"no distance is known": unknown, "not every run was tested in them": untested}
     return [f"left out, for {why}: {plain(', '.join(sorted(names)), 90)}" for why, names in notes.items() if names]

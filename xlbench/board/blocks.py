@@ -29,9 +29,9 @@ class Command:
 Block = Grid | Command | tuple[str, ...]  # the last: sentences, without their full stops
 
 
-def interval(one: Interval, least: float = -1.0) -> str:
+def interval(bounds: Interval, least: float = -1.0) -> str:
     """An interval in percent or points, no wider than what is possible: from `least` to 1."""
-    return f"{points(max(one.low, least))} – {points(min(one.high, 1.0))}"
+    return f"{points(max(bounds.low, least))} – {points(min(bounds.high, 1.0))}"
 
 
 def p_value(p: float) -> str:
@@ -39,9 +39,12 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def percent(value: float | None) -> str:
+    """A share of 1 in percent with one decimal; a dash for none."""
+    return "–" if value is None else points(value)
+
+
 THREE_DIGITS = ""
-
-
 COSTS = (  # what a column is called, the cost that it shows, in what unit, and how
     ("set-up s", "setup_seconds", 1, ".1f"),
     ("training s", "training_seconds", 1, ".1f"),
@@ -57,8 +60,6 @@ COSTS = (  # what a column is called, the cost that it shows, in what unit, and 
     ("peak memory MiB", "peak_bytes", 2**20, ",.0f"),
     ("energy kJ", "energy_joules", 1e3, THREE_DIGITS),
 )
-
-
 NOT_OF_ALL = {"evaluation_seconds", "evaluation_flops", "energy_joules"}  # no column where no run has them
 
 
@@ -67,16 +68,11 @@ def costs_of(runs: Sequence[Mapping[str, float]]) -> dict[str, str]:
     run used one, else the process's."""
     peaks = [{**run, "peak_bytes": run.get("peak_device_bytes", run.get("peak_host_bytes"))} for run in runs]
     means = {head: (mean_of(run.get(name) for run in peaks), unit, form) for head, name, unit, form in COSTS}
-    return {head: "–" if mean is None else amount(mean / unit, form) for head, (mean, unit, form) in means.items()}
+    return {head: "–" if mean is None else _amount(mean / unit, form) for head, (mean, unit, form) in means.items()}
 
 
-def amount(value: float, form: str) -> str:
+def _amount(value: float, form: str) -> str:
     """A cost in a form; or with three digits, all of those before the point, and never an exponent."""
     if form != THREE_DIGITS:
         return format(value, form)
     return f"{value:,.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
-
-
-def percent(value: float | None) -> str:
-    """A share of 1 in percent with one decimal; a dash for none."""
-    return "–" if value is None else points(value)

@@ -1,14 +1,15 @@
 """What the board says of groups of records: tables, commands and sentences, from records alone, nothing escaped."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from xlbench.analysis.evidence import count, evidence, points
-from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, several_versions
+from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
 from xlbench.literature import Figure, figures, known_leaks
-from xlbench.records.record import trial_settings
+from xlbench.records.record import Record, trial_settings
 
 PUBLISHED = "published, other protocol"
 NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
@@ -18,15 +19,12 @@ ORACLE_WORDS = (
 )
 
 
+@once
 def blocks(table: Table) -> list[Block]:
-    """What the board says of a table, in its order, made once."""
-    return table.once("blocks", lambda: _blocks(table))
-
-
-def _blocks(table: Table) -> list[Block]:
+    """What the board says of a table, in its order."""
     parts: list[Block] = [(NOTHING_COMMON,)]
     if table.cells:
-        parts = [Grid("Scores", *score_rows(table)), *published(table), *_evidence(table), _languages(table)]
+        parts = [Grid("Scores", *score_rows(table)), *_published(table), *_evidence(table), _languages(table)]
         parts += [*_phenomena(table), _costs(table), *_chosen(table)]
     return [*parts, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
 
@@ -36,17 +34,15 @@ def _mixed(table: Table) -> list[Block]:
     mixed: list[Block] = [(sentence,) for sentence in several_versions(table)]
     for line in table.lines:
         for name, what in (("method_source", "the method's source"), ("prompts", "the task's prompts")):
-            versions = {line.records[cell].identity.get(name) for cell in table.cells} - {None}
+            versions = {record.identity.get(name) for record in table.runs(line)} - {None}
             if len(versions) > 1:
                 mixed.append((f"Mixed: the runs of {line.method} are of {len(versions)} versions of {what}",))
     return mixed
 
 
-def shared(one: Group) -> str:
+def shared(group: Group) -> str:
     """A line on what all records of a group share."""
-    key = one.key
-    records = one.records
-    training = key["training"]
+    key, records, training = group.key, group.records, group.key["training"]
     budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
     parts = f" in {training['accumulate']} parts" if training["accumulate"] > 1 else ""
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
@@ -55,7 +51,7 @@ def shared(one: Group) -> str:
         f"({count(records[0].test['units'], records[0].unit)} in {len(key['languages'])} languages)",
         f"{budget} of {training['batch_size']} shots{parts}, learning rate {training['learning_rate']:g}, "
         f"selection {key['selection']}",
-        *tuning(one),
+        *tuning(group),
         f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
         f"split {key['split']}" if key["split"] else "draws by xlbench",
         f"device {', '.join(devices)}",
@@ -64,51 +60,46 @@ def shared(one: Group) -> str:
     return "; ".join(facts)
 
 
-def tuning(one: Group) -> list[str]:
+def tuning(group: Group) -> list[str]:
     """How the methods of a group were tuned, in a sentence; none where each was run as it was given."""
-    trials = one.key.get("trials", 1)
+    trials = group.key.get("trials", 1)
     return [f"{trials} configurations tried of each method, chosen by source dev"] if trials > 1 else []
 
 
-def provenance(one: Group) -> Grid:
-    """Of what a group's records were made: versions, commits and dates, each as often as it differs."""
-    records = one.records
+def _provenance(records: Sequence[Record]) -> Grid:
+    """Of what records were made: versions, commits and dates, each as often as it differs."""
     days = sorted({record.started[:10] for record in records if record.started})
     facts = {
         "records": {str(len(records))},
         "started": {days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"} if days else set(),
         "commit": {record.commit for record in records},
     }
-    versions = [dict(one) for one in {tuple(record.versions.items()) for record in records}]
-    for name in sorted({name for one in versions for name in one}):
-        facts[name] = {one.get(name, "?") for one in versions}
+    for name in sorted({name for record in records for name in record.versions}):
+        facts[name] = {record.versions.get(name, "?") for record in records}
     rows = [[name, ", ".join(sorted(filter(None, values))) or "–"] for name, values in facts.items()]
     return Grid("Provenance", ["provenance", "of the records"], rows)
 
 
-def origin(one: Group) -> list[Block]:
-    """Of what a group's records were made, and the command that makes them again; put together once."""
-    return one.once("origin", lambda: _origin(one))
-
-
-def _origin(one: Group) -> list[Block]:
+@once
+def origin(group: Group) -> list[Block]:
+    """Of what a group's records were made, and the command that makes them again."""
     try:
-        again = commands(one.records)
+        again = commands(group.records)
     except XlbenchError:
         again = [Again("# no command line can ask for these runs; ask for them from Python", 0)]
     more = sum(command.more for command in again)
-    commits = ", ".join(sorted({record.commit for record in one.records} - {""})) or "unknown"
-    said = [
+    commits = ", ".join(sorted({record.commit for record in group.records} - {""})) or "unknown"
+    sentences = [
         f"These runs are computed again by what follows, at commit {commits}; add --data-root DIR where the data lie "
         "in a folder, and give a model's folder by its path"
     ]
-    said += [f"It asks for the whole grid, {count(more, 'run')} more than stand above"] if more else []
-    return [provenance(one), tuple(said), *(Command(command.text) for command in again)]
+    sentences += [f"It asks for the whole grid, {count(more, 'run')} more than stand above"] if more else []
+    return [_provenance(group.records), tuple(sentences), *(Command(command.text) for command in again)]
 
 
-def leaks(one: Group) -> list[str]:
+def leaks(group: Group) -> list[str]:
     """What a group's backbone is known to have seen of its task, in sentences."""
-    return known_leaks(one.records[0].spec)
+    return known_leaks(group.records[0].spec)
 
 
 def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -117,7 +108,7 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
     for line in table.by_mean:
-        records = [line.records[cell] for cell in table.cells]
+        records = table.runs(line)
         means = [record.mean for record in records]
         rows.append(
             [line.method, percent(fmean(means)), f"{percent(min(means))} – {percent(max(means))}",
@@ -126,22 +117,22 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
              f"{draws} × {seeds}"]
         )  # fmt: skip
     head = ["method", f"mean {table.metric}", "range of runs", "source", "target mean", "gap", "draws × seeds"]
-    known = {line.method: _published_figures(table, line) for line in table.by_mean}
-    if not any(known.values()):
+    by_line = [_published_figures(line) for line in table.by_mean]
+    if not any(by_line):
         return head, rows
-    theirs = ["; ".join(f"{one.accuracy:.2f} ({one.source})" for one in given) or "–" for given in known.values()]
+    theirs = ["; ".join(f"{figure.accuracy:.2f} ({figure.source})" for figure in row) or "–" for row in by_line]
     return [*head, PUBLISHED], [[*row, cell] for row, cell in zip(rows, theirs, strict=True)]
 
 
-def _published_figures(table: Table, line: Line) -> list[Figure]:
+def _published_figures(line: Line) -> list[Figure]:
     """What was published for a method as it is; none for one whose settings were changed, and none for the oracle."""
     spec = next(iter(line.records.values())).spec
     return [] if spec.config or spec.selection == ORACLE else figures(spec)
 
 
-def published(table: Table) -> list[Block]:
+def _published(table: Table) -> list[Block]:
     """How to read the published figures beside ours, and where they stand; nothing where there are none."""
-    theirs = [figure for line in table.by_mean for figure in _published_figures(table, line)]
+    theirs = [figure for line in table.by_mean for figure in _published_figures(line)]
     if not theirs:
         return []
     backbones = ", ".join(sorted({figure.backbone for figure in theirs}))
@@ -174,13 +165,10 @@ def _evidence(table: Table) -> list[Block]:
     for method, variance in weighed.parts.items():
         shares = variance.shares(weighed.draws, weighed.seeds, weighed.units)
         parts.append([method, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
-    scope = weighed.scope
-    notes = dict.fromkeys(
-        note.replace("unit", weighed.unit).capitalize()
-        for variance in weighed.parts.values()
-        for note in variance.notes
-    )
-    grids = [Grid("Intervals and places", ["evidence", f"95 % interval ({scope})", "place", "above chance by"], scores)]
+    told = dict.fromkeys(note for variance in weighed.parts.values() for note in variance.notes)
+    notes = [note.replace("unit", weighed.unit).capitalize() for note in told]
+    head = ["evidence", f"95 % interval ({weighed.scope})", "place", "above chance by"]
+    grids = [Grid("Intervals and places", head, scores)]
     if pairs:
         head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
         grids.append(Grid("Pairwise differences", head, pairs))
@@ -202,20 +190,19 @@ def _phenomena(table: Table) -> list[Grid]:
     phenomena = sorted({name for line in table.lines for record in line.records.values() for name in record.phenomena})
     rows = []
     for line in table.by_mean:
-        records = [line.records[cell] for cell in table.cells]
-        rows.append(
-            [line.method,
-             *(percent(mean_of(mean_of(r.phenomena.get(name, {}).values()) for r in records)) for name in phenomena)]
-        )  # fmt: skip
+        runs = [run.phenomena for run in table.runs(line)]
+        means = [mean_of(mean_of(run.get(name, {}).values()) for run in runs) for name in phenomena]
+        rows.append([line.method, *map(percent, means)])
     return [Grid("By phenomenon", ["phenomenon", *phenomena], rows)] if phenomena else []
 
 
 def _costs(table: Table) -> Grid:
     """Mean costs of a run; no column of what no run of the table has, where that is nothing to wonder at."""
-    lines = [(line.method, [line.records[cell].costs for cell in table.cells]) for line in table.by_mean]
-    measured = {name for _, runs in lines for run in runs for name in run}
+    costs = {line.method: [run.costs for run in table.runs(line)] for line in table.by_mean}
+    measured = {name for runs in costs.values() for run in runs for name in run}
     columns = [head for head, name, _, _ in COSTS if name in measured or name not in NOT_OF_ALL]
-    rows = [[method, *(text for head, text in costs_of(runs).items() if head in columns)] for method, runs in lines]
+    texts = {method: costs_of(runs) for method, runs in costs.items()}
+    rows = [[method, *(row[head] for head in columns)] for method, row in texts.items()]
     return Grid("Costs", ["cost", *columns], rows)
 
 
@@ -225,8 +212,7 @@ def _chosen(table: Table) -> list[Grid]:
         return []
     rows = []
     for line in table.by_mean:
-        for cell in table.cells:
-            trial = line.records[cell].chosen or {}
-            dev = percent(trial.get("dev_score"))
-            rows.append([line.method, str(cell[0]), str(cell[1]), dev, trial_settings(trial) or "–"])
+        for run in table.runs(line):
+            trial, cell = run.chosen or {}, (str(run.spec.draw), str(run.spec.seed))
+            rows.append([line.method, *cell, percent(trial.get("dev_score")), trial_settings(trial) or "–"])
     return [Grid("Chosen settings", ["chosen settings", "draw", "seed", "source dev", "values"], rows)]

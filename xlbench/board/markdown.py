@@ -21,11 +21,9 @@ def write(groups: Sequence[Group], out: Path, left_out: Sequence[str] = ()) -> P
     A file `out/ABOUT.md`, where there is one, stands above the tables, and below it which records were `left_out`,
     in sentences without their full stops. Raises XlbenchError.
     """
-    words = about(out)
-    missing = "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
-    parts = [TITLE, *([words + "\n"] if words else []), *([missing] if missing else [])]
-    text = "\n".join([*parts, markdown(groups)])
-    return replace_file(out / "README.md", text.encode())
+    words, missing = about(out), "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
+    parts = [TITLE, words and f"{words}\n", missing, markdown(groups)]
+    return replace_file(out / "README.md", "\n".join(filter(None, parts)).encode())
 
 
 def about(out: Path) -> str:
@@ -49,23 +47,20 @@ def markdown(groups: Sequence[Group]) -> str:
             parts += [_block(block) + "\n" for block in blocks(table)]
         parts += [_block(block) + "\n" for block in origin(group)]
     for family in side_by_side(groups):
-        parts += [f"## Selection policies: {escape(family.title, 500)}\n", _block(family.words) + "\n"]
-        parts.append(_block(family.grid) + "\n")
+        parts.append(f"## Selection policies: {escape(family.title, 500)}\n")
+        parts += [_block(block) + "\n" for block in (family.words, family.grid)]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _block(block: Block) -> str:
     if isinstance(block, Grid):
-        return grid([escape(name) for name in block.head], [[escape(cell, 500) for cell in row] for row in block.rows])
+        rows = [[escape(name) for name in block.head], ["--:"] * len(block.head)]
+        rows += [[escape(cell, 500) for cell in row] for row in block.rows]
+        rows[1][0] = ":--"  # the first column left, the others right
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
     if isinstance(block, Command):
         return "    " + plain(block.text, None)  # code, in which nothing is markup
     return " ".join(f"{escape(sentence, 2000)}." for sentence in block)
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table, first column left, others right."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join([" :-- ", *[" --: "] * (len(head) - 1)]) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def escape(text: object, longest: int = 200) -> str:

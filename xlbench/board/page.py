@@ -44,32 +44,28 @@ def write_page(groups: Sequence[Group], out: Path, about: str, left_out: Sequenc
     `about` is what stands above the tables, in Markdown; `left_out` says which records are not in them, in sentences
     without their full stops. Returns the file. Raises XlbenchError where it cannot be written.
     """
-    style, script, template = (
-        (files("xlbench.board") / f"page.{end}").read_text("utf-8") for end in ("css", "js", "html")
-    )
+    page = files("xlbench.board")
+    style, script, template = ((page / f"page.{end}").read_text("utf-8") for end in ("css", "js", "html"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    text = _environment().from_string(template).render(
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Markup) else plain(value, LONGEST),
+    )  # fmt: skip
+    environment.tests |= {
+        "grid": lambda block: isinstance(block, Grid),
+        "command": lambda block: isinstance(block, Command),
+    }
+    environment.filters["uncut"] = lambda text: escape(plain(text, None))
+    text = environment.from_string(template).render(
         groups=groups, policies=side_by_side(groups), out=out, about=_about(about), left_out=left_out,
         policy=Markup(policy), style=Markup(style), script=Markup(script), oracle_words=ORACLE_WORDS,
         version=__version__, shared=shared, leaks=leaks, figures=_figures, blocks=blocks, origin=origin,
         in_words=in_words,
     )  # fmt: skip
     return replace_file(out / "index.html", text.encode())
-
-
-def _environment() -> Environment:
-    """jinja2 as the page needs it: every text on one line, cut, with nothing hidden in it, and escaped."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True,
-        finalize=lambda value: value if isinstance(value, Markup) else plain(value, LONGEST),
-    )  # fmt: skip
-    environment.tests["grid"] = lambda block: isinstance(block, Grid)
-    environment.tests["command"] = lambda block: isinstance(block, Command)
-    environment.filters["uncut"] = lambda text: escape(plain(text, None))
-    return environment
 
 
 def _hash(text: str) -> str:
@@ -82,12 +78,8 @@ def _figures(group: Group, out: Path) -> Iterator[dict[str, str]]:
     for kind in KINDS:
         file = out / "figures" / figure_name(group, kind)
         if file.is_file():
-            content = base64.b64encode(file.read_bytes()).decode()
-            yield {
-                "caption": titled(kind, group.metric),
-                "note": NOTES[kind],
-                "source": f"data:image/svg+xml;base64,{content}",
-            }
+            source = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+            yield {"caption": titled(kind, group.metric), "note": NOTES[kind], "source": source}
 
 
 def _about(text: str) -> Markup:

@@ -45,20 +45,21 @@ def publish(
     """
     store = store_at(runs)
     vetted = vet(store)
-    records, left_out = vetted.records, vetted.left_out
-    groups = group(vetted.results)
+    records, groups = vetted.records, group(vetted.results)
     if together and len(groups) > 1:
         raise NotMatched(groups)
     words, other = about(out), _other_board(out, records, store)
     if other and not replace:
         raise XlbenchError(f"{other}; name another folder with --out, or write over it with --replace")
-    notes = [f"left out: {sentence}" for sentence in left_out]
-    several = apart(groups)
-    notes += [several] if several is not None else []
+    notes = [f"left out: {sentence}" for sentence in vetted.left_out]
+    notes += filter(None, [apart(groups)])
     if other and words:
         notes.append(f"{out / 'ABOUT.md'} was there before these records, and stands above them; see that it fits them")
-    tables = _tables(records, out)  # first, for they say of which records all else is
-    readme = write(groups, out, left_out)
+    table, stream = results(records), io.BytesIO()
+    table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
+    parquet = replace_file(out / "results.parquet", stream.getvalue())  # first: it says of which records all else is
+    csv = replace_file(out / "results.csv", csv_of(table).encode())
+    readme = write(groups, out, vetted.left_out)
     drawn: list[Path] = []
     if figures:
         try:
@@ -68,18 +69,18 @@ def publish(
             notes.append(str(fault))
     if not drawn:
         remove_figures(out)
-    page = write_page(groups, out, words, left_out)
-    return Published((readme, page, *tables, *drawn), tuple(notes))
+    page = write_page(groups, out, words, vetted.left_out)
+    return Published((readme, page, csv, parquet, *drawn), tuple(notes))
 
 
 def _other_board(out: Path, records: Sequence[Record], store: Store) -> str | None:
     """Why what is in `out` should stay: no board that can be read, or one of records that `store` lacks; else None."""
-    there = [out / name for name in FILES if (out / name).exists()]
-    if not there:
+    files = [out / name for name in FILES if (out / name).exists()]
+    if not files:
         return None
     earlier = _records_of(out)
     if not earlier:
-        return f"{there[0]} is there already, and is not of a board that xlbench can read"
+        return f"{files[0]} is there already, and is not of a board that xlbench can read"
     lacking = earlier - {record.id for record in records}
     lacking -= {folder.name for folder in store.folders()} if lacking else set()  # those that were left out
     if not lacking:
@@ -104,15 +105,7 @@ def _records_of(out: Path) -> set[str]:
 def _without_distances(groups: Sequence[Group]) -> list[str]:
     """Which groups have no figure of the gap against language distance, and why."""
     return [
-        f"no figure of the gap against language distance for {plain(one.title)}; {'; '.join(without_distance(one))}"
-        for one in groups
-        if not one.oracle and targets(one) and not placed(one)
+        f"no figure of the gap against language distance for {plain(group.title)}; {'; '.join(without_distance(group))}"
+        for group in groups
+        if not group.oracle and targets(group) and not placed(group)
     ]
-
-
-def _tables(records: Sequence[Record], out: Path) -> list[Path]:
-    """The results for other programs, as CSV and Parquet."""
-    table, stream = results(records), io.BytesIO()
-    table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
-    parquet = replace_file(out / "results.parquet", stream.getvalue())
-    return [replace_file(out / "results.csv", csv_of(table).encode()), parquet]

@@ -2,22 +2,17 @@
 
 import json
 import shlex
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
+from xlbench.analysis.matching import shared_fields
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.records.record import Record
 from xlbench.spec import AXES, RunSpec, by_shots, digest
 from xlbench.spec.words import NESTED, OPTIONS, PARALLEL_OPTIONS, TRAINING_OPTIONS, method_choices
-
-_shared_fields = attrgetter(*(name for name in RunSpec.model_fields if name not in (*AXES, "resources")))
-
-
-def _shared_by(spec: RunSpec) -> Hashable:
-    return *_shared_fields(spec), _resources(spec)
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ def commands(records: Sequence[Record]) -> list[Again]:
     do; each further choice of resources takes another. Folders (--data-root, a model's own) are left to the reader.
     Raises XlbenchError for a record that no command line can ask for.
     """
-    found: dict[Hashable, list[RunSpec]] = {}
+    alike: dict[Hashable, list[RunSpec]] = defaultdict(list)
     resources = sorted({_resources(record.spec) for record in records} - {"{}"})
     for record in records:
         spec, commit = record.spec, record.spec.revision or _commit(record.identity.get("revision", ""))
@@ -43,8 +38,8 @@ def commands(records: Sequence[Record]) -> list[Again]:
             spec = spec.with_(revision=commit)
         if not spec.resources and resources:  # a method that reads none is asked for along with one that does
             spec = spec.with_(resources=json.loads(resources[0]))
-        found.setdefault(_shared_by(spec), []).append(spec)
-    return [_command(specs) for specs in sorted(found.values(), key=lambda specs: _resources(specs[0]))]
+        alike[shared_fields(spec), _resources(spec)].append(spec)
+    return [_command(specs) for specs in sorted(alike.values(), key=lambda specs: _resources(specs[0]))]
 
 
 def _resources(spec: RunSpec) -> str:
@@ -58,24 +53,21 @@ def _commit(revision: str) -> str | None:
 
 def _command(specs: Sequence[RunSpec]) -> Again:
     """A command of runs that share all but the axes."""
-    known: dict[str, str] = {}
-    for one in specs:  # few settings, many runs
-        if (said := repr((one.method, one.config))) not in known:
-            known[said] = digest([one.method, one.config])
-    names = [known[repr((one.method, one.config))] for one in specs]
-    choices = dict(zip(names, specs, strict=True))
-    methods = [_method(choices[name]) for name in sorted(choices, key=lambda name: (choices[name].method, name))]
-    shots = sorted({one.shots for one in specs}, key=by_shots)
-    draws, seeds = 1 + max(one.draw for one in specs), 1 + max(one.seed for one in specs)
+    names = [repr((spec.method, spec.config)) for spec in specs]
+    choices = dict(zip(names, specs, strict=True)).values()
+    by_name = sorted(choices, key=lambda spec: (spec.method, digest([spec.method, spec.config])))
+    methods = [_method(spec) for spec in by_name]
+    shots = sorted({spec.shots for spec in specs}, key=by_shots)
+    draws, seeds = 1 + max(spec.draw for spec in specs), 1 + max(spec.seed for spec in specs)
     numbers = ",".join(str(number or "all") for number in shots)
     words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", numbers]
     words += ["--draws", str(draws), "--seeds", str(seeds), *_shared(specs[0])]
-    cells = {(name, one.shots, one.draw, one.seed) for name, one in zip(names, specs, strict=True)}
+    cells = {(name, spec.shots, spec.draw, spec.seed) for name, spec in zip(names, specs, strict=True)}
     return Again(shlex.join(words), len(methods) * len(shots) * draws * seeds - len(cells))
 
 
 def _method(spec: RunSpec) -> str:
-    settings = ",".join(f"{name}={_said(value)}" for name, value in sorted(spec.config.items()))
+    settings = ",".join(f"{name}={_as_toml(value)}" for name, value in sorted(spec.config.items()))
     text = spec.method + (f"({settings})" if settings else "")
     if method_choices(text) != [{"method": spec.method, "config": spec.config}]:
         raise XlbenchError(f"the method {text!r} cannot be named on a command line; ask for it from Python")
@@ -85,7 +77,7 @@ def _method(spec: RunSpec) -> str:
 def _shared(spec: RunSpec) -> Iterable[str]:
     """The options for what the runs share, where it differs from the defaults; task and model in any case."""
     yield from ("--task", spec.task, "--model", spec.model)
-    asked, ordinary = (one.model_dump(mode="json") for one in (spec, RunSpec(method=spec.method, shots=1)))
+    asked, ordinary = spec.model_dump(mode="json"), RunSpec(method=spec.method, shots=1).model_dump(mode="json")
     for name, value in asked.items():
         if name in (*AXES, "task", "model") or value == ordinary.get(name):
             continue
@@ -99,10 +91,10 @@ def _shared(spec: RunSpec) -> Iterable[str]:
                     named = PARALLEL_OPTIONS.get(setting, "") if resource == "parallel" else ""
                     yield from _option(f"resources.{resource}.{setting}", named, chosen)
         elif name in NESTED:
-            for inner, one in value.items():
-                if one != ordinary[name].get(inner):
+            for inner, chosen in value.items():
+                if chosen != ordinary[name].get(inner):
                     own = inner in TRAINING_OPTIONS and not (inner == "epochs" and value.get("steps"))  # one of the two
-                    yield from _option(f"{name}.{inner}", inner if own else "", one)
+                    yield from _option(f"{name}.{inner}", inner if own else "", chosen)
         else:
             yield from _option(name, name if name in OPTIONS else "", value)
 
@@ -111,10 +103,10 @@ def _option(field: str, option: str, value: Any) -> tuple[str, str]:
     """A field's own option, or --with where it has none."""
     if option:
         return f"--{option.replace('_', '-')}", str(value)
-    return "--with", f"{field}={_said(value)}"
+    return "--with", f"{field}={_as_toml(value)}"
 
 
-def _said(value: Any) -> str:
+def _as_toml(value: Any) -> str:
     """A value as TOML has it, for `--set`, `--methods` and `--with`. Raises XlbenchError for none, which TOML lacks."""
     if value is None or isinstance(value, Mapping | list | tuple):
         raise XlbenchError(f"the value {value!r} cannot be given on a command line; ask for it from Python")

@@ -1,7 +1,7 @@
 """Records that differ in the selection policy alone, side by side: what the choice of the checkpoint is worth."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import get_args
@@ -36,26 +36,26 @@ class SideBySide:
 def side_by_side(groups: Sequence[Group]) -> list[SideBySide]:
     """A table of methods × policies for all groups that have such others, in the order of the groups."""
     families: dict[str, list[Group]] = defaultdict(list)
-    for one in groups:
-        families[digest({name: value for name, value in one.key.items() if name != "selection"})].append(one)
-    return [found for family in families.values() if (found := _family(family)) is not None]
+    for group in groups:
+        families[digest({name: value for name, value in group.key.items() if name != "selection"})].append(group)
+    return [tables for family in families.values() for tables in _family(family)]
 
 
-def _family(family: Sequence[Group]) -> SideBySide | None:
-    policies = [policy for policy in POLICIES if policy in {one.key["selection"] for one in family}]
+def _family(family: Sequence[Group]) -> Iterator[SideBySide]:
+    """The table of groups that differ in the policy alone; none where no method was run with two."""
+    policies = [policy for policy in POLICIES if policy in {group.key["selection"] for group in family}]
     lines: dict[tuple[int, str], dict[str, Line]] = defaultdict(dict)
-    for one in family:
-        for table in one.tables:
+    for group in family:
+        for table in group.tables:
             for line in table.lines:
-                lines[table.shots, line.method][one.key["selection"]] = line
+                lines[table.shots, line.method][group.key["selection"]] = line
     rows = [_row(*name, by_policy, policies) for name, by_policy in sorted(lines.items()) if len(by_policy) > 1]
-    if not rows:
-        return None
-    oracle = ORACLE in policies
-    heads = ["oracle (not ranked)" if policy == ORACLE else policy for policy in policies]
-    head = ["selection", "shots", "runs", *heads]
-    grid = Grid("Selection policies", head, rows, apart=len(head) - 1 if oracle else None)
-    return SideBySide(family[0].title, grid, oracle)
+    if rows:
+        heads = ["oracle (not ranked)" if policy == ORACLE else policy for policy in policies]
+        head = ["selection", "shots", "runs", *heads]
+        oracle = ORACLE in policies
+        grid = Grid("Selection policies", head, rows, apart=len(head) - 1 if oracle else None)
+        yield SideBySide(family[0].title, grid, oracle)
 
 
 def _row(shots: int, method: str, by_policy: dict[str, Line], policies: Sequence[str]) -> list[str]:

@@ -25,15 +25,15 @@ def check(
     support, which is a note. A task's ends with each method that there is: whether it runs on the task. Raises
     XlbenchError for an unknown name, setting or model.
     """
-    kind, given = _kind(name), settings or {}
+    kind, given = kind_of(name), settings or {}
     plugin, task_class = registry.get(kind, name), registry.get("task", name if kind == "task" else task_name)
     sample = Sample(task_class(), DataSource(data_root), model, given)
     if given:
         names = registry.names("method") if kind == "task" else [name]
-        methods = [method for method in (registry.get("method", one) for one in names) if issubclass(method, Method)]
-        known = {field for method in methods for field in method.Config.model_fields}
-        for setting in set(given) - known:
-            raise unknown("setting", setting, known, f"{kind} {name}")
+        methods = [cls for cls in (registry.get("method", method) for method in names) if issubclass(cls, Method)]
+        fields = {field for method in methods for field in method.Config.model_fields}
+        for setting in set(given) - fields:
+            raise unknown("setting", setting, fields, f"{kind} {name}")
         for method in methods:
             sample.config(method)  # raises for a value that it does not take
     if model is not None:
@@ -57,7 +57,8 @@ def _findings(points: Iterator[Point]) -> list[Finding]:
         findings.append(answer if isinstance(answer, Finding) else Finding(point, not answer, answer))
 
 
-def _kind(name: str) -> registry.Kind:
+def kind_of(name: str) -> registry.Kind:
+    """Whether a name is a method's or a task's. Raises XlbenchError where it is neither's."""
     for kind in ("method", "task"):
         if name in registry.names(kind):
             return kind

@@ -8,7 +8,7 @@ import numpy as np
 
 from xlbench import registry
 from xlbench.backbone import Backbone
-from xlbench.cli.check import _kind
+from xlbench.cli.check import kind_of
 from xlbench.engine.prepare import class_of
 from xlbench.engine.tuning import LEARNING_RATES
 from xlbench.errors import XlbenchError
@@ -22,45 +22,33 @@ EXAMPLES = 3
 def describe(name: str, task_name: str | None, languages: list[str], model: str, data_root: Path | None) -> str:
     """A plug-in in words: docstring, settings, citation, licence, languages; for a method and a task, three
     test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
-    if _kind(name) == "task":
-        return _describe_task(class_of("task", name, Task)(), languages, data_root)
+    if kind_of(name) == "task":
+        return "\n".join(_task_lines(class_of("task", name, Task)(), languages))
     method_class: type[Method] = class_of("method", name, Method)
-    entry = registry.find("method", name)
-    lines = [
-        f"method {name}  [{entry.place}]",
-        "",
-        inspect.cleandoc(method_class.__doc__ or ""),
-        "",
-        "settings (--set NAME=VALUE):",
-    ]
-    lines += [
-        f"  {field} = {info.default!r}: {info.description}" for field, info in method_class.Config.model_fields.items()
-    ] or ["  none"]
+    place, words = registry.find("method", name).place, inspect.cleandoc(method_class.__doc__ or "")
+    lines = [f"method {name}  [{place}]", "", words]
+    fields = method_class.Config.model_fields
+    lines += ["", "settings (--set NAME=VALUE):"]
+    lines += [f"  {field} = {info.default!r}: {info.description}" for field, info in fields.items()] or ["  none"]
     lines += ["", "searched (--tune N), where not set:"]
     rates = ", ".join(f"{times:g}" for times in LEARNING_RATES)
     lines += [f"  learning rate: {rates} times the one asked for, as for every method"]
     lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
     lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
-    lines += [f"cite: {method_class.citation or 'not given'}"] + (
-        [f"licence: {method_class.license}"] if method_class.license else []
-    )
+    lines += [f"cite: {method_class.citation or 'not given'}"]
+    lines += [f"licence: {method_class.license}"] if method_class.license else []
     if task_name is not None:
-        lines += [
-            "",
-            *_rendered(method_class, registry.get("task", task_name)(), languages, model, data_root),
-        ]
+        lines += ["", *_rendered(method_class, registry.get("task", task_name)(), languages, model, data_root)]
     return "\n".join(lines)
 
 
-def _describe_task(task: Task, languages: list[str], data_root: Path | None) -> str:
-    entry = registry.find("task", task.name)
+def _task_lines(task: Task, languages: list[str]) -> list[str]:
+    place = registry.find("task", task.name).place
     lines = [
-        f"task {task.name}, version {task.version}  [{entry.place}]",
+        f"task {task.name}, version {task.version}  [{place}]",
         "",
         inspect.cleandoc(task.__doc__ or ""),
         "",
-    ]
-    lines += [
         f"languages: {', '.join(task.languages)} (source {task.source})",
         f"labels: {', '.join(f'{number} {label}' for number, label in enumerate(task.labels))}",
         f"texts: {', '.join(task.fields)}",
@@ -74,14 +62,13 @@ def _describe_task(task: Task, languages: list[str], data_root: Path | None) -> 
         for template, by_language in task.templates.items():
             lines.append(f"{language} template {template}: {by_language.get(language, 'none')}")
         lines.append(f"{language} label words: {', '.join(task.label_words.get(language, ('none',)))}")
-    return "\n".join(lines)
+    return lines
 
 
 def _rendered(
     method_class: type[Method], task: Task, languages: list[str], model: str, data_root: Path | None
 ) -> list[str]:
-    reason = method_class.supports(task)
-    if reason:
+    if reason := method_class.supports(task):
         raise XlbenchError(f"method {method_class.name} does not run on task {task.name}: {reason}")
     backbone = Backbone.load(model)
     method = method_class(method_class.Config(), backbone, task, task.check_languages(languages))
@@ -91,16 +78,16 @@ def _rendered(
         encoded = method.encode(rows, language)
         lines.append(f"{language}, as {model} reads it:")
         for number, row in enumerate(rows):
-            said = task.problem.in_words(row.gold, row.choices)
-            inputs = [text_of(encoded.ids[place], backbone) for place in encoded.inputs(np.array([number]))]
-            lines += [f"  {text}" for text in inputs[:-1]] + [f"  {inputs[-1]}  → {said}"]
+            *others, last = (text_of(encoded.ids[place], backbone) for place in encoded.inputs(np.array([number])))
+            answer = task.problem.in_words(row.gold, row.choices)
+            lines += [*(f"  {text}" for text in others), f"  {last}  → {answer}"]
     return lines
 
 
 def text_of(ids: np.ndarray, backbone: Backbone) -> str:
     """Ids as the tokenizer decodes them, a prompt vector -k as `[vk]`."""
-    parts: list[str] = []
-    for is_prompt, run in itertools.groupby(ids.tolist(), key=lambda token: token < 0):
-        tokens = list(run)
-        parts.append(" ".join(f"[v{-token}]" for token in tokens) if is_prompt else backbone.tokenizer.decode(tokens))
-    return " ".join(part.strip() for part in parts)
+    runs = ((prompt, list(run)) for prompt, run in itertools.groupby(ids.tolist(), key=lambda token: token < 0))
+    texts = (
+        " ".join(f"[v{-token}]" for token in run) if prompt else backbone.tokenizer.decode(run) for prompt, run in runs
+    )
+    return " ".join(text.strip() for text in texts)

@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
@@ -37,12 +37,9 @@ class OneSentence(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flags_types(super().get_params(ctx))
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        call = functools.partial(super().main, args, *rest, **{**extra, "standalone_mode": False})
-        if not standalone_mode:
-            return call()
+    def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            sys.exit(call() or 0)
+            sys.exit(super().main(*args, **{**extra, "standalone_mode": False}) or 0)
         except typer.Abort:
             sys.exit(130)
         except SystemExit as end:  # rich ends with 1 where nobody reads what it prints
@@ -79,33 +76,28 @@ app = typer.Typer(
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def command(name: str | None = None) -> Callable[[Command], Command]:
-    """A command of the app whose mistakes become one sentence and an exit code, never a traceback."""
+def command(function: Command) -> Command:
+    """A command of the app, `show_command` as `show`, whose mistakes become one sentence and an exit code, never a
+    traceback."""
 
-    def register(function: Command) -> Command:
-        @app.command(name, cls=Flagged)
-        @functools.wraps(function)
-        def kind(*args: Any, **kwargs: Any) -> None:
-            try:
-                function(*args, **kwargs)
-            except XlbenchError as fault:
-                echo(f"error: {one_line(fault)}", err=True)
-                raise typer.Exit(2) from None
-            except KeyboardInterrupt:
-                typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
-                raise typer.Exit(130) from None
-            except (typer.Exit, typer.Abort):
+    @app.command(function.__name__.removesuffix("_command"), cls=Flagged)
+    @functools.wraps(function)
+    def with_sentences(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except XlbenchError as fault:
+            echo(f"error: {one_line(fault)}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as fault:
+            if os.environ.get("XLBENCH_TRACEBACK"):
                 raise
-            except Exception as fault:
-                if os.environ.get("XLBENCH_TRACEBACK"):
-                    raise
-                echo(
-                    f"failed: {type(fault).__name__}: {one_line(fault)} ({place_of(fault)}); "
-                    "XLBENCH_TRACEBACK=1 shows how it came to that",
-                    err=True,
-                )
-                raise typer.Exit(1) from None
+            why = f"{type(fault).__name__}: {one_line(fault)} ({place_of(fault)})"
+            echo(f"failed: {why}; XLBENCH_TRACEBACK=1 shows how it came to that", err=True)
+            raise typer.Exit(1) from None
 
-        return function
-
-    return register
+    return function

@@ -57,8 +57,8 @@ class Sample:
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
-        task = self.task
-        return (task.source, *[language for language in task.languages if language != task.source][:2])
+        source = self.task.source
+        return (source, *[language for language in self.task.languages if language != source][:2])
 
     @cached_property
     def shots(self) -> FewShot:
@@ -83,11 +83,10 @@ class Sample:
     def config(self, method_class: type[Method]) -> MethodConfig:
         """A method's settings: those that were given and that it has. Label words of several pieces are no fault of a
         task's where the model is not the one that will be used."""
-        config_class, given = method_class.Config, dict(self.settings)
-        if self.model is None and "multi_token" in config_class.model_fields:
-            given.setdefault("multi_token", "mean")
-        given = {name: value for name, value in given.items() if name in config_class.model_fields}
-        return parse(config_class, given, f"the config of method {method_class.name}")
+        defaults = {"multi_token": "mean"} if self.model is None else {}
+        fields = method_class.Config.model_fields
+        config = {name: value for name, value in {**defaults, **self.settings}.items() if name in fields}
+        return parse(method_class.Config, config, f"the config of method {method_class.name}")
 
 
 def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]:
@@ -96,7 +95,8 @@ def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]
     task = sample.task
     yield "its class is a Method with a docstring", lambda: is_documented(method_class, Method)
     yield "every setting has a default and a description", lambda: _settings_described(method_class)
-    yield "its search space names settings and values that they take", lambda: _searchable(method_class)
+    space = _raises(search_space, method_class.name, method_class.Config)
+    yield "its search space names settings and values that they take", space
     yield f"it supports the task {task.name}", lambda: _supported(method_class, sample)
     torch.manual_seed(0)
     backbone, shots = sample.backbone.fresh(), sample.shots
@@ -117,35 +117,40 @@ def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]
         return _sound(rows[0], len(shots.train), backbone)
 
     yield "encode gives ids of the backbone's vocabulary, one row for each", encode
-    yield (
-        "encode depends on nothing but rows and language",
-        lambda: _same_twice(method, shots.train, task.source),
-    )
+    yield "encode depends on nothing but rows and language", lambda: _same_twice(method, shots.train, task.source)
     resources = Resources(shots.learnt, generator(0, "check"), sample.resources(method_class))
     if method.learns_by_gradient:
         yield from _training_points(method, module[0], rows[0], resources)
     else:
-        yield "fit learns without gradients", lambda: method.fit(resources) or ""  # type: ignore[func-returns-value]
+        yield "fit learns without gradients", _raises(method.fit, resources)
     module[0].eval()
-    yield "finish ends well", lambda: method.finish(resources) or ""  # type: ignore[func-returns-value]
+    yield "finish ends well", _raises(method.finish, resources)
     test = method.encode_labelled(sample.test)
     scores: list[np.ndarray] = []
 
-    def score() -> str:
-        scores.append(predict(method, test, Session(CPU)))
+    def score(token_budget: int = 0) -> np.ndarray:
+        return predict(method, test, Session(CPU, token_budget=token_budget))
+
+    yield "score gives a number for each alternative, and no NaN", _raises(lambda: scores.append(score()))
+    yield "scores are log-probabilities", lambda: "some are above 0" if (scores[0] > 1e-5).any() else ""
+    yield "scores do not depend on the batch", lambda: _close(score(token_budget=64), scores[0], 1e-4)
+    yield "scoring twice gives the same", lambda: _close(score(), scores[0], 0.0)
+    yield "scoring leaves the weights alone", lambda: _leaves_weights(method, module[0], test)
+
+
+def _raises(promise: Callable[..., object], *given: object) -> Callable[[], str]:
+    """A point that holds where nothing is raised."""
+
+    def hold() -> str:
+        promise(*given)
         return ""
 
-    yield "score gives a number for each alternative, and no NaN", score
-    yield "scores are log-probabilities", lambda: "some are above 0" if (scores[0] > 1e-5).any() else ""
-    yield "scores do not depend on the batch", lambda: _batch_free(method, test, scores[0])
-    yield "scoring twice gives the same", lambda: _close(predict(method, test, Session(CPU)), scores[0], 0.0)
-    yield "scoring leaves the weights alone", lambda: _leaves_weights(method, module[0], test)
+    return hold
 
 
 def _training_points(method: Method, module: torch.nn.Module, shots: Encoded, resources: Resources) -> Iterator[Point]:
     """What a method that learns by gradients promises of a step."""
-    streams = method.streams(resources)
-    batch = next(training_batches(method, shots, streams, 8, 0, CPU))
+    batch = next(training_batches(method, shots, method.streams(resources), 8, 0, CPU))
     module.train()
 
     def loss() -> str:
@@ -167,8 +172,7 @@ def is_documented(cls: type, base: type) -> str:
 
 def _supported(method_class: type[Method], sample: Sample) -> str:
     """Raises NotSupported for a task that the method does not support, and a backbone without the head it reads."""
-    reason = method_class.supports(sample.task)
-    if reason:
+    if reason := method_class.supports(sample.task):
         raise NotSupported(reason)
     if method_class.needs_masked_lm and not sample.backbone.has_masked_lm_head:
         raise NotSupported(f"the backbone {sample.model} has no masked-LM head")
@@ -181,19 +185,13 @@ def _settings_described(method_class: type[Method]) -> str:
     return f"without a default or description: {', '.join(lacking)}" if lacking else ""
 
 
-def _searchable(method_class: type[Method]) -> str:
-    search_space(method_class.name, method_class.Config)
-    return ""
-
-
 def _sound(encoded: Encoded, rows: int, backbone: Backbone) -> str:
     if len(encoded) != rows:
         return f"{len(encoded)} rows for {rows}"
-    size = backbone.config.vocab_size
+    size, mask = backbone.config.vocab_size, backbone.tokenizer.mask_token_id
     for index, ids in enumerate(encoded.ids):
         if len(ids) == 0 or ids.max() >= size:
             return f"row {index} has ids outside the vocabulary of {size}"
-        mask = backbone.tokenizer.mask_token_id
         if encoded.read_at.ndim == 1 and mask in ids and ids[encoded.read_at[index]] != mask:
             return f"row {index}: read_at does not point at the mask"
     return ""
@@ -206,20 +204,15 @@ def _same_twice(method: Method, rows: tuple[Row, ...], language: str) -> str:
 
 
 def _reached(module: torch.nn.Module) -> str:
-    trained = trained_parameters(module)
-    reached = [name for name, value in trained.items() if value.grad is not None and bool(value.grad.abs().sum() > 0)]
-    return "" if reached else "no parameter has a gradient"
-
-
-def _batch_free(method: Method, encoded: Encoded, scores: np.ndarray) -> str:
-    return _close(predict(method, encoded, Session(CPU, token_budget=64)), scores, 1e-4)
+    gradients = [value.grad for value in trained_parameters(module).values() if value.grad is not None]
+    return "" if any(bool(gradient.abs().sum() > 0) for gradient in gradients) else "no parameter has a gradient"
 
 
 def _close(ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> str:
-    there = np.isfinite(theirs)
-    if not np.array_equal(np.isfinite(ours), there):
+    finite = np.isfinite(theirs)
+    if not np.array_equal(np.isfinite(ours), finite):
         return "an alternative that is scored in the one has no score in the other"
-    difference = float(np.abs(ours[there] - theirs[there]).max(initial=0.0))
+    difference = float(np.abs(ours[finite] - theirs[finite]).max(initial=0.0))
     return "" if difference <= tolerance else f"they differ by {difference:.2g}"
 
 

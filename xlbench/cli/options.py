@@ -6,15 +6,14 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 
+from xlbench.cli.frame import Command
 from xlbench.spec import ParallelSettings, RunSpec, Runtime, Training
 from xlbench.spec.words import kinds
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 PANELS: dict[type[BaseModel], str] = {
     RunSpec: "The run",
@@ -47,8 +46,8 @@ def takes(*fields: tuple[type[BaseModel], Iterable[str]]) -> Callable[[Command],
 def parameter(model: type[BaseModel], name: str) -> inspect.Parameter:
     """A field as a parameter that typer makes an option of: None where it is not given, so that a suite's own value or
     the field's default holds; required where the field is."""
-    field, said = model.model_fields[name], _said(model, name)
-    kind: Any = list[str] if said.get("several") else _type(model, name)
+    field, extra = model.model_fields[name], _extra(model, name)
+    kind: Any = list[str] if extra.get("several") else _type(model, name)
     left_out = inspect.Parameter.empty if field.is_required() else None
     made = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=left_out)
     return made.replace(annotation=Annotated[kind if field.is_required() else kind | None, option(model, name)])
@@ -61,11 +60,11 @@ def option(model: type[BaseModel], name: str) -> Any:
     one that is shown, the others hold as well), `metavar`, `help`, `several` (may be given more than once) and `text`
     (is read by `xlbench.spec.words`, whatever the field's type).
     """
-    said = _said(model, name)
+    extra = _extra(model, name)
     kind, folder = _type(model, name), Path in kinds(model, name)
     return typer.Option(
-        *said.get("names", [f"--{name.replace('_', '-')}"]),
-        metavar=said.get("metavar", "PATH" if folder else METAVARS[kind]),
+        *extra.get("names", [f"--{name.replace('_', '-')}"]),
+        metavar=extra.get("metavar", "PATH" if folder else METAVARS[kind]),
         help=_help(model, name).replace("[", "\\["),  # which rich would take for markup
         parser=(_path if kind is Path else os.path.expanduser) if folder else None,
         show_default=False,
@@ -73,22 +72,22 @@ def option(model: type[BaseModel], name: str) -> Any:
     )
 
 
-def _said(model: type[BaseModel], name: str) -> dict[str, Any]:
-    extra: Any = model.model_fields[name].json_schema_extra or {}
-    said: dict[str, Any] = extra.get("option", {})
-    return said
+def _extra(model: type[BaseModel], name: str) -> dict[str, Any]:
+    schema: Any = model.model_fields[name].json_schema_extra or {}
+    extra: dict[str, Any] = schema.get("option", {})
+    return extra
 
 
 def _type(model: type[BaseModel], name: str) -> type:
     """A number, a flag or a path; text for all else, which the model reads."""
     (first, *others) = kinds(model, name)
-    return first if first in PLAIN_TYPES and not others and not _said(model, name).get("text") else str
+    return first if first in PLAIN_TYPES and not others and not _extra(model, name).get("text") else str
 
 
 def _help(model: type[BaseModel], name: str) -> str:
     """What a field is, the values that it takes where these are few, and its default."""
     field = model.model_fields[name]
-    text = _said(model, name).get("help") or field.description or ""
+    text = _extra(model, name).get("help") or field.description or ""
     values = [value for kind in kinds(model, name) if get_origin(kind) is Literal for value in get_args(kind)]
     if any(value not in text for value in values):
         text += f": {', '.join(values)}"

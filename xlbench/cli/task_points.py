@@ -22,14 +22,9 @@ def task_points(sample: Sample) -> Iterator[Point]:
     not."""
     task, source = sample.task, sample.source
     yield "its class is a Task with a docstring", lambda: is_documented(type(task), Task)
-    yield (
-        "it names licence, citation and version",
-        lambda: ", ".join(f"no {name}" for name in ("license", "citation", "version") if not getattr(task, name)),
-    )
-    yield (
-        "the source language is one of its languages",
-        lambda: "" if task.source in task.languages else task.source,
-    )
+    lacking = [f"no {name}" for name in ("license", "citation", "version") if not getattr(task, name)]
+    yield "it names licence, citation and version", lambda: ", ".join(lacking)
+    yield "the source language is one of its languages", lambda: "" if task.source in task.languages else task.source
     yield "every template fills in every language", lambda: _templates(task)
     yield (
         "every row of the source has its texts, an answer and an id of its own, each time it is read",
@@ -111,31 +106,21 @@ def _drawn(task: Task, source: DataSource) -> str:
 
 def _clean(task: Task, source: DataSource) -> str:
     test = TestSentences.of(task.read("test", task.source, source))
-    learning = [
-        text
-        for split in ("train", "validation")
-        for row in task.read(split, task.source, source)
-        for text in texts_of(row)
-    ]
-    corpus = task.parallel
-    if corpus is not None:
+    rows = [row for split in ("train", "validation") for row in task.read(split, task.source, source)]
+    learning = [text for row in rows for text in texts_of(row)]
+    if task.parallel is not None:
         language = next(language for language in task.languages if language != task.source)
-        brought = (
-            task.parallel_pairs(language, 500, source)
-            if corpus == task.name
-            else CORPORA[corpus](task.source, language, 500, source)
-        )
-        learning += [(pair.id, text) for pair in brought for text in pair.source]
+        corpus = task.parallel_pairs if task.parallel == task.name else partial(CORPORA[task.parallel], task.source)
+        learning += [(pair.id, text) for pair in corpus(language, 500, source) for text in pair.source]
     shared = test.shared_with(learning)
     return f"{shared[0][0]} is in test row {shared[0][1]}" if shared else ""
 
 
 def _one_word_a_label(task: Task) -> str:
-    return "; ".join(
-        f"{language} has {len(words)} words for {len(task.labels)} labels"
-        for language, words in task.label_words.items()
-        if len(words) != len(task.labels)
-    )
+    labels, numbers = len(task.labels), {language: len(words) for language, words in task.label_words.items()}
+    wrong = [f"{language} has {number} words for {labels} labels" for language, number in numbers.items()
+             if number != labels]  # fmt: skip
+    return "; ".join(wrong)
 
 
 def _words(sample: Sample) -> str | Finding:

@@ -3,22 +3,13 @@
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import fmean
 
+from rich import progress
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
@@ -42,15 +33,21 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else NO_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
-def said(text: object) -> Text:
+def safe(text: object) -> Text:
     """A text of a record, a plug-in or a file for the terminal: no markup, and nothing that a terminal would obey."""
     return Text(plain(text, None))
 
 
-class TimeLeft(TimeRemainingColumn):
+def show(*sentences: str) -> None:
+    """Print sentences, a line each, which the terminal wraps."""
+    for sentence in sentences:
+        out.print(safe(sentence), soft_wrap=True)
+
+
+class TimeLeft(progress.TimeRemainingColumn):
     """The time left: as the stage says it, or by the steps so far."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         return Text(task.fields["left"], "progress.remaining") if "left" in task.fields else super().render(task)
 
 
@@ -59,93 +56,72 @@ class BarProgress(Progress):
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.bars: Bars | None = None
-        self.stack: list[TaskID] = []
+        self.bars: progress.Progress | None = None
+        self.stack: list[progress.TaskID] = []
 
     @contextmanager
     def stage(self, name: str, total: int) -> Iterator[Progress]:
         if self.quiet or not sys.stderr.isatty():
             yield self
             return
-        if self.bars is None:
-            name_and_bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            columns = (*name_and_bar, TextColumn("{task.fields[facts]}"), TimeElapsedColumn(), TimeLeft())
-            with Bars(*columns, console=err, transient=True) as self.bars:
-                try:
-                    with self._bar(name, total):
-                        yield self
-                finally:
-                    self.bars = None
-        else:
-            with self._bar(name, total):
+        with ExitStack() as first_stage:
+            if self.bars is None:
+                name_and_bar = (progress.TextColumn("{task.description}"), progress.BarColumn())
+                counts = (progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[facts]}"))
+                columns = (*name_and_bar, *counts, progress.TimeElapsedColumn(), TimeLeft())
+                self.bars = first_stage.enter_context(progress.Progress(*columns, console=err, transient=True))
+                first_stage.callback(setattr, self, "bars", None)
+            bars = self.bars
+            self.stack.append(bars.add_task(name, total=total, facts=""))
+            try:
                 yield self
-
-    @contextmanager
-    def _bar(self, name: str, total: int) -> Iterator[None]:
-        assert self.bars is not None
-        bar = self.bars.add_task(name, total=total, facts="")
-        self.stack.append(bar)
-        try:
-            yield
-        finally:
-            self.stack.pop()
-            self.bars.remove_task(bar)
+            finally:
+                bars.remove_task(self.stack.pop())
 
     @property
     def draws(self) -> bool:
         return self.bars is not None
 
     def step(self, count: int = 1, **facts: float | str) -> None:
-        if self.bars is None or not self.stack:
+        if self.bars is None:
             return
         self.bars.update(self.stack[-1], advance=count)
         if "left" in facts:
             self.bars.update(self.stack[-1], left=f"{facts.pop('left')} left")
         if facts:
-            shown = (
-                f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
-                for name, value in facts.items()
-            )
-            self.bars.update(self.stack[-1], facts="  ".join(shown))
+            values = {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in facts.items()}
+            self.bars.update(self.stack[-1], facts="  ".join(f"{name} {value}" for name, value in values.items()))
 
     def say(self, sentence: str) -> None:
         if not self.quiet:
-            err.print(said(sentence), soft_wrap=True)
+            err.print(safe(sentence), soft_wrap=True)
 
 
 def show_record(record: Record, place: str) -> None:
     """One run: accuracy by language, the means, how it was trained, what it cost, and where its record is."""
     spec = record.spec
+    title = f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}"
     if record.status == "failed":
-        for sentence in (
-            f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}: failed, {record.error}",
-            *asked_in_words(record),
-            f"record: {place}",
-        ):
-            out.print(said(sentence), soft_wrap=True)
+        show(f"{title}: failed, {record.error}", *_asked_in_words(record), f"record: {place}")
         return
-    table = Table(title=said(f"{spec.method} on {spec.task}, {in_words(spec.shots)}, draw {spec.draw}"))
+    table = Table(title=safe(title))
     table.add_column("language")
     table.add_column(record.metric, justify="right")
     for language, value in record.by_language.items():
         name = f"{language} (source)" if language == record.source_language else language
-        table.add_row(said(name), percent(value))
+        table.add_row(safe(name), percent(value))
     table.add_section()
     table.add_row("mean", percent(record.mean))
     table.add_row("mean without source", percent(record.target_mean))
     table.add_row("gap (source minus target)", percent(record.transfer_gap))
-    if record.phenomena:
-        table.add_section()
-        for kind, by_language in record.phenomena.items():
-            table.add_row(said(kind), percent(fmean(by_language.values())))
+    table.add_section()
+    for kind, by_language in record.phenomena.items():
+        table.add_row(safe(kind), percent(fmean(by_language.values())))
     out.print(table)
     if record.trials:
         out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
-    for sentence in (*asked_in_words(record), *costs_in_words(record.costs, record.seconds)):
-        out.print(said(sentence), soft_wrap=True)
-    for note in record.notes:
-        out.print(said(f"note: {note}"), soft_wrap=True)
-    out.print(said(f"record: {place}"), soft_wrap=True)
+    show(*_asked_in_words(record), *_costs_in_words(record.costs, record.seconds))
+    show(*(f"note: {note}" for note in record.notes), f"record: {place}")
 
 
 def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
@@ -159,45 +135,41 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
     return ["trial", "dev score", "dev loss", "training s", "settings"], rows
 
 
-def asked_in_words(record: Record) -> list[str]:
+def _asked_in_words(record: Record) -> list[str]:
     """What was trained and how, in two lines: model, seed, steps, rate; and all settings of the method."""
     spec, training = record.spec, record.spec.training
     steps = training.steps or record.selection.get("steps")
+    length = f"{training.epochs} epochs" if steps is None else f"{steps} steps"
     rate = (record.chosen or {}).get("training", {}).get("learning_rate", training.learning_rate)
-    parts = [
-        f"model {spec.model}",
-        f"seed {spec.seed}",
-        f"{training.epochs} epochs" if steps is None else f"{steps} steps",
-        *([] if rate is None else [f"learning rate {rate}"]),
-        f"batch size {training.batch_size}",
-        f"precision {spec.precision}",
-    ]
+    rates = [] if rate is None else [f"learning rate {rate}"]
+    parts = [f"model {spec.model}", f"seed {spec.seed}", length, *rates, f"batch size {training.batch_size}"]
     settings = ", ".join(f"{name}={value}" for name, value in sorted(record.method_config.items()))
-    return [", ".join(parts), f"settings of {spec.method}: {settings or 'none'}"]
+    words = ", ".join([*parts, f"precision {spec.precision}"])
+    return [words, f"settings of {spec.method}: {settings or 'none'}"]
 
 
-def costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
+def _costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:
     """What a run cost, in three lines: time, work, memory. What the record does not say is left out."""
-    known = {head: text for head, text in costs_of([costs]).items() if text != "–"}
+    texts = {head: text for head, text in costs_of([costs]).items() if text != "–"}
     stages = ("set-up", "training", "dev", "test")
-    times = [f"{stage} {known[f'{stage} s']} s" for stage in stages if f"{stage} s" in known]
-    times += [f"{known['test rows/s']} test rows/s"] if "test rows/s" in known else []
-    work = [f"{stage} {known[f'{stage} TFLOP']} TFLOP" for stage in stages if f"{stage} TFLOP" in known]
-    work += [f"energy {known['energy kJ']} kJ"] if "energy kJ" in known else []
-    sizes = [f"{known[name]} {name}" for name in ("trainable parameters", "all parameters") if name in known]
-    sizes += [f"{name} {known[f'{name} MiB']} MiB" for name in ("stored", "peak memory") if f"{name} MiB" in known]
+    times = [f"{stage} {texts[f'{stage} s']} s" for stage in stages if f"{stage} s" in texts]
+    times += [f"{texts['test rows/s']} test rows/s"] if "test rows/s" in texts else []
+    work = [f"{stage} {texts[f'{stage} TFLOP']} TFLOP" for stage in stages if f"{stage} TFLOP" in texts]
+    work += [f"energy {texts['energy kJ']} kJ"] if "energy kJ" in texts else []
+    sizes = [f"{texts[name]} {name}" for name in ("trainable parameters", "all parameters") if name in texts]
+    sizes += [f"{name} {texts[f'{name} MiB']} MiB" for name in ("stored", "peak memory") if f"{name} MiB" in texts]
     return [", ".join(part) for part in ([*times, f"{seconds:.1f} s in all"], work, sizes) if part]
 
 
 def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
     """A plain table; numbers right, the names of the first column left and always whole: the others wrap."""
-    table = Table(title=said(title))
-    longest = max((cell_len(said(row[0]).plain) for row in rows), default=None)
-    table.add_column(said(head[0]), min_width=longest, overflow="fold")
+    table = Table(title=safe(title))
+    longest = max((cell_len(safe(row[0]).plain) for row in rows), default=None)
+    table.add_column(safe(head[0]), min_width=longest, overflow="fold")
     for name in head[1:]:
-        table.add_column(said(name), justify="right", overflow="fold")
+        table.add_column(safe(name), justify="right", overflow="fold")
     for row in rows:
-        table.add_row(*(said(value) for value in row))
+        table.add_row(*(safe(value) for value in row))
     return table
 
 
@@ -222,19 +194,17 @@ def show_plan(suite: Suite, runs: Path | str) -> None:
     ]
     if any(by_shots.basis == ASSUMED for by_shots in outlooks):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
-    for sentence in sentences:
-        out.print(said(sentence), soft_wrap=True)
+    show(*sentences)
 
 
 def show_mismatches(groups: Sequence[Group]) -> None:
     """Groups that may share no table: what each holds, and every field that differs, value by value."""
     for number, matched in enumerate(groups, 1):
         methods = ", ".join(dict.fromkeys(line.method for table in matched.tables for line in table.lines))
-        head = f"group {number}: {matched.title}, {count(len(matched.records), 'record')}; {methods}"
-        out.print(said(head), soft_wrap=True)
+        show(f"group {number}: {matched.title}, {count(len(matched.records), 'record')}; {methods}")
     rows = [
-        [differing.field, differing.value, ", ".join(map(str, differing.groups)), str(differing.records)]
-        for differing in mismatches(groups)
+        [field, value, ", ".join(map(str, numbers)), str(records)]
+        for field, value, numbers, records in mismatches(groups)
     ]
     out.print(table_of("what differs", ["field", "value", "in groups", "records"], rows))
 
@@ -245,24 +215,18 @@ def show_board(results: list[Result], picture: Path | None = None) -> None:
     drawn = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     groups = group(results)
     for matched in groups:
-        for sentence in tuning(matched):
-            out.print(said(f"{sentence}."), soft_wrap=True)
+        show(*(f"{sentence}." for sentence in tuning(matched)))
         for table in matched.tables:
+            shots = in_words(table.shots, " per class")
             if not table.cells:
-                out.print(said(f"{in_words(table.shots, ' per class')}: {NOTHING_COMMON}"))
+                out.print(safe(f"{shots}: {NOTHING_COMMON}"))
                 continue
-            head, rows = score_rows(table)
-            title = f"{matched.key['task']} on {matched.key['model']}, {in_words(table.shots, ' per class')}"
-            out.print(table_of(title, head, rows))
-            drawn.print(table_of(title, head, rows))
-            for sentence in findings(table):
-                out.print(said(f"{sentence}."), soft_wrap=True)
-                drawn.print(said(f"{sentence}."))
-            for sentence in table.left_out:
-                out.print(said(f"left out: {sentence}"), soft_wrap=True)
-    several = apart(groups)
-    if several is not None:
-        out.print(said(several), soft_wrap=True)
+            scores = table_of(f"{matched.title}, {shots}", *score_rows(table))
+            sentences = [f"{sentence}." for sentence in findings(table)]
+            out.print(scores)
+            drawn.print(scores, *map(safe, sentences), sep="\n")
+            show(*sentences, *(f"left out: {sentence}" for sentence in table.left_out))
+    show(*filter(None, [apart(groups)]))
     if picture is not None:
         replace_file(picture, drawn.export_svg(title="xlbench").encode())
-        out.print(said(f"wrote {picture}"))
+        show(f"wrote {picture}")

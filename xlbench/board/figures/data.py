@@ -1,16 +1,18 @@
 """What a figure shows, with nothing to look up: the points, intervals and notes of a group, and its file names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from xlbench.analysis.evidence import evidence
 from xlbench.analysis.languages import by_family
-from xlbench.analysis.matching import Group, Line, Table, mean_of
+from xlbench.analysis.matching import Group, Line, mean_of
+from xlbench.analysis.statistics import Interval
 from xlbench.analysis.transfer_gap import left_out, placed
 from xlbench.errors import XlbenchError
+from xlbench.records.record import Record
 from xlbench.spec import digest
 
 
@@ -67,57 +69,51 @@ def titled(kind: str, metric: str) -> str:
     return title[:1].upper() + title[1:]
 
 
-def figure_name(one: Group, kind: str) -> str:
+def figure_name(group: Group, kind: str) -> str:
     """The file of a group's figure: task and model in plain letters, what tells groups apart, and the kind."""
-    plain = re.sub(r"[^a-z0-9]+", "-", f"{one.key['task']}-{one.key['model']}".lower()).strip("-")[:60]
-    return f"{plain or 'board'}-{digest(one.key)[:8]}-{kind}.svg"
+    plain = re.sub(r"[^a-z0-9]+", "-", f"{group.key['task']}-{group.key['model']}".lower()).strip("-")[:60]
+    return f"{plain or 'board'}-{digest(group.key)[:8]}-{kind}.svg"
 
 
-def panels(one: Group) -> list[Panel]:
+def panels(group: Group) -> list[Panel]:
     """A group's tables as the figures show them. A table without intervals has means alone; an empty one is none."""
-    found = []
-    for table in one.tables:
+    made = []
+    for table in group.tables:
+        scores, chance, scope = {}, None, ""
         if not table.cells:
             continue
-        try:
-            shown = None if one.oracle else evidence(table)
-        except XlbenchError:
-            shown = None
-        points = tuple(_point(line, table, shown.scores if shown else {}) for line in table.by_mean)
-        chance, scope = None, ""
-        if shown is not None:
-            name, score = next(iter(shown.scores.items()))
-            chance, scope = 100 * (score.estimate - shown.above[name].excess), shown.scope
-        found.append(Panel(table.shots, points, chance, scope, table.by_language))
-    return found
+        with suppress(XlbenchError):
+            if not group.oracle:
+                weighed = evidence(table)
+                scores, scope = weighed.scores, weighed.scope
+                method, score = next(iter(scores.items()))
+                chance = 100 * (score.estimate - weighed.above[method].excess)
+        points = tuple(_point(line, table.runs(line), scores.get(line.method)) for line in table.by_mean)
+        made.append(Panel(table.shots, points, chance, scope, table.by_language))
+    return made
 
 
-def _point(line: Line, table: Table, scores: Mapping[str, Any]) -> Point:
-    records = [line.records[cell] for cell in table.cells]
-    score = scores.get(line.method)
-    return Point(
-        line.method,
-        100 * fmean(record.mean for record in records),
-        None if score is None else 100 * max(score.low, 0.0),
-        None if score is None else 100 * min(score.high, 1.0),
-        mean_of(record.costs.get("training_seconds") for record in records),
+def _point(line: Line, runs: Sequence[Record], score: Interval | None) -> Point:
+    mean, seconds = fmean(run.mean for run in runs), mean_of(run.costs.get("training_seconds") for run in runs)
+    low, high = (None, None) if score is None else (100 * max(score.low, 0.0), 100 * min(score.high, 1.0))
+    return Point(line.method, 100 * mean, low, high, seconds)
+
+
+def shown(group: Group) -> Shown:
+    """What the figures of a group show."""
+    tables = [table for table in group.tables if table.cells]
+    languages = by_family({name for table in tables for line in table.lines for name in line.languages})
+    source = tables[0].first.source_language if tables else ""
+    distances, notes = ({}, []) if group.oracle or not tables else (placed(group), left_out(group))
+    return Shown(
+        group.title, group.metric, group.oracle, source, tuple(languages), tuple(panels(group)), distances, tuple(notes)
     )
 
 
-def shown(one: Group) -> Shown:
-    """What the figures of a group show."""
-    tables = [table for table in one.tables if table.cells]
-    names = {name for table in tables for line in table.lines for name in line.languages}
-    source = tables[0].first.source_language if tables else ""
-    distances, notes = ({}, []) if one.oracle or not tables else (placed(one), left_out(one))
-    languages = tuple(by_family(names))
-    return Shown(one.title, one.metric, one.oracle, source, languages, tuple(panels(one)), distances, tuple(notes))
-
-
-def kinds(found: Shown) -> list[str]:
+def kinds(content: Shown) -> list[str]:
     """What can be drawn of a group. The oracle is in no picture that ranks."""
-    if not found.panels:
+    if not content.panels:
         return []
-    timed = any(point.seconds is not None for panel in found.panels for point in panel.points)
-    ranked = {"distance": bool(found.distances), "cost": timed and not found.oracle}
-    return [kind for kind in KINDS if ranked.get(kind, True)]
+    timed = any(point.seconds is not None for panel in content.panels for point in panel.points)
+    drawn = {"distance": bool(content.distances), "cost": timed and not content.oracle}
+    return [kind for kind in KINDS if drawn.get(kind, True)]
