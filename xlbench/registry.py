@@ -24,6 +24,7 @@ from xlbench.errors import XlbenchError, unknown
 Kind = Literal["method", "task", "resource"]
 Registered = TypeVar("Registered", bound=type)
 
+SAYS_NOTHING = {"search", "citation", "license"}  # class variables that change no run, or are hashed apart
 _HOMES: dict[Kind, str] = {"method": "xlbench.methods", "task": "xlbench.tasks", "resource": "xlbench.resources"}
 
 
@@ -178,6 +179,40 @@ def files_of(cls: type) -> list[Path]:
     if file.name != "__init__.py":
         return [file]
     return sorted(path for path in file.parent.rglob("*") if path.suffix in {".py", ".tsv"})
+
+
+def code_of(plugin: type) -> str:
+    """The code of the files that define a plug-in, without what cannot change a number: comments, docstrings, layout,
+    descriptions of settings, citations, and the search space, which is hashed where it is searched."""
+    parts = []
+    for file in files_of(plugin):
+        text = file.read_text(encoding="utf-8")
+        parts.append(bare(text) if file.suffix == ".py" else text)
+    return "\n".join(parts)
+
+
+def bare(source: str) -> str:
+    """Python code in the one form that its syntax tree has, without docstrings and what SAYS_NOTHING."""
+    return ast.unparse(_Bare().visit(ast.parse(source)))
+
+
+class _Bare(ast.NodeTransformer):
+    def visit(self, node: Any) -> Any:
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _names(statement) & SAYS_NOTHING]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=False) is not None
+            node.body = node.body[docstring:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def _names(statement: ast.stmt) -> set[str]:
+    """The names that a statement assigns to."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _import_file(path: Path) -> None:

@@ -24,7 +24,7 @@ import xlbench.backbone as backbone_module
 from xlbench import registry
 from xlbench.backbone import TINY, Backbone
 from xlbench.batching import Batch, collate
-from xlbench.engine.costs import trained_parameters
+from xlbench.engine.session import trained_parameters
 from xlbench.errors import XlbenchError
 from xlbench.prompts import Encoded, Template, Verbalizer
 from xlbench.spec import Lora

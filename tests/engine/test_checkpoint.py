@@ -12,7 +12,7 @@ import xlbench
 from xlbench import RunSpec, Runtime, Store, registry
 from xlbench.engine import execute as running
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of
-from xlbench.engine.costs import Stopwatch
+from xlbench.engine.session import Stopwatch
 from xlbench.spec import Training
 
 STEPS, AT = 8, 5

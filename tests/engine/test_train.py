@@ -10,8 +10,7 @@ from torch import nn
 
 from xlbench import registry
 from xlbench.engine import costs
-from xlbench.engine.costs import Stopwatch
-from xlbench.engine.session import Session
+from xlbench.engine.session import Session, Stopwatch
 from xlbench.engine.train import fit, generator, training_batches, training_steps
 from xlbench.errors import XlbenchError
 from xlbench.method import Method, Resources, Stream

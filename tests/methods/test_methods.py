@@ -15,9 +15,8 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch, collate
 from xlbench.corpora import Pair
 from xlbench.engine import prepare
-from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import predict
-from xlbench.engine.session import Session
+from xlbench.engine.session import Session, trained_parameters
 from xlbench.engine.train import generator, training_batches
 from xlbench.errors import XlbenchError
 from xlbench.method import Method, Resources, kl, symmetric_kl

@@ -1,6 +1,6 @@
 """The board as one web page: no network, no script but its own, sortable and filterable, the same bytes again.
 
-`page.html` says what stands where; jinja2 escapes every text of a record, once `plain` has cleaned it. Beside that,
+`assets/page.html` says what stands where; jinja2 escapes every text of a record, once `plain` has cleaned it. Beside that,
 the page's policy lets no script run but the one whose hash it names.
 """
 
@@ -44,7 +44,7 @@ def write_page(groups: Sequence[Group], out: Path, about: str, left_out: Sequenc
     `about` is what stands above the tables, in Markdown; `left_out` says which records are not in them, in sentences
     without their full stops. Returns the file. Raises XlbenchError where it cannot be written.
     """
-    page = files("xlbench.board")
+    page = files("xlbench.board") / "assets"
     style, script, template = ((page / f"page.{end}").read_text("utf-8") for end in ("css", "js", "html"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "

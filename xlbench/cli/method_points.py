@@ -11,10 +11,9 @@ import torch
 
 from xlbench.backbone import Backbone
 from xlbench.batching import collate
-from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import predict
 from xlbench.engine.prepare import class_of
-from xlbench.engine.session import Session
+from xlbench.engine.session import Session, trained_parameters
 from xlbench.engine.train import generator, training_batches
 from xlbench.engine.tuning import search_space
 from xlbench.errors import NotSupported

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xlbench.engine.costs import Stopwatch
 from xlbench.engine.flops import FlopMeter
+from xlbench.engine.session import Stopwatch
 from xlbench.host.whole_files import whole_file
 
 Tensors = dict[str, Tensor]

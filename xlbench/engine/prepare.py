@@ -11,7 +11,6 @@ import torch
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.engine import contamination
-from xlbench.engine.identity import PROTOCOL, code_of, content
 from xlbench.engine.tuning import LEARNING_RATES, Configuration, configurations, search_space
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig
@@ -19,6 +18,8 @@ from xlbench.resources import Resource, Surroundings
 from xlbench.sources import DataSource
 from xlbench.spec import ALL, Lora, ResolvedSpec, RunSpec, Runtime, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task, TestRows
+
+PROTOCOL = "2"  # raised when a change in the harness, or in a default of a spec, changes numbers
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,11 @@ def _test_set(task: type[Task], languages: tuple[str, ...], source: DataSource, 
     return TestSet(rows, digest([content(side) for side in rows.by_language.values()])[:16], sentences)
 
 
+def content(rows: Sequence[Row]) -> str:
+    """A digest of rows: ids, texts, answers, units, choices."""
+    return digest_of_list((row.id, row.texts, row.gold, row.unit, row.choices) for row in rows)
+
+
 def _texts(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return [text for row in rows for text in contamination.texts_of(row)]
 
@@ -194,7 +200,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "shots": digest([content(shots.train), content(shots.dev)])[:16],
         "prompts": digest(method.prompts_read())[:16],
         "revision": backbone.revision,
-        "method_source": digest(code_of(method_class))[:16],
+        "method_source": digest(registry.code_of(method_class))[:16],
     }
     if spec.trials > 1:
         identity["search"] = digest([LEARNING_RATES, search_space(spec.method, method_class.Config)])[:16]

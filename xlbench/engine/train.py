@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from xlbench.batching import Batch, collate
 from xlbench.engine.checkpoint import Checkpoint
-from xlbench.engine.costs import trained_parameters
 from xlbench.engine.predict import autocast
-from xlbench.engine.session import Session
+from xlbench.engine.session import Session, trained_parameters
 from xlbench.errors import Diverged, NotSupported, XlbenchError
 from xlbench.host.memory import free_bytes, gib, said_if_short
 from xlbench.method import Method, Stream

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from xlbench.engine.costs import gpu_joules, joules_since
+from xlbench.engine.session import gpu_joules, joules_since
 
 GPU = torch.device("cuda", 0)
 
