@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from xlbench import registry
-from xlbench.engine import costs
 from xlbench.engine.session import Session, Stopwatch
 from xlbench.engine.train import fit, generator, training_batches, training_steps
 from xlbench.errors import XlbenchError
@@ -271,7 +270,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     fake = Clock()
-    monkeypatch.setattr(costs.time, "perf_counter", fake)
+    monkeypatch.setattr("xlbench.engine.session.time.perf_counter", fake)
     return fake
 
 

@@ -14,7 +14,7 @@ SHIPPED = {
     "methods": "xlbench/methods/{finetune,soft_prompt,pct,mpt}.py",
     "tasks": "xlbench/tasks/{xnli,logic/__init__,logic/grammar,logic/languages/zh}.py",
     "names": "xlbench/tasks/logic/names.tsv",
-    "page": "xlbench/board/page.{html,css,js}",
+    "page": "xlbench/board/assets/page.{html,css,js}",
     "languages": "xlbench/analysis/languages.json",
     "tiny": "xlbench/tiny/{model.safetensors,config.json,tokenizer.json,tokenizer_config.json}",
     "suites": "xlbench/suites/{demo,xnli-quick,mpt-paper}.toml",

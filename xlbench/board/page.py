@@ -1,7 +1,7 @@
 """The board as one web page: no network, no script but its own, sortable and filterable, the same bytes again.
 
-`assets/page.html` says what stands where; jinja2 escapes every text of a record, once `plain` has cleaned it. Beside that,
-the page's policy lets no script run but the one whose hash it names.
+`assets/page.html` says what stands where; jinja2 escapes every text of a record, once `plain` has cleaned it.
+Beside that, the page's policy lets no script run but the one whose hash it names.
 """
 
 import base64

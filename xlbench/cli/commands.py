@@ -144,7 +144,9 @@ def demo_command(*, picture: Picture = None, **given: Any) -> None:
 
     Its runs go in as many processes as cores and memory hold (--jobs auto).
     """
-    _compare(suite_of("demo", {}, {}), _runtime({**given, "jobs": given["jobs"] or "auto"}), picture)
+    if given["executor"] in (None, "processes"):
+        given["jobs"] = given["jobs"] or "auto"
+    _compare(suite_of("demo", {}, {}), _runtime(given), picture)
 
 
 @command

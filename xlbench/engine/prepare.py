@@ -1,7 +1,7 @@
 """From a RunSpec to a run that may start: names, settings, data, draw and contamination, resolved and checked."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
