@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from xlbench.errors import XlbenchError
 from xlbench.host import array_cache as cache
 
-PACKING = "1"  # raised when what is packed, or how texts become ids, changes
+PACKING = "2"  # raised when what is packed, or how texts become ids, changes
 WORTH_KEEPING = 64  # rows
 AT_A_TIME = 10_000  # rows that are made into ids at once
 
