@@ -214,6 +214,8 @@ class TokenLabelling(Problem):
         super().__post_init__()
 
     def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
+        if not isinstance(gold, Sequence | np.ndarray):
+            return f"its tags are {gold!r}, not one for each word"
         if len(gold) != len(texts):
             return f"it has {len(texts)} words and {len(gold)} tags; each word has one"
         wrong = [tag for tag in gold if not _is_number(tag, len(self.labels))]

@@ -24,7 +24,7 @@ from xlbench.errors import XlbenchError, unknown
 Kind = Literal["method", "task", "resource"]
 Registered = TypeVar("Registered", bound=type)
 
-SAYS_NOTHING = {"search", "citation", "license"}  # class variables that change no run, or are hashed apart
+SAYS_NOTHING = {"search", "citation", "license", "templates"}  # class variables that change no run, or are hashed apart
 _HOMES: dict[Kind, str] = {"method": "xlbench.methods", "task": "xlbench.tasks", "resource": "xlbench.resources"}
 
 
@@ -171,14 +171,20 @@ def load_plugin(plugin: str) -> None:
 
 
 def files_of(cls: type) -> list[Path]:
-    """The files that define a plug-in's class: the one that it stands in, or its folder's.
+    """The files that define a plug-in's class and the classes below it: those that they stand in, or their folders'.
 
-    Their code enters the hash of a run, so that a record never outlives the code it was made with unnoticed.
+    Their code enters the hash of a run, so that a record never outlives the code it was made with unnoticed. What
+    this package holds beside its plug-ins has PROTOCOL for that, and libraries have versions.
     """
-    file = Path(inspect.getfile(cls))
-    if file.name != "__init__.py":
-        return [file]
-    return sorted(path for path in file.parent.rglob("*") if path.suffix in {".py", ".tsv"})
+    files: dict[Path, None] = {}  # in the order of the classes, wherever they lie
+    for base in cls.__mro__:
+        root = base.__module__.partition(".")[0]
+        own = root != "xlbench" or base.__module__.startswith(tuple(f"{home}." for home in _HOMES.values()))
+        if own and root not in {*sys.stdlib_module_names, "torch", "pydantic", "transformers", "peft"}:
+            file = Path(inspect.getfile(base))
+            inside = file.parent.rglob("*") if file.name == "__init__.py" else [file]
+            files.update(dict.fromkeys(path for path in sorted(inside) if path.suffix in {".py", ".tsv"}))
+    return list(files)
 
 
 def code_of(plugin: type) -> str:

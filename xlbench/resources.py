@@ -45,7 +45,8 @@ class Resource(Generic[Loaded]):
         self.settings: Any = settings
 
     def resolved(self, task: Task) -> dict[str, Any]:
-        """The settings with every choice made, as a run's identity holds them. Raises XlbenchError."""
+        """The settings with every choice made, as a run's identity holds them. What else the value depends on, and is
+        neither its code nor one of its texts (a table of numbers on disk), belongs here too. Raises XlbenchError."""
         return self.settings.model_dump(mode="json")
 
     def load(self, around: Surroundings) -> Loaded:

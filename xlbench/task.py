@@ -233,30 +233,44 @@ class Task:
 def _read(task_class: type[Task], split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
     task = task_class()
     rows = task.rows(split, language, source)
+    rows = rows if isinstance(rows, Sequence) else tuple(rows)
     ids: set[str] = set()
-    for row in rows:
+    for number, row in enumerate(rows):
         fault = _fault(task, row, language, ids)
         if fault:
-            raise XlbenchError(f"task {task.name}, {split} split in {language}, row {row.id}: {fault}")
+            name = getattr(row, "id", None) or f"number {number}"
+            raise XlbenchError(f"task {task.name}, {split} split in {language}, row {name}: {fault}")
         ids.add(row.id)
     return rows
 
 
 def _fault(task: Task, row: Row, language: str, ids: Collection[str]) -> str:
     """What is wrong with a row, to be said after its place; empty where nothing is."""
+    if not isinstance(row, Row):
+        return f"it is a {type(row).__name__}, not an xlbench.task.Row"
+    for what, value, wanted in (("id", row.id, 1), ("unit", row.unit, 1), ("phenomenon", row.phenomenon, 0)):
+        if not isinstance(value, str) or len(value) < wanted:
+            return f"its {what} is {value!r}, no name"
     if row.id in ids:
         return "its id is there twice; each row of a split has one of its own"
     if row.language != language:
         return f"it says that it is in {row.language!r}"
     labelled_words = isinstance(task.problem, TokenLabelling)
+    for what, texts in (("texts", row.texts), ("choices", row.choices)):
+        if not isinstance(texts, tuple | list):
+            return f"its {what} are {texts!r}, not a tuple of texts"
     if len(row.texts) != len(task.fields) and not labelled_words:
         return f"it has {len(row.texts)} texts, and the task {len(task.fields)} fields ({', '.join(task.fields)})"
     for number, text in enumerate(row.texts):
         if not isinstance(text, str) or not text.strip():
             name = f"word {number}" if labelled_words else f"the {task.fields[number]}"
             return f"{name} is {'empty' if isinstance(text, str) else repr(text)}; repair or remove the row"
-    if not row.texts or not isinstance(row.unit, str) or not row.unit:
-        return "it has no text" if not row.texts else f"its unit is {row.unit!r}, no name"
+    if not row.texts:
+        return "it has no text"
+    try:
+        "".join((row.id, row.unit, *row.texts, *map(str, row.choices))).encode()
+    except UnicodeEncodeError as odd:
+        return f"{odd.object[odd.start]!r} is half a character (a lone surrogate); repair or remove the row"
     return task.problem.fault(row.texts, row.gold, row.choices)
 
 

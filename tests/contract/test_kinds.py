@@ -1,5 +1,6 @@
 """One probe of each kind, small and real, through everything: run, compare, board, export, check, resume."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -226,6 +227,36 @@ def test_a_template_that_a_method_reads_changes_its_id_and_so_does_its_code(tmp_
         ("other-centroids", ("-self.config.scale *", "-2 * self.config.scale *")),
     ):
         assert identity(tmp_path, runtime, method) != identity(tmp_path, runtime, method, change)
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    {
+        "the leading metric": ("finetune", ('("macro-F1", "accuracy", "MCC")', '("accuracy", "macro-F1", "MCC")')),
+        "a label's name": ("finetune", ('(("bad", "plain", "good"), ', '(("bad", "so-so", "good"), ')),
+        "a resource's code": ("other-switching", ("[(ours, GREETING[language])", "1 * [(ours, GREETING[language])")),
+    }.values(),
+)
+def test_what_can_change_a_number_changes_the_id(method, change, tmp_path, runtime):
+    assert identity(tmp_path, runtime, method) != identity(tmp_path, runtime, method, change)
+
+
+def test_code_is_that_of_the_classes_below_too_and_not_of_this_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "below_it.py").write_text("class Base:\n    pooled = 'mean'\n")
+    (tmp_path / "above_it.py").write_text(
+        "from below_it import Base\nfrom xlbench.method import Method\nclass Mine(Base, Method):\n    pass\n"
+    )
+    mine = importlib.import_module("above_it").Mine
+    assert [file.name for file in registry.files_of(mine)] == ["above_it.py", "below_it.py"]
+    before = registry.code_of(mine)
+    (tmp_path / "below_it.py").write_text("class Base:\n    pooled = 'first'\n")
+    assert registry.code_of(mine) != before
+    templates = "class Mine(Base, Method):\n    templates = {'mine': {'en': '{text}'}}\n"
+    (tmp_path / "above_it.py").write_text(
+        (tmp_path / "above_it.py").read_text().replace("class Mine(Base, Method):\n", templates)
+    )
+    assert registry.code_of(mine).count("templates") == 0
 
 
 def test_a_field_at_its_default_changes_no_id(runtime):

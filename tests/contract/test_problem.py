@@ -175,3 +175,8 @@ def test_an_unknown_metric_or_kind_is_refused():
 @pytest.mark.parametrize("problem", [THREE, MultipleChoice(most=4), TokenLabelling(("O", "B-X"))])
 def test_a_problem_comes_back_from_its_description(problem):
     assert problem_of(problem.described()) == problem
+
+
+@pytest.mark.parametrize("gold", [None, 1, {0: 1}])
+def test_tags_that_are_no_sequence_are_said(gold):
+    assert TokenLabelling(("O", "B-X")).fault(("a", "b"), gold, ()) == f"its tags are {gold!r}, not one for each word"

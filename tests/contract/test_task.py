@@ -1,7 +1,9 @@
 """Tasks: the few-shot draw, the test subset, and XNLI read from a small folder and from the real one."""
 
 import hashlib
+import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -157,6 +159,42 @@ def test_unknown_language_lists_those_there_are():
 def test_unknown_split():
     with pytest.raises(XlbenchError, match="unknown split 'mine' for task numbers; known: none"):
         Numbers().draw(1, 0, NOWHERE, "mine")
+
+
+class Given(Numbers):
+    """The numbers, some row of which is as a test wants it, from a generator."""
+
+    name = "given"
+
+    def rows(self, split, language, source):
+        def row(at: Row):
+            return self.odd(at) if at.id == "test-3" else at
+
+        return (row(at) for at in numbers(split, language))
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    {
+        "no id": ({"id": None}, "row number 3: its id is None, no name"),
+        "an id that is a number": ({"id": 7}, "row 7: its id is 7, no name"),
+        "an empty unit": ({"unit": ""}, "row test-3: its unit is '', no name"),
+        "no phenomenon": ({"phenomenon": None}, "row test-3: its phenomenon is None, no name"),
+        "one text alone": ({"texts": "en"}, "row test-3: its texts are 'en', not a tuple of texts"),
+        "no choices": ({"choices": None}, "row test-3: its choices are None, not a tuple of texts"),
+        "half a character": ({"texts": ("a \ud800",)}, r"row test-3: '\ud800' is half a character"),
+        "a dict": (None, "row number 3: it is a dict, not an xlbench.task.Row"),
+    }.values(),
+)
+def test_an_odd_row_is_named_with_its_split_and_language(odd, said, monkeypatch):
+    changed = {"odd": staticmethod(lambda row: {} if odd is None else replace(row, **odd))}
+    with pytest.raises(XlbenchError, match=re.escape(f"task given, test split in en, {said}")):
+        type("Given", (Given,), changed)().test("en", NOWHERE)
+
+
+def test_rows_may_come_from_a_generator():
+    as_it_is = type("Given", (Given,), {"odd": staticmethod(lambda row: row)})()
+    assert as_it_is.test("en", NOWHERE) == list(numbers("test", "en"))
 
 
 # XNLI

@@ -34,7 +34,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class LoadedResource:
-    """What a resource gave a run, a digest of its texts, and how many of them the guard compared."""
+    """What a resource gave a run, a digest of its code and its texts, and how many of them the guard compared."""
 
     value: Any
     digest: str
@@ -67,7 +67,8 @@ class Episode:
             value = resource.load(around)
             texts = list(resource.texts(value))
             contamination.check(self.test.sentences, {resource.name: texts})
-            self._resources[key] = LoadedResource(value, digest_of_list(texts), len(texts))
+            seen = digest([registry.code_of(type(resource)), digest_of_list(texts)])
+            self._resources[key] = LoadedResource(value, seen, len(texts))
         return self._resources[key]
 
 
@@ -195,6 +196,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     identity = {
         "protocol": PROTOCOL,
         "task_version": task.version,
+        "problem": digest(task.problem.described())[:16],
         "data": digest([content(learnt), episode.test.digest, [loaded[name].digest for name in sorted(loaded)]])[:16],
         "test_data": episode.test.digest,
         "shots": digest([content(shots.train), content(shots.dev)])[:16],
