@@ -1,5 +1,6 @@
 """Template, TextEncoder, Verbalizer, PromptEncoder."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from xlbench.errors import XlbenchError
 from xlbench.method import PromptMethod
 from xlbench.nli import NLITask
-from xlbench.prompts import Encoded, PromptEncoder, Template, TextEncoder, Verbalizer, without_closing_punctuation
+from xlbench.prompts import (
+    PACKING,
+    Encoded,
+    PromptEncoder,
+    Template,
+    TextEncoder,
+    Verbalizer,
+    without_closing_punctuation,
+)
 
 ME5 = Path(__file__).parents[3] / "shared" / "models" / "me5-small-mlm"
 FIELDS = ("premise", "hypothesis")
@@ -299,3 +308,15 @@ def test_the_prompt_encoder_is_embeddings_bilstm_and_two_layers():
     assert states.shape == (1, 3, 16)
     assert torch.equal(encoder(), by_hand)
     assert encoder().shape == (3, 8)
+
+
+def test_what_is_kept_on_disk_is_what_this_version_packs(tiny):
+    """Where this fails, raise PACKING with it: ids that are kept on disk outlive the code that packed them."""
+    encoder = TextEncoder(tiny.tokenizer, 128)
+    rows = [("a man sleeps", "he is awake"), ("two dogs", "three dogs")]
+    packed = [
+        encoder._encode(template(text), rows, 0).packed()
+        for text in ("{premise}<sep>{hypothesis}", "{premise} ? <mask> , {hypothesis}")
+    ]
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in packed)).hexdigest()[:16]
+    assert (PACKING, digest) == ("2", "1d542ae73a99747a")
