@@ -111,6 +111,9 @@ class Backbone(nn.Module):
         """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
         if self.transform is None:
             raise XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
+        on_cpu = batch.ids.device.type == "cpu"  # elsewhere it would wait for the device
+        if on_cpu and (batch.ids.gather(1, batch.read_at[:, None]) != self.tokenizer.mask_token_id).any():
+            raise XlbenchError("the features of <mask> are asked of a row without one; its template needs a <mask>")
         features: Tensor = self.transform(self.answer_states(batch, prompt))
         return features
 

@@ -351,8 +351,15 @@ def test_a_batch_of_unlike_lengths_is_read_a_few_rows_at_a_time_with_the_same_re
     found = []
     for worthwhile in (0.0, math.inf):
         monkeypatch.setattr(backbone_module, "WORTHWHILE", worthwhile)
-        features = tiny.mask_features(batch, prompt)
+        features = tiny.transform(tiny.answer_states(batch, prompt))
         gradients = torch.autograd.grad(features.pow(2).sum(), (words, prompt))
         found.append((features.detach(), *gradients))
     for few, whole in zip(*found, strict=True):
         torch.testing.assert_close(few, whole, atol=1e-5 * float(whole.abs().max()), rtol=1e-4)
+
+
+def test_the_features_of_a_mask_that_no_row_has_are_refused(tiny) -> None:
+    encoded = Encoded([np.array([0, 40, 41, 2])], *(np.zeros(1, dtype=np.int64),) * 3)
+    batch = collate(encoded, [0], tiny.tokenizer.pad_token_id, "cpu")
+    with pytest.raises(XlbenchError, match="of a row without one; its template needs a <mask>"):
+        tiny.mask_features(batch)

@@ -118,5 +118,5 @@ def test_a_backbone_uses_it_with_adapters_too(tiny, tune):
     zeros = torch.zeros(len(ids), dtype=torch.long)
     batch = Batch(ids, attention, position, torch.zeros_like(ids), zeros, zeros)
     whole = backbone.hidden(batch)[torch.arange(len(ids)), position]
-    assert torch.allclose(backbone.transform(whole), backbone.mask_features(batch), atol=1e-4)
+    assert torch.allclose(backbone.transform(whole), backbone.transform(backbone.answer_states(batch)), atol=1e-4)
     assert not torch.allclose(whole, tiny.hidden(batch)[torch.arange(len(ids)), position], atol=1e-4) or tune == "all"

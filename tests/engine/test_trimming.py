@@ -30,7 +30,7 @@ def trained(backbone: Backbone, trim: bool, steps: int = 5) -> tuple[torch.Tenso
     words = Verbalizer(("a", "b"), ((40,), (90,)))
     for _ in range(steps):
         optimiser.zero_grad()
-        features = ours.mask_features(batch_of([[0, 7, 41, 2], [0, 40, 2, 1]]))
+        features = ours.transform(ours.answer_states(batch_of([[0, 7, 41, 2], [0, 40, 2, 1]])))
         ours.label_logits(features, words).softmax(-1)[:, 0].sum().backward()
         optimiser.step()
     if trim:
@@ -92,9 +92,9 @@ def test_a_method_that_says_that_it_reads_the_vocabulary_trains_all_of_it(tiny, 
 def test_a_word_that_was_left_out_is_an_error_and_so_is_the_whole_vocabulary(tiny):
     ours = tiny.fresh()
     assert ours.trim(IDS)
-    features = ours.mask_features(batch_of([[0, 7, 2]]))
+    features = ours.transform(ours.answer_states(batch_of([[0, 7, 2]])))
     with pytest.raises(IndexError):
-        ours.mask_features(batch_of([[0, 8, 2]]))
+        ours.transform(ours.answer_states(batch_of([[0, 8, 2]])))
     with pytest.raises(XlbenchError, match="`whole_vocabulary` must be True"):
         ours.vocabulary_logits(features)
     ours.untrim(1.0)
