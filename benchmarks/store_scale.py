@@ -39,7 +39,7 @@ FILES = 64  # of predictions
 COMMAND = "from xlbench.cli import main; main()"
 WORK = {
     "list": (COMMAND, "list", "records", "--runs", "{runs}"),
-    "filter": (COMMAND, "list", "records", "--where", "method=mpt", "--where", "accuracy>0.5", "--runs", "{runs}"),
+    "filter": (COMMAND, "list", "records", "--where", "method=mpt", "--where", "score>0.5", "--runs", "{runs}"),
     "indexed": ("import store_scale; store_scale.indexed({runs!r})",),
     "board-first": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}", "--no-figures"),
     "board": (COMMAND, "leaderboard", "--runs", "{runs}", "--out", "{board}", "--no-figures"),
