@@ -147,6 +147,16 @@ def test_target_shots_are_trained_on_in_their_own_language_and_their_units_are_i
     assert record.target_mean > without.target_mean
 
 
+def test_target_shots_of_languages_that_are_not_aligned_are_even_and_a_note_says_so(runtime, monkeypatch):
+    record = xlbench.run(spec("probe-tone", target_shots=2), runtime)
+    assert not [note for note in record.notes if "target shots" in note]
+    asked = spec("probe-apart", target_shots=2, languages=("fr", "sw"))
+    golds = [[row.gold for row in rows] for rows in prepare(asked, runtime).episode.shots.target_train.values()]
+    assert [sorted(gold) for gold in golds] == [[0, 0, 1, 1]] * 2
+    (note,) = [note for note in xlbench.run(asked, runtime).notes if "target shots" in note]
+    assert note == "target shots drawn apart, for the rows to draw from are not aligned over languages: sw"
+
+
 # A resource of a plug-in's own
 
 
