@@ -121,6 +121,20 @@ def test_a_method_without_gradients_learns_in_fit_and_is_no_matter_of_tune(runti
     assert frozen.scores == record.scores
 
 
+def test_a_method_without_gradients_is_not_tried_over_learning_rates(runtime, monkeypatch):
+    with pytest.raises(XlbenchError) as fault:
+        xlbench.run(spec("probe-tone", "probe-centroids", trials=3), runtime)
+    assert str(fault.value) == (
+        "method probe-centroids has 1 configuration to try, not 3 (1 of learning rate, for it learns without "
+        "gradients); use --tune 1 or less for all methods, or declare more values in its Config's search"
+    )
+    monkeypatch.setattr(registry.get("method", "probe-centroids").Config, "search", {"scale": (0.5, 1.0, 2.0)})
+    record = xlbench.run(spec("probe-tone", "probe-centroids", trials=3), runtime)
+    assert {trial["training"]["learning_rate"] for trial in record.trials} == {LEARNS.learning_rate}
+    assert sorted(trial["config"]["scale"] for trial in record.trials) == [0.5, 1.0, 2.0]
+    assert "learning rate: not searched" in said("show", "probe-centroids", "--plugin", str(PROBES))
+
+
 def test_a_method_with_neither_gradients_nor_fit_is_told_so(runtime, tmp_path):
     file = tmp_path / "still.py"
     file.write_text(PROBES.read_text().replace("def fit(", "def unfit(").replace('"probe-', '"still-'))
