@@ -45,6 +45,29 @@ def test_a_plug_in_that_works_passes(tmp_path):
     assert all(finding.ok for finding in check("mine"))
 
 
+HELD = {
+    "a list": "[nn.Linear(2, 2)]",
+    "a tuple in a dict": '{"a": (1, nn.Parameter(__import__("torch").zeros(2)))}',
+    "a bare tensor": '__import__("torch").zeros(2, requires_grad=True)',
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_what_would_never_train_is_found_wherever_a_method_holds_it(held, tmp_path):
+    inside = "self.parts = [self.head, {'deep': self.head.weight}, backbone.encoder]\n        "
+    broken = plugin(tmp_path / "mine.py", "mine", (BUILD, f"{inside}self.heads = {HELD[held]}\n        {BUILD}"))
+    registry.load_plugin(str(broken))
+    said = [finding.why for finding in check("mine") if not finding.ok]
+    assert said == ["heads would never train, for the module does not hold it"]
+
+
+def test_a_method_that_learns_in_fit_is_not_asked_for_a_head_outside_of_its_module(tmp_path):
+    fit = "    def fit(self, resources):\n        pass\n\n    def loss"
+    file = plugin(tmp_path / "mine.py", "mine", ("    def loss", fit), (', "head": self.head', ""))
+    registry.load_plugin(str(file))
+    assert [finding.why for finding in check("mine") if not finding.ok] == []
+
+
 # What breaks it: the text of a working method, with one thing changed
 
 BROKEN = {
