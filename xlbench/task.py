@@ -184,8 +184,7 @@ class Task:
     def _target_train(
         self, shots: int, number: int, targets: Sequence[str], source: DataSource
     ) -> dict[str, tuple[Row, ...]]:
-        """Rows a class of each target language: the ids of the first's, where a language's rows are aligned with it, or
-        rows of its own."""
+        """Rows a class of each target language: the first's, by id, or its own where it is not aligned with it."""
         if not targets:
             raise XlbenchError("--target-shots needs a test language other than the source language")
         pool, first = self.target_pool, targets[0]

@@ -132,7 +132,7 @@ def test_a_method_without_gradients_is_not_tried_over_learning_rates(runtime, mo
     record = xlbench.run(spec("probe-tone", "probe-centroids", trials=3), runtime)
     assert {trial["training"]["learning_rate"] for trial in record.trials} == {LEARNS.learning_rate}
     assert sorted(trial["config"]["scale"] for trial in record.trials) == [0.5, 1.0, 2.0]
-    assert "learning rate: not searched" in said("show", "probe-centroids", "--plugin", str(PROBES))
+    assert "learning rate: none: it learns without" in said("show", "probe-centroids", "--plugin", str(PROBES))
 
 
 def test_a_method_with_neither_gradients_nor_fit_is_told_so(runtime, tmp_path):

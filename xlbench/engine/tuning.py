@@ -54,8 +54,7 @@ def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool =
     """The configurations that a run tries, `spec.trials` of them, all different, the given one first.
 
     The draw depends on method, shots, draw and seed alone, and the first N of more are what N would be. `spec`
-    is resolved: its learning rate is known, and not searched for a method that does not learn `by_gradient`. Raises
-    XlbenchError where the space has fewer.
+    is resolved: its learning rate is known, and searched if `by_gradient`. Raises XlbenchError for too small a space.
     """
     if spec.trials == 1:
         return (Configuration(config, spec.training, {}),)
