@@ -54,8 +54,9 @@ class Resources:
 
     @property
     def parallel(self) -> Mapping[str, Sequence[Pair]]:
-        """Translated pairs by target language; a language that the corpus lacks is absent."""
-        return self.loaded.get("parallel", {})
+        """`resources["parallel"]`: translated pairs by target language; one that the corpus lacks is absent."""
+        pairs: Mapping[str, Sequence[Pair]] = self["parallel"]
+        return pairs
 
 
 @dataclass(frozen=True)
