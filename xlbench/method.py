@@ -5,7 +5,7 @@ the shots, runs the loop, selects a state, scores every test row and writes the 
 shots and the resources that it declares in `needs`. It is never handed target labels or test rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -54,8 +54,9 @@ class Resources:
 
     @property
     def parallel(self) -> Mapping[str, Sequence[Pair]]:
-        """Translated pairs by target language; a language that the corpus lacks is absent."""
-        return self.loaded.get("parallel", {})
+        """`resources["parallel"]`: translated pairs by target language; one that the corpus lacks is absent."""
+        pairs: Mapping[str, Sequence[Pair]] = self["parallel"]
+        return pairs
 
 
 @dataclass(frozen=True)
@@ -155,14 +156,10 @@ class Method:
         raise NotImplementedError
 
     def left_outside(self, module: nn.Module) -> list[str]:
-        """Attributes with parameters that would train and are neither in the built module nor the backbone's."""
+        """Attributes with parameters for gradients to train that are neither in the module nor the backbone's."""
         inside = {id(value) for part in (module, self.backbone) for value in part.parameters()}
-        outside = []
-        for name, part in vars(self).items():
-            values = part.parameters() if isinstance(part, nn.Module) else [part] * isinstance(part, nn.Parameter)
-            if any(value.requires_grad and id(value) not in inside for value in values):
-                outside.append(name)
-        return outside
+        held = vars(self) if self.learns_by_gradient else {}
+        return [name for name, part in held.items() if any(id(value) not in inside for value in _trainable(part))]
 
     @property
     def learns_by_gradient(self) -> bool:
@@ -353,6 +350,17 @@ class PromptMethod(Method):
     def logits(self, batch: Batch) -> Tensor:
         """Logits of the label words at `<mask>`, (n, labels), under the batch's prompt."""
         return self.label_logits(self.backbone.mask_features(batch, self.prompt(batch)), batch)
+
+
+def _trainable(part: Any) -> Iterator[Tensor]:
+    """The parameters, and the bare tensors with gradients, of a module, a tensor, or a list, tuple or dict of them."""
+    if isinstance(part, nn.Module):
+        yield from (value for value in part.parameters() if value.requires_grad)
+    elif isinstance(part, Tensor) and part.requires_grad and part.is_leaf:
+        yield part
+    elif isinstance(part, list | tuple | dict):
+        for value in part.values() if isinstance(part, dict) else part:
+            yield from _trainable(value)
 
 
 def symmetric_kl(ours: Tensor, theirs: Tensor) -> Tensor:

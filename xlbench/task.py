@@ -184,14 +184,19 @@ class Task:
     def _target_train(
         self, shots: int, number: int, targets: Sequence[str], source: DataSource
     ) -> dict[str, tuple[Row, ...]]:
-        """Rows a class of each target language: the same ids in all of them where the task's languages are aligned."""
+        """Rows a class of each target language: the first's, by id, or its own where it is not aligned with it."""
         if not targets:
             raise XlbenchError("--target-shots needs a test language other than the source language")
-        pool = self.target_pool
-        if not self.aligned:
-            return {name: self._drawn(pool, name, shots, number, source, ("target", name)) for name in targets}
-        rows = self._drawn(pool, targets[0], shots, number, source, ("target",))
-        return {name: self._translated(rows, pool, name, source) for name in targets}
+        pool, first = self.target_pool, targets[0]
+        rows = {name: self.read(pool, name, source) for name in targets}
+        apart = {name for name in targets if not self.aligned or _apart({first: rows[first], name: rows[name]})}
+        drawn = self._drawn(pool, first, shots, number, source, ("target",))
+        return {
+            name: self._drawn(pool, name, shots, number, source, ("target", name))
+            if name in apart
+            else self._translated(drawn, pool, name, source)
+            for name in targets
+        }
 
     def _translated(self, rows: Sequence[Row], split: SplitName, language: str, source: DataSource) -> tuple[Row, ...]:
         by_id = {row.id: row for row in self.read(split, language, source)}

@@ -1,5 +1,7 @@
 """The contract: every registered method and task keeps it, and what breaks it is caught, not run."""
 
+from dataclasses import replace
+
 import pytest
 from small_data import plugin, registry_as_it_was, write_ntrex, write_xnli
 from typer.testing import CliRunner
@@ -7,6 +9,8 @@ from typer.testing import CliRunner
 from xlbench import XlbenchError, registry
 from xlbench.cli import app
 from xlbench.cli.check import check
+from xlbench.engine.train import generator
+from xlbench.method import Resources
 
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
 SCORE = "return self.logits(batch).float().log_softmax(-1)"
@@ -43,6 +47,37 @@ def test_xnli_s_rows_keep_the_contract_in_the_languages_of_a_small_folder(tmp_pa
 def test_a_plug_in_that_works_passes(tmp_path):
     registry.load_plugin(str(plugin(tmp_path / "mine.py", "mine")))
     assert all(finding.ok for finding in check("mine"))
+
+
+def test_parallel_pairs_that_were_not_asked_for_are_no_empty_pairs():
+    resources = Resources((), generator(0, "resources"))
+    for read in (lambda: resources["parallel"], lambda: resources.parallel):
+        with pytest.raises(XlbenchError, match="'parallel' was not asked for; declare it in the method's `needs`"):
+            read()
+    assert replace(resources, loaded={"parallel": {}}).parallel == {}
+
+
+HELD = {
+    "a list": "[nn.Linear(2, 2)]",
+    "a tuple in a dict": '{"a": (1, nn.Parameter(__import__("torch").zeros(2)))}',
+    "a bare tensor": '__import__("torch").zeros(2, requires_grad=True)',
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_what_would_never_train_is_found_wherever_a_method_holds_it(held, tmp_path):
+    inside = "self.parts = [self.head, {'deep': self.head.weight}, backbone.encoder]\n        "
+    broken = plugin(tmp_path / "mine.py", "mine", (BUILD, f"{inside}self.heads = {HELD[held]}\n        {BUILD}"))
+    registry.load_plugin(str(broken))
+    said = [finding.why for finding in check("mine") if not finding.ok]
+    assert said == ["heads would never train, for the module does not hold it"]
+
+
+def test_a_method_that_learns_in_fit_is_not_asked_for_a_head_outside_of_its_module(tmp_path):
+    fit = "    def fit(self, resources):\n        pass\n\n    def loss"
+    file = plugin(tmp_path / "mine.py", "mine", ("    def loss", fit), (', "head": self.head', ""))
+    registry.load_plugin(str(file))
+    assert [finding.why for finding in check("mine") if not finding.ok] == []
 
 
 # What breaks it: the text of a working method, with one thing changed

@@ -122,6 +122,20 @@ def test_a_method_without_gradients_learns_in_fit_and_is_no_matter_of_tune(runti
     assert frozen.scores == record.scores
 
 
+def test_a_method_without_gradients_is_not_tried_over_learning_rates(runtime, monkeypatch):
+    with pytest.raises(XlbenchError) as fault:
+        xlbench.run(spec("probe-tone", "probe-centroids", trials=3), runtime)
+    assert str(fault.value) == (
+        "method probe-centroids has 1 configuration to try, not 3 (1 of learning rate, for it learns without "
+        "gradients); use --tune 1 or less for all methods, or declare more values in its Config's search"
+    )
+    monkeypatch.setattr(registry.get("method", "probe-centroids").Config, "search", {"scale": (0.5, 1.0, 2.0)})
+    record = xlbench.run(spec("probe-tone", "probe-centroids", trials=3), runtime)
+    assert {trial["training"]["learning_rate"] for trial in record.trials} == {LEARNS.learning_rate}
+    assert sorted(trial["config"]["scale"] for trial in record.trials) == [0.5, 1.0, 2.0]
+    assert "learning rate: none: it learns without" in said("show", "probe-centroids", "--plugin", str(PROBES))
+
+
 def test_a_method_with_neither_gradients_nor_fit_is_told_so(runtime, tmp_path):
     file = tmp_path / "still.py"
     file.write_text(PROBES.read_text().replace("def fit(", "def unfit(").replace('"probe-', '"still-'))
@@ -146,6 +160,16 @@ def test_target_shots_are_trained_on_in_their_own_language_and_their_units_are_i
     record, without = (xlbench.run(spec("probe-tone", target_shots=number), runtime) for number in (2, 0))
     assert record.contamination["compared"]["target shots"] == 12
     assert record.target_mean > without.target_mean
+
+
+def test_target_shots_of_languages_that_are_not_aligned_are_even_and_a_note_says_so(runtime, monkeypatch):
+    record = xlbench.run(spec("probe-tone", target_shots=2), runtime)
+    assert not [note for note in record.notes if "target shots" in note]
+    asked = spec("probe-apart", target_shots=2, languages=("fr", "sw"))
+    golds = [[row.gold for row in rows] for rows in prepare(asked, runtime).episode.shots.target_train.values()]
+    assert [sorted(gold) for gold in golds] == [[0, 0, 1, 1]] * 2
+    (note,) = [note for note in xlbench.run(asked, runtime).notes if "target shots" in note]
+    assert note == "target shots drawn apart, for the rows to draw from are not aligned over languages: sw"
 
 
 # A resource of a plug-in's own

@@ -118,6 +118,36 @@ def test_target_dev_that_a_language_lacks():
         Numbers().target_dev([lost], ["fr"], NOWHERE)
 
 
+# Target shots
+
+
+@pytest.mark.parametrize("change", ["other rows", "other units", "a row less"])
+def test_target_shots_of_a_language_whose_rows_are_apart_are_drawn_from_its_own_rows(change):
+    class Uneven(Numbers):
+        """Three languages, of which the last has rows that are no translations of the others'."""
+
+        languages = ("en", "fr", "sw")
+
+        def rows(self, split, language, source):
+            rows = numbers(split, language)
+            if language != "sw":
+                return rows
+            if change == "a row less":
+                return rows[:-1]
+            if change == "other units":
+                return [replace(row, unit=f"own-{row.unit}") for row in rows]
+            return [replace(row, gold=(row.gold + number // 3) % 3) for number, row in enumerate(rows)]
+
+    for number in range(16):
+        found = Uneven().draw(2, number, NOWHERE, target_shots=4, targets=["fr", "sw"]).target_train
+        for language, rows in found.items():
+            assert Counter(row.gold for row in rows) == {0: 4, 1: 4, 2: 4}
+            assert {row.language for row in rows} == {language}
+        assert [row.id for row in found["fr"]] != [row.id for row in found["sw"]]
+        alone = Numbers().draw(2, number, NOWHERE, target_shots=4, targets=["fr"]).target_train
+        assert found["fr"] == alone["fr"]
+
+
 # Test rows
 
 

@@ -31,8 +31,8 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     lines += ["", "settings (--set NAME=VALUE):"]
     lines += [f"  {field} = {info.default!r}: {info.description}" for field, info in fields.items()] or ["  none"]
     lines += ["", "searched (--tune N), where not set:"]
-    rates = ", ".join(f"{times:g}" for times in LEARNING_RATES)
-    lines += [f"  learning rate: {rates} times the one asked for, as for every method"]
+    rates = f"{', '.join(f'{times:g}' for times in LEARNING_RATES)} times the one asked for, as for every method"
+    lines += [f"  learning rate: {rates if method_class.fit is Method.fit else 'none: it learns without gradients'}"]
     lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
     lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
     lines += [f"cite: {method_class.citation or 'not given'}"]

@@ -280,9 +280,12 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
 def _of_data(prepared: Prepared) -> list[str]:
     """Notes on the data: rows that are not aligned, the oracle's dev rows that are test sentences, rows left out."""
     shared, left_out = prepared.contamination["shared"], prepared.episode.left_out
+    ids = {language: [row.id for row in rows] for language, rows in prepared.episode.shots.target_train.items()}
+    own = [language for language in ids if prepared.task.aligned and ids[language] != next(iter(ids.values()))]
+    drawn = f"target shots drawn apart, for the rows to draw from are not aligned over languages: {', '.join(own)}"
     same = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
     fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
-    return [prepared.episode.test.rows.note, *[same] * bool(shared), *[fewer] * bool(left_out)]
+    return [prepared.episode.test.rows.note, *[drawn] * bool(own), *[same] * bool(shared), *[fewer] * bool(left_out)]
 
 
 def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

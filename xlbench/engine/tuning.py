@@ -20,7 +20,7 @@ from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
 from xlbench.spec import ResolvedSpec, ResolvedTraining, Scalar, parse
 
-LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own learning rate; searched for every method
+LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own; searched for every method that learns by gradients
 
 
 @dataclass(frozen=True)
@@ -50,24 +50,25 @@ def search_space(method: str, config: type[MethodConfig], fixed: Collection[str]
     return {name: values for name, values in space.items() if name not in fixed}
 
 
-def configurations(spec: ResolvedSpec, config: MethodConfig) -> tuple[Configuration, ...]:
+def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool = True) -> tuple[Configuration, ...]:
     """The configurations that a run tries, `spec.trials` of them, all different, the given one first.
 
     The draw depends on method, shots, draw and seed alone, and the first N of more are what N would be. `spec`
-    is resolved: its learning rate is known. Raises XlbenchError where the space has fewer.
+    is resolved: its learning rate is known, and searched if `by_gradient`. Raises XlbenchError for too small a space.
     """
     if spec.trials == 1:
         return (Configuration(config, spec.training, {}),)
     space = search_space(spec.method, type(config), spec.config)
     rate = spec.training.learning_rate
-    axes = [tuple(rate * times for times in LEARNING_RATES), *space.values()]
+    axes = [tuple(rate * times for times in (LEARNING_RATES if by_gradient else (1.0,))), *space.values()]
     given = (rate, *(getattr(config, name) for name in space))
     inside = all(value in axis for value, axis in zip(given, axes, strict=True))
     most = math.prod(len(axis) for axis in axes) + (not inside)
     if most < spec.trials:
-        sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip(("learning rate", *space), axes, strict=True))
+        rates = "learning rate" if by_gradient else "learning rate, for it learns without gradients"
+        sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip((rates, *space), axes, strict=True))
         raise XlbenchError(
-            f"method {spec.method} has {most} configurations to try, not {spec.trials} ({sizes}); "
+            f"method {spec.method} has {most} configuration{'s' * (most > 1)} to try, not {spec.trials} ({sizes}); "
             f"use --tune {most} or less for all methods, or declare more values in its Config's search"
         )
     random = generator(spec.seed, f"trials\x1f{spec.method}\x1f{spec.shots}\x1f{spec.draw}")
