@@ -62,5 +62,5 @@ def kind_of(name: str, among: Sequence[registry.Kind] = ("method", "task")) -> r
     for kind in among:
         if name in registry.names(kind):
             return kind
-    asked = f"{', '.join(among[:-1])} or {among[-1]}"
-    raise unknown(asked, name, [known for kind in among for known in registry.names(kind)])
+    known = [one for kind in among for one in registry.names(kind)]
+    raise unknown(f"{', '.join(among[:-1])} or {among[-1]}", name, known)

@@ -222,7 +222,7 @@ def show_command(
     data_root: DataRoot = None,
     plugin: Plugin = None,
 ) -> None:
-    """What a method, task or resource is: settings, citation, licence, languages, rendered example inputs; or one record."""
+    """What a method, task or resource is: settings, citation, licence, languages, example inputs; or one record."""
     registry.load_plugins(plugin or ())
     if name not in {known for kind in LISTED.values() for known in registry.names(kind)}:
         from xlbench.records.lookup import find_record, matching_ids
