@@ -116,7 +116,8 @@ class Method:
             return f"the method solves {solved}, and task {task.name} is {task.problem.kind}"
         if isinstance(task.problem, TokenLabelling) or cls.template_text(task, cls.template, task.source) is not None:
             return None
-        return f"task {task.name} has no template {cls.template!r}"
+        owner = f"method {cls.name}" if cls.template in cls.templates else f"task {task.name}"
+        return f"{owner} has no template {cls.template!r} in {task.source!r}"
 
     @classmethod
     def template_text(cls, task: Task, name: str, language: str) -> str | None:
@@ -208,9 +209,11 @@ class Method:
                 "`also_reads`, so that the identity of a run holds it"
             )
         text, problem = self.template_text(self.task, name, language), self.task.problem
+        own = name in self.templates and (text is None or text != self.task.template(name, language))
+        owner = f"method {self.name}" if own else f"task {self.task.name}"
         if text is None:
-            raise XlbenchError(f"task {self.task.name} has no template {name!r} in {language!r}")
-        return Template(text, problem.fields(self.task.fields), f"task {self.task.name}, template {name!r}, {language}")
+            raise XlbenchError(f"{owner} has no template {name!r} in {language!r}")
+        return Template(text, problem.fields(self.task.fields), f"{owner}, template {name!r}, {language}")
 
     def in_template(self, name: str, rows: Sequence[Row], language: str, vectors: int = 0) -> Encoded:
         """Rows in the template of a name and language, with `vectors` prompt vectors at `<prompt>`.

@@ -66,6 +66,8 @@ def _register(kind: Kind, name: str) -> Callable[[Registered], Registered]:
     def keep(cls: Registered) -> Registered:
         if not isinstance(cls, type):
             raise XlbenchError(f"@register_{kind}({name!r}) decorates a class, not {cls!r}")
+        if isinstance(needs := getattr(cls, "needs", ()), str):  # it would be read letter by letter
+            raise XlbenchError(f"the {kind} {name!r}: its `needs` is a tuple of names, as needs = ({needs!r},)")
         entry = Entry(name, *_place(cls), _first_line(cls.__doc__))
         listed = _listed(kind).get(name)
         other = _loaded[kind].get(name) or listed

@@ -13,7 +13,10 @@ from xlbench import Store, XlbenchError
 from xlbench.analysis.statistics import OVER_DRAWS, Interval
 from xlbench.board.blocks import interval, percent
 from xlbench.board.content import score_rows
-from xlbench.board.markdown import escape, write
+from xlbench.board.markdown import escape, markdown, write
+from xlbench.board.page import write_page
+from xlbench.cli.terminal import show_board
+from xlbench.records.index import Result
 
 PREDICTIONS = pa.table({"row_id": ["a"]})
 
@@ -104,6 +107,23 @@ def test_each_number_of_shots_has_its_table(tmp_path):
     text = keep(tmp_path, *records)
     assert re.findall(r"^### (.*)$", text, re.M) == ["4 shots per class", "16 shots per class"]
     assert text.index("| finetune | 4.0 |") < text.index("| finetune | 16.0 |")
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ({"kind": "classification"}, "4 shots per class"),
+        ({"kind": "multiple-choice", "most": 2}, "4 shots per class"),
+        ({"kind": "multiple-choice", "most": 0}, "4 shots"),
+        ({"kind": "token-labelling"}, "4 shots"),
+    ],
+)
+def test_shots_are_said_per_class_only_where_they_are_drawn_so(tmp_path, capsys, problem, said):
+    groups = group([record(problem={"labels": ["a", "b"], "metrics": ["accuracy"], **problem})])
+    assert re.findall(r"^### (.*)$", markdown(groups), re.M) == [said]
+    assert f"<h3>{said}</h3>" in write_page(groups, tmp_path, "").read_text(encoding="utf-8")
+    show_board([Result(one) for one in groups[0].records])
+    assert f"logic on tiny, {said}\n" in re.sub(r" *\n", "\n", capsys.readouterr().out)
 
 
 def test_a_setting_that_differs_makes_a_line_of_its_own(tmp_path):

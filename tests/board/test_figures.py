@@ -60,6 +60,13 @@ def test_each_figure_parses_and_names_every_method_and_its_axes(tmp_path):
     assert {"training time of a run, s", "hollow: off the front"} <= set(texts(figures["cost"]))
 
 
+def test_shots_of_tagged_rows_are_not_said_per_class(tmp_path):
+    tags = {"kind": "token-labelling", "labels": ["O", "B-X"], "metrics": ["accuracy"]}
+    figures = drawn(tmp_path, *(one.model_copy(update={"problem": tags}) for one in runs("mpt")), truth=False)
+    assert "shots (log scale)" in texts(figures["shots"])
+    assert all({"4 shots", "16 shots"} <= set(texts(figures[kind])) for kind in ("distance", "cost"))
+
+
 def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path):
     records = runs("finetune", "mpt")
     for name, ordered in (("one", records), ("other", records[::-1])):

@@ -41,10 +41,20 @@ def test_a_board_grows_with_its_records_and_its_words_stay(tmp_path):
     publish(runs, out)
     assert files(out) == first
     keep(runs, B)
-    board = publish(runs, out)
+    publish(runs, out)
     assert "| mpt |" in (out / "README.md").read_text()
     assert "What was run." in (out / "index.html").read_text()
-    assert not [note for note in board.notes if "ABOUT.md" in note]
+
+
+def test_words_are_pointed_at_wherever_they_stand_above_records_that_they_were_not_written_over(tmp_path):
+    runs, out = keep(tmp_path / "runs", A), tmp_path / "board"
+    out.mkdir()
+    (out / "ABOUT.md").write_text("One method.")
+    assert [note for note in publish(runs, out).notes if "ABOUT.md" in note]  # it stood without a board
+    assert not publish(runs, out, figures=False).notes
+    keep(runs, B)
+    assert [note for note in publish(runs, out).notes if "ABOUT.md" in note]  # over more records
+    assert not publish(runs, out, figures=False).notes
 
 
 def test_a_record_that_was_damaged_since_is_no_other_board(tmp_path):

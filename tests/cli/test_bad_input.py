@@ -129,8 +129,8 @@ def test_names_and_values(change, sentence):
     [
         (("run",), "Missing option '--method'"),
         (("rnu",), "No such command 'rnu'"),
-        (("list", "models"), "cannot list 'models'; list methods, tasks, suites or records"),
-        (("show", "fintune"), "unknown method or task 'fintune'; did you mean 'finetune'?"),
+        (("list", "models"), "cannot list 'models'; list methods, tasks, resources, suites or records"),
+        (("show", "fintune"), "unknown method, task or resource 'fintune'; did you mean 'finetune'?"),
         (("show", "finetune", "--task", "logik"), "unknown task 'logik'; did you mean 'logic'?"),
         (("show", "logic", "--languages", "xx"), "unknown language 'xx' for task logic"),
         (("check", "fintune"), "unknown method or task 'fintune'; did you mean 'finetune'?"),

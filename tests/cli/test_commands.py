@@ -77,6 +77,15 @@ def test_list_methods_tasks_and_suites():
     assert command("list").splitlines() == methods
 
 
+def test_resources_are_listed_and_shown():
+    (line,) = command("list", "resources").splitlines()
+    assert line.startswith("parallel ")
+    assert line.endswith("]")
+    text = command("show", "parallel")
+    assert text.startswith("resource parallel  [")
+    assert "settings (--with resources.parallel.NAME=VALUE):\n  corpus = None: " in text
+
+
 def test_the_suites_that_ship_are_what_the_issue_asks_for():
     found = {name: xlbench.Suite.read(asking.suite_file(name)) for name in ("demo", "mpt-paper", "xnli-quick")}
     for suite in found.values():

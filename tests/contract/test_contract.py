@@ -252,7 +252,7 @@ def test_a_task_s_check_says_of_each_method_whether_it_runs(tmp_path):
     assert "ok    soft-prompt runs" in lines
     assert "note  mpt runs: with parallel text: give --parallel, the task names none" in lines
     assert "ok    finetune runs" in lines  # `pair` is a task's texts one after the other, where it does not say
-    assert "note  pct does not run: task reviews has no template 'question'" in lines
+    assert "note  pct does not run: task reviews has no template 'question' in 'en'" in lines
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_model_that_is_not_there_is_a_mistake():
 
 def test_a_method_is_skipped_on_a_task_that_it_does_not_support(tmp_path):
     code, lines = lines_of(tmp_path, (), "--task", "reviews", name="pct")
-    assert lines[-1] == "note  it is skipped: task reviews has no template 'question'"
+    assert lines[-1] == "note  it is skipped: task reviews has no template 'question' in 'en'"
     assert code == 0
 
 

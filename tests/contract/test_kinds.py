@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from xlbench.analysis.matching import group
 from xlbench.board.markdown import markdown
 from xlbench.cli import app
 from xlbench.engine.prepare import prepare
+from xlbench.method import Method
 from xlbench.problem import METRICS
 from xlbench.records.vetting import vet
 
@@ -189,6 +191,44 @@ def test_a_resource_of_a_plug_in_is_given_hashed_and_guarded(runtime):
         prepare(spec("probe-tone", "probe-switching", resources={"probe-glossary": {"sise": 1}}), runtime)
     with pytest.raises(XlbenchError, match=r"unknown resource 'probe-glosary'; did you mean 'probe-glossary'"):
         prepare(spec("probe-tone", resources={"probe-glosary": {}}), runtime)
+
+
+def test_needs_of_one_text_are_told_what_they_should_be(tmp_path):
+    file = tmp_path / "needy.py"
+    file.write_text(
+        PROBES.read_text().replace('frozenset({"probe-glossary"})', '"weights"').replace('"probe-', '"needy-')
+    )
+    with pytest.raises(XlbenchError, match=r"Switching: `needs` is a tuple of names, as needs = \('weights',\)"):
+        registry.load_plugin(str(file))
+
+
+# A template of a method's own
+
+
+@pytest.mark.parametrize(
+    ("templates", "language", "words"),
+    [
+        ({"mine": {"en": "{text} <mask>"}}, "fr", "method soft-prompt has no template 'mine' in 'fr'"),
+        (
+            {"mine": "{premise} <mask>"},
+            "fr",
+            "method soft-prompt, template 'mine', fr: {premise} is no field of the task",
+        ),
+        ({}, "fr", "task probe-tone has no template 'mine' in 'fr'"),
+        ({"mine": {"fr": "{text} <mask>"}}, None, "method soft-prompt has no template 'mine' in 'en'"),
+        ({}, None, "task probe-tone has no template 'mine' in 'en'"),
+    ],
+)
+def test_what_is_wrong_with_a_template_is_said_of_its_owner(runtime, monkeypatch, templates, language, words):
+    prepared = prepare(spec("probe-tone", "soft-prompt"), runtime)
+    method = prepared.method_class(prepared.config, prepared.backbone, prepared.task, ("en", "fr"))
+    monkeypatch.setattr(prepared.method_class, "template", "mine")
+    monkeypatch.setattr(prepared.method_class, "templates", templates)
+    if language is None:
+        assert Method.supports.__func__(prepared.method_class, prepared.task) == words
+        return
+    with pytest.raises(XlbenchError, match=re.escape(words)):
+        method.template_in("mine", language)
 
 
 # Languages with rows of their own

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
+from xlbench.problem import TokenLabelling
 from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
@@ -79,6 +80,12 @@ class Table:
     def metric(self) -> str:
         """The metric that ranks and is shown."""
         return self.first.metric
+
+    @property
+    def per_class(self) -> str:
+        """What is said after a number of shots: " per class", and nothing where K shots are K rows in all."""
+        problem = self.first.problem
+        return "" if problem.get("kind") == TokenLabelling.kind or problem.get("most") == 0 else " per class"
 
     def runs(self, line: Line) -> list[Record]:
         """A method's records of the draws and seeds that every method has."""

@@ -43,7 +43,7 @@ def markdown(groups: Sequence[Group]) -> str:
         parts += [_block((leak,)) + "\n" for leak in leaks(group)]
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if group.oracle else []
         for table in group.tables:
-            parts.append(f"### {in_words(table.shots, ' per class')}\n")
+            parts.append(f"### {in_words(table.shots, table.per_class)}\n")
             parts += [_block(block) + "\n" for block in blocks(table)]
         parts += [_block(block) + "\n" for block in origin(group)]
     for family in side_by_side(groups):

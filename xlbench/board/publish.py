@@ -53,7 +53,7 @@ def publish(
         raise XlbenchError(f"{other}; name another folder with --out, or write over it with --replace")
     notes = [f"left out: {sentence}" for sentence in vetted.left_out]
     notes += filter(None, [apart(groups)])
-    if other and words:
+    if words and _records_of(out) != {record.id for record in records}:
         notes.append(f"{out / 'ABOUT.md'} was there before these records, and stands above them; see that it fits them")
     table, stream = results(records), io.BytesIO()
     table.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)

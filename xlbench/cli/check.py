@@ -1,6 +1,6 @@
 """`xlbench check`: whether a plug-in keeps the contract."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ def _findings(points: Iterator[Point]) -> list[Finding]:
         findings.append(answer if isinstance(answer, Finding) else Finding(point, not answer, answer))
 
 
-def kind_of(name: str) -> registry.Kind:
-    """Whether a name is a method's or a task's. Raises XlbenchError where it is neither's."""
-    for kind in ("method", "task"):
+def kind_of(name: str, among: Sequence[registry.Kind] = ("method", "task")) -> registry.Kind:
+    """Whether a name is a method's, a task's, …, the first of some kinds. Raises XlbenchError where it is none's."""
+    for kind in among:
         if name in registry.names(kind):
             return kind
-    raise unknown("method or task", name, [*registry.names("method"), *registry.names("task")])
+    known = [one for kind in among for one in registry.names(kind)]
+    raise unknown(f"{', '.join(among[:-1])} or {among[-1]}", name, known)

@@ -177,9 +177,12 @@ def leaderboard_command(
         echo(f"note: {note}")
 
 
+LISTED: dict[str, registry.Kind] = {"methods": "method", "tasks": "task", "resources": "resource"}
+
+
 @command
 def list_command(
-    kind: Annotated[str, typer.Argument(help="methods, tasks, suites or records")] = "methods",
+    kind: Annotated[str, typer.Argument(help="methods, tasks, resources, suites or records")] = "methods",
     where: Annotated[
         list[str] | None,
         typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, accuracy>0.5; several must all hold"),
@@ -202,16 +205,16 @@ def list_command(
     if kind == "suites":
         for name, file in shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
-    elif kind in ("methods", "tasks"):
-        for entry in registry.entries("method" if kind == "methods" else "task"):
+    elif listed_kind := LISTED.get(kind):
+        for entry in registry.entries(listed_kind):
             echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
     else:
-        raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, suites or records")
+        raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, resources, suites or records")
 
 
 @command
 def show_command(
-    name: Annotated[str, typer.Argument(help="a method, a task, or a record's id or folder")],
+    name: Annotated[str, typer.Argument(help="a method, a task, a resource, or a record's id or folder")],
     runs: Runs = "runs",
     task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
     languages: Languages = "en",
@@ -219,9 +222,9 @@ def show_command(
     data_root: DataRoot = None,
     plugin: Plugin = None,
 ) -> None:
-    """What a method or task is: settings, citation, licence, languages, rendered example inputs; or one record."""
+    """What a method, task or resource is: settings, citation, licence, languages, example inputs; or one record."""
     registry.load_plugins(plugin or ())
-    if name not in {*registry.names("method"), *registry.names("task")}:
+    if name not in {known for kind in LISTED.values() for known in registry.names(kind)}:
         from xlbench.records.lookup import find_record, matching_ids
 
         if os.path.isdir(name) or matching_ids(name, runs):

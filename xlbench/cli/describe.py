@@ -13,6 +13,7 @@ from xlbench.engine.prepare import class_of
 from xlbench.engine.tuning import LEARNING_RATES
 from xlbench.errors import XlbenchError
 from xlbench.method import Method
+from xlbench.resources import Resource
 from xlbench.sources import DataSource
 from xlbench.task import Task
 
@@ -22,23 +23,26 @@ EXAMPLES = 3
 def describe(name: str, task_name: str | None, languages: list[str], model: str, data_root: Path | None) -> str:
     """A plug-in in words: docstring, settings, citation, licence, languages; for a method and a task, three
     test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
-    if kind_of(name) == "task":
+    kind = kind_of(name, ("method", "task", "resource"))
+    if kind == "task":
         return "\n".join(_task_lines(class_of("task", name, Task)(), languages))
-    method_class: type[Method] = class_of("method", name, Method)
-    place, words = registry.find("method", name).place, inspect.cleandoc(method_class.__doc__ or "")
-    lines = [f"method {name}  [{place}]", "", words]
-    fields = method_class.Config.model_fields
-    lines += ["", "settings (--set NAME=VALUE):"]
-    lines += [f"  {field} = {info.default!r}: {info.description}" for field, info in fields.items()] or ["  none"]
+    plugin = class_of(kind, name, Method if kind == "method" else Resource)
+    lines = [f"{kind} {name}  [{registry.find(kind, name).place}]", "", inspect.cleandoc(plugin.__doc__ or "")]
+    option, settings = ("--set ", plugin.Config) if kind == "method" else (f"--with resources.{name}.", plugin.Settings)
+    fields = settings.model_fields.items()
+    lines += ["", f"settings ({option}NAME=VALUE):"]
+    lines += [f"  {field} = {info.default!r}: {info.description}" for field, info in fields] or ["  none"]
+    if kind == "resource":
+        return "\n".join(lines)
     lines += ["", "searched (--tune N), where not set:"]
     rates = f"{', '.join(f'{times:g}' for times in LEARNING_RATES)} times the one asked for, as for every method"
-    lines += [f"  learning rate: {rates if method_class.fit is Method.fit else 'none: it learns without gradients'}"]
-    lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in method_class.Config.search.items()]
-    lines += ["", f"needs: {', '.join(sorted(method_class.needs)) or 'nothing beside the shots'}"]
-    lines += [f"cite: {method_class.citation or 'not given'}"]
-    lines += [f"licence: {method_class.license}"] if method_class.license else []
+    lines += [f"  learning rate: {rates if plugin.fit is Method.fit else 'none: it learns without gradients'}"]
+    lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in plugin.Config.search.items()]
+    lines += ["", f"needs: {', '.join(sorted(plugin.needs)) or 'nothing beside the shots'}"]
+    lines += [f"cite: {plugin.citation or 'not given'}"]
+    lines += [f"licence: {plugin.license}"] if plugin.license else []
     if task_name is not None:
-        lines += ["", *_rendered(method_class, registry.get("task", task_name)(), languages, model, data_root)]
+        lines += ["", *_rendered(plugin, registry.get("task", task_name)(), languages, model, data_root)]
     return "\n".join(lines)
 
 

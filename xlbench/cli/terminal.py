@@ -217,7 +217,7 @@ def show_board(results: list[Result], picture: Path | None = None) -> None:
     for matched in groups:
         show(*(f"{sentence}." for sentence in tuning(matched)))
         for table in matched.tables:
-            shots = in_words(table.shots, " per class")
+            shots = in_words(table.shots, table.per_class)
             if not table.cells:
                 out.print(safe(f"{shots}: {NOTHING_COMMON}"))
                 continue

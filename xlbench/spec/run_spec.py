@@ -200,7 +200,7 @@ def of_today(fields: Any) -> Any:
 
 
 def in_words(shots: int, after: str = "") -> str:
-    """A number of shots as it is said: 16 shots per class, all rows; `after` is said of a number alone."""
+    """A number of shots as it is said: 16 shots per class, 16 shots, all rows; `after` is said of a number alone."""
     return "all rows" if shots == ALL else f"{shots} shots{after}"
 
 

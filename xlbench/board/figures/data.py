@@ -47,6 +47,7 @@ class Shown:
 
     title: str
     metric: str
+    per_class: str  # what is said after a number of shots
     oracle: bool
     source: str
     languages: tuple[str, ...]
@@ -106,8 +107,9 @@ def shown(group: Group) -> Shown:
     source = tables[0].first.source_language if tables else ""
     distances, notes = ({}, []) if group.oracle or not tables else (placed(group), left_out(group))
     return Shown(
-        group.title, group.metric, group.oracle, source, tuple(languages), tuple(panels(group)), distances, tuple(notes)
-    )
+        group.title, group.metric, group.tables[0].per_class, group.oracle, source, tuple(languages),
+        tuple(panels(group)), distances, tuple(notes),
+    )  # fmt: skip
 
 
 def kinds(content: Shown) -> list[str]:

@@ -153,7 +153,7 @@ def _draw_shots(content: Shown) -> "Figure":
     axes.set_xticks(list(along.values()), [str(number) if number else "all" for number in along])
     if len(shots) == 1:
         axes.set_xlim(along[shots[0]] - 0.5, along[shots[0]] + 0.5)
-    axes.set_xlabel("shots per class" + (" (log scale)" if len(shots) > 1 else ""))
+    axes.set_xlabel(f"shots{content.per_class}" + (" (log scale)" if len(shots) > 1 else ""))
     axes.set_ylabel(f"mean {content.metric} over languages, %")
     scopes = sorted({panel.scope for panel in panels if panel.scope})
     if scopes:
@@ -231,7 +231,7 @@ def _draw_gaps(content: Shown) -> "Figure":
     grid = figure.subplots(rows, 1, squeeze=False, sharex=True)
     for panel, axes in zip(content.panels, grid.flat, strict=True):
         _draw_gaps_of(axes, gaps(panel.by_language, content.source), content.distances, styles)
-        axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
+        axes.set_title(in_words(panel.shots, content.per_class), fontsize=9)
     source = plain(content.source, 20)
     label = f"distance: of the groups that Glottolog puts {source} in, the share that a language is not in"
     figure.supxlabel("\n".join([label, *content.left_out]), fontsize=9)
@@ -290,7 +290,7 @@ def _draw_costs(content: Shown) -> "Figure":
                 colour, marker = styles[point.method]
                 inside = colour if point in front else "white"
                 axes.plot(point.seconds, point.mean, marker, ms=8, mfc=inside, mec=colour, mew=1.6)
-        axes.set_title(in_words(panel.shots, " per class"), fontsize=9)
+        axes.set_title(in_words(panel.shots, content.per_class), fontsize=9)
         axes.set_xlim(0, 1.15 * max(point.seconds or 0.0 for point in panel.points) or 1.0)
         axes.margins(y=0.15)
         axes.set_xlabel("training time of a run, s", fontsize=9)
