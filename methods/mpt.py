@@ -37,8 +37,7 @@ class MPT(PromptMethod):
         translator: Architecture = Field("linear-2", description="architecture of the prompt translator")
         shared: bool = Field(False, description="one translator for all target languages")
         direction: Literal["source-to-target", "both"] = Field(
-            "source-to-target",
-            description="KL from the stopped source to the target, or both ways without a stop",
+            "source-to-target", description="KL from the stopped source to the target, or both ways without a stop"
         )
         support: Literal["label-words", "vocabulary"] = Field("label-words", description="what the KL sums over")
         without_pairs: Literal["source-prompt", "error"] = Field(

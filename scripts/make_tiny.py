@@ -124,10 +124,7 @@ def waves(positions: int, width: int) -> torch.Tensor:
 
 
 def train(
-    model: XLMRobertaForMaskedLM,
-    tokenizer: PreTrainedTokenizerFast,
-    recipe: Recipe,
-    lessons: Lessons,
+    model: XLMRobertaForMaskedLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, lessons: Lessons
 ) -> list[dict[str, float]]:
     """Masked language modelling; returns the log."""
     optimiser = torch.optim.AdamW(

@@ -38,10 +38,7 @@ def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
     """
     normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     splitter = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.WhitespaceSplit(),
-            pre_tokenizers.Split(Regex(f"[{re.escape(PUNCTUATION)}'’—]"), "isolated"),
-        ]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(f"[{re.escape(PUNCTUATION)}'’—]"), "isolated")]
     )
     counts: Counter[str] = Counter()
     texts = (segment for text in itertools.islice(read(seed), TEXTS) for _, segment in text.segments)

@@ -248,8 +248,7 @@ class PromptConfig(MethodConfig):
     """Settings of every method that scores label words at `<mask>`."""
 
     label_words: Literal["source", "target"] = Field(
-        "source",
-        description="label words: the source language's for all (as published), or each language's own",
+        "source", description="label words: the source language's for all (as published), or each language's own"
     )
     multi_token: Literal["error", "mean"] = Field(
         "error", description="a label word of several tokens: refuse, or score the mean of its pieces' logits"

@@ -232,11 +232,9 @@ def _all(truths: Iterable[bool | None]) -> bool | None:
 
 def _compare_span(span: tuple[int, int], comparison: str, number: int) -> bool | None:
     low, high = span
-    true_from, true_to = {
-        "exactly": (number, number),
-        "more": (number + 1, UNBOUNDED),
-        "fewer": (0, number - 1),
-    }[comparison]
+    true_from, true_to = {"exactly": (number, number), "more": (number + 1, UNBOUNDED), "fewer": (0, number - 1)}[
+        comparison
+    ]
     if high < true_from or low > true_to:
         return False
     return True if true_from <= low and high <= true_to else None

@@ -165,9 +165,7 @@ def deal_parallel() -> tuple[Form, ...]:
 
 
 def stories(
-    rng: random.Random,
-    exclude: frozenset[tuple[Form, ...]] | None = None,
-    lengths: tuple[int, ...] = (2, 3, 3, 4),
+    rng: random.Random, exclude: frozenset[tuple[Form, ...]] | None = None, lengths: tuple[int, ...] = (2, 3, 3, 4)
 ) -> Iterator[tuple[Form, ...]]:
     """Endless little texts that are true together, of two or more and at most `lengths` sentences, drawn evenly.
 

@@ -117,11 +117,7 @@ def _introduction(rng: random.Random, cast: Cast) -> Form:
 
 def _definite(rng: random.Random, cast: Cast) -> Form:
     draw = rng.random()
-    role, person, place = (
-        cast.a_role(rng),
-        cast.a_person(rng, 2),
-        cast.a_place(rng),
-    )
+    role, person, place = (cast.a_role(rng), cast.a_person(rng, 2), cast.a_place(rng))
     if draw < 0.4:
         return f.IsThe(person, role, draw < 0.3)
     if draw < 0.8:

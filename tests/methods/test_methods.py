@@ -212,11 +212,7 @@ def scripted(rows: list[int], labels: list[int], language: int = 4) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("support", "divergence"),
-    [
-        ("vocabulary", 2 * KL_UV),
-        ("label-words", KL_WORDS + KL_WORDS_BACK),
-    ],
+    ("support", "divergence"), [("vocabulary", 2 * KL_UV), ("label-words", KL_WORDS + KL_WORDS_BACK)]
 )
 def test_pct_minimises_both_views_and_their_divergence(tiny, logic, support, divergence):
     method = made("pct", tiny, logic, support=support, consistency=0.5)
@@ -499,8 +495,7 @@ def test_what_learns_from_shuffled_labels_is_at_chance(name, runtime, logic, mon
     monkeypatch.setattr(type(logic), "draw", draw)
     monkeypatch.setattr(prepare, "_episode", prepare._episode.__wrapped__)  # no other test is given these rows
     record = xlbench.run(
-        spec(name, shots=16, test_units=100, languages=("en",), training={"steps": 20, "checkpoints": 4}),
-        runtime,
+        spec(name, shots=16, test_units=100, languages=("en",), training={"steps": 20, "checkpoints": 4}), runtime
     )
     deviation = math.sqrt(1 / 3 * 2 / 3 / record.test["rows"])
     assert record.test["rows"] == 300

@@ -230,11 +230,7 @@ def test_no_inflection_rule_fails_on_any_name(language):
     places = names.keys("place")
     for number, person in enumerate(names.keys("person")):
         other, place = names.keys("person")[number - 1], places[number % len(places)]
-        for form in (
-            f.Visit((person,), (place,)),
-            f.Invite(person, (other,)),
-            f.Compare(person, other, "tall"),
-        ):
+        for form in (f.Visit((person,), (place,)), f.Invite(person, (other,)), f.Compare(person, other, "tall")):
             said = grammar.say(form, language)
             assert said
             assert said == " ".join(said.split())
@@ -264,11 +260,7 @@ def test_greek_feminine_article_keeps_nu_before_vowels_and_stops():
 
 
 def test_french_elides_before_vowels_but_not_before_a_glide():
-    assert [fr.REALISER.than(name) for name in ("Eva", "Ioanna", "Hans")] == [
-        "qu'Eva",
-        "que Ioanna",
-        "que Hans",
-    ]
+    assert [fr.REALISER.than(name) for name in ("Eva", "Ioanna", "Hans")] == ["qu'Eva", "que Ioanna", "que Hans"]
 
 
 def test_group_agreement():

@@ -110,8 +110,7 @@ def variance_parts(values: ArrayLike) -> VarianceParts:
         crossed - of_draws[:, None] - of_units + mean, (draws - 1) * (units - 1)
     )  # fmt: skip
     within = _square(
-        design - of_runs[:, :, None] - crossed[:, None, :] + of_draws[:, None, None],
-        draws * (seeds - 1) * (units - 1),
+        design - of_runs[:, :, None] - crossed[:, None, :] + of_draws[:, None, None], draws * (seeds - 1) * (units - 1)
     )
     if draws == 1 and seeds == 1:
         return VarianceParts(None, None, between_units, None, None, (NO_DRAW, NO_SEED_ONE_DRAW, NO_REST))
@@ -132,14 +131,7 @@ def variance_parts(values: ArrayLike) -> VarianceParts:
     )
 
 
-def power(
-    parts: VarianceParts,
-    draws: int,
-    seeds: int,
-    units: int,
-    *,
-    level: float = LEVEL,
-) -> Power:
+def power(parts: VarianceParts, draws: int, seeds: int, units: int, *, level: float = LEVEL) -> Power:
     """What a design can show: the smallest difference found with probability POWER, and the draws for POINTS.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is

@@ -1,6 +1,7 @@
 """Records → the commands that give them: `xlbench compare …`, each with all that differs from the defaults."""
 
 import json
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -33,9 +34,9 @@ def commands(records: Sequence[Record]) -> list[Again]:
     alike: dict[Hashable, list[RunSpec]] = defaultdict(list)
     resources = sorted({_resources(record.spec) for record in records} - {"{}"})
     for record in records:
-        spec, commit = record.spec, record.spec.revision or _commit(record.identity.get("revision", ""))
-        if commit != spec.revision:
-            spec = spec.with_(revision=commit)
+        spec, revision = record.spec, record.identity.get("revision", "")
+        if not spec.revision and re.fullmatch("[0-9a-f]{40}", revision):  # a hub's commit, no digest of a folder
+            spec = spec.with_(revision=revision)
         if not spec.resources and resources:  # a method that reads none is asked for along with one that does
             spec = spec.with_(resources=json.loads(resources[0]))
         alike[shared_fields(spec), _resources(spec)].append(spec)
@@ -44,11 +45,6 @@ def commands(records: Sequence[Record]) -> list[Again]:
 
 def _resources(spec: RunSpec) -> str:
     return json.dumps(spec.resources, sort_keys=True)
-
-
-def _commit(revision: str) -> str | None:
-    """The commit of a hub's model; None for a folder's digest, which no option can name."""
-    return revision if len(revision) == 40 and set(revision) <= set("0123456789abcdef") else None
 
 
 def _command(specs: Sequence[RunSpec]) -> Again:

@@ -281,8 +281,7 @@ def diff_command(
 def export_command(
     runs: Runs = "runs",
     table: Annotated[
-        str | None,
-        typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …"),
+        str | None, typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …")
     ] = None,
     form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
 ) -> None:

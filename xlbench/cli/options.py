@@ -66,7 +66,8 @@ def option(model: type[BaseModel], name: str) -> Any:
         *extra.get("names", [f"--{name.replace('_', '-')}"]),
         metavar=extra.get("metavar", "PATH" if folder else METAVARS[kind]),
         help=_help(model, name).replace("[", "\\["),  # which rich would take for markup
-        parser=(_path if kind is Path else os.path.expanduser) if folder else None,
+        # pathlib's own raises for a user that cannot be
+        parser=(lambda text: kind(os.path.expanduser(text))) if folder else None,
         show_default=False,
         rich_help_panel=PANELS[model],
     )
@@ -93,10 +94,6 @@ def _help(model: type[BaseModel], name: str) -> str:
         text += f": {', '.join(values)}"
     says_nothing = field.is_required() or field.default is None or field.default is False or field.default == ()
     return text if says_nothing else f"{text} [default: {field.default}]"
-
-
-def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # pathlib's own raises for a user that cannot be
 
 
 Runs = Annotated[str, option(Runtime, "runs")]

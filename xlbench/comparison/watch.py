@@ -6,9 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from functools import partial
-from itertools import takewhile
-from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, Self
@@ -45,16 +42,10 @@ class Watch:
             yield cls(cells, at_once, progress, stream)
 
     def starting(self, cells: Iterable[Prepared], stop: Stop) -> Iterator[Prepared]:
-        """The cells, each announced as it is taken; none after Ctrl-C.
-
-        Where several run at once, those of one draw and seed that are expected to take longest come first, so that
-        no worker waits long for the last; those of which nothing is known yet, before them.
-        """
-        waiting = {cell.id: cell for cell in cells}
-        while waiting and not stop.asked:
-            first = next(iter(waiting.values()))
-            block = takewhile(partial(_of_one_draw, first), waiting.values()) if self.at_once > 1 else [first]
-            cell = waiting.pop(max(block, key=lambda cell: self._expected(self.to_go[cell.id])).id)
+        """The cells, each announced as it is taken; none after Ctrl-C."""
+        for cell in cells:
+            if stop.asked:
+                return
             self.since[cell.id] = time.monotonic()
             self.progress.say(describe(cell.spec))
             self._log("started", cell)
@@ -95,11 +86,6 @@ class Watch:
             rest.append(max(0.0, expected - (now - self.since[cell])) if cell in self.since else expected)
         return max(sum(rest) / min(self.at_once, len(self.since) + 1), max(rest))
 
-    def _expected(self, kind: Kind) -> float:
-        """Seconds that a cell takes, by those of its kind, or of its method; without end where there are none."""
-        of_method = [seconds for other, took in self.took.items() if other[:2] == kind[:2] for seconds in took]
-        return fmean(self.took.get(kind) or of_method or [inf])
-
     def _log(self, event: str, cell: Prepared, **facts: Any) -> None:
         if self.log is not None:
             when, axes = datetime.now(UTC).isoformat(timespec="milliseconds"), ("method", "config", "task", "model")
@@ -122,7 +108,3 @@ def duration(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"
     return f"about {seconds:.0f} s"
-
-
-def _of_one_draw(cell: Prepared, other: Prepared) -> bool:
-    return (cell.spec.draw, cell.spec.seed) == (other.spec.draw, other.spec.seed)
