@@ -198,7 +198,9 @@ def test_needs_of_one_text_are_told_what_they_should_be(tmp_path):
     file.write_text(
         PROBES.read_text().replace('frozenset({"probe-glossary"})', '"weights"').replace('"probe-', '"needy-')
     )
-    with pytest.raises(XlbenchError, match=r"Switching: `needs` is a tuple of names, as needs = \('weights',\)"):
+    with pytest.raises(
+        XlbenchError, match=r"the method 'needy-switching': its `needs` is a tuple of names, as needs = \('weights',\)"
+    ):
         registry.load_plugin(str(file))
 
 
