@@ -3,19 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xlbench.analysis import statistics
 from xlbench.analysis.matching import ORACLE, Table, once
 from xlbench.analysis.power import Power, VarianceParts, power, steadiest, variance_parts
-from xlbench.analysis.statistics import (
-    AboveChance,
-    Interval,
-    Pair,
-    Rank,
-    above_chance,
-    first_step,
-    pairwise,
-    ranks,
-    score,
-)
 from xlbench.errors import XlbenchError
 from xlbench.records.index import Result
 from xlbench.records.predictions import Cell, Summary, stack
@@ -36,10 +26,10 @@ class Evidence:
     draws: int
     seeds: int
     units: int
-    scores: dict[str, Interval]
-    above: dict[str, AboveChance]
-    places: dict[str, Rank]
-    pairs: list[Pair]
+    scores: dict[str, statistics.Interval]
+    above: dict[str, statistics.AboveChance]
+    places: dict[str, statistics.Rank]
+    pairs: list[statistics.Pair]
     parts: dict[str, VarianceParts]
     differences: list[VarianceParts]
     power: Power | None
@@ -89,14 +79,14 @@ def weigh(runs: Mapping[str, Mapping[Cell, Summary]], unit: str = "unit") -> Evi
     """
     designs = stack(runs)
     chance = next(iter(next(iter(runs.values())).values())).chance
-    above = {method: above_chance(design, chance) for method, design in designs.items()}
-    pairs = pairwise(designs)
-    places = ranks([method for method in designs if above[method].above], pairs)
+    above = {method: statistics.above_chance(design, chance) for method, design in designs.items()}
+    pairs = statistics.pairwise(designs)
+    places = statistics.ranks([method for method in designs if above[method].above], pairs)
     draws, seeds, units = next(iter(designs.values())).shape
-    level = first_step(len(pairs))
+    level = statistics.first_step(len(pairs))
     differences = [variance_parts(designs[pair.first] - designs[pair.second]) for pair in pairs]
     best = steadiest(differences, draws, seeds, units, level=level)
-    scores = {method: score(design) for method, design in designs.items()}
+    scores = {method: statistics.score(design) for method, design in designs.items()}
     parts = {method: variance_parts(design) for method, design in designs.items()}
     shown = None if best is None else power(best, draws, seeds, units, level=level)
     return Evidence(draws, seeds, units, scores, above, places, pairs, parts, differences, shown, unit)

@@ -17,21 +17,7 @@ from xlbench.cli.frame import app, command, echo
 from xlbench.cli.options import DataRoot, Languages, Picture, Plugin, Runs, Settings, With, takes
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
-from xlbench.spec import ParallelSettings, RunSpec, Runtime, Suite, Training, parse
-from xlbench.spec.words import (
-    FIRST_OPTIONS,
-    OPTIONS,
-    PARALLEL_OPTIONS,
-    RUNTIME_OPTIONS,
-    TRAINING_OPTIONS,
-    WORKER_OPTIONS,
-    method_choices,
-    run_fields,
-    settings,
-    shipped_suites,
-    suite_of,
-    whole_numbers,
-)
+from xlbench.spec import ParallelSettings, RunSpec, Runtime, Suite, Training, parse, words
 from xlbench.version import __version__
 
 DEMO_OPTIONS = ("runs", "device", "executor", "jobs", "cell_timeout", "shard", "log_json", "quiet")
@@ -54,19 +40,19 @@ def main_options(
 
 @command
 @takes(
-    (RunSpec, (*FIRST_OPTIONS, *OPTIONS)),
-    (ParallelSettings, PARALLEL_OPTIONS),
-    (Training, TRAINING_OPTIONS),
-    (Runtime, RUNTIME_OPTIONS),
+    (RunSpec, (*words.FIRST_OPTIONS, *words.OPTIONS)),
+    (ParallelSettings, words.PARALLEL_OPTIONS),
+    (Training, words.TRAINING_OPTIONS),
+    (Runtime, words.RUNTIME_OPTIONS),
 )
 def run_command(*, set_: Settings = None, with_: With = None, **given: Any) -> None:
     """Train a method on a few shots in one language, test it in many, and keep the record."""
     runtime = _runtime(given)
-    fields = run_fields({**given, "with_": with_})
+    fields = words.run_fields({**given, "with_": with_})
     registry.load_plugins(runtime.plugins)
     registry.find("method", given["method"])
     registry.find("task", fields.get("task", RunSpec.model_fields["task"].default))
-    spec = parse(RunSpec, {**fields, "config": settings(set_ or [])}, "the command line")
+    spec = parse(RunSpec, {**fields, "config": words.settings(set_ or [])}, "the command line")
     from xlbench.cli.terminal import BarProgress, show_record
     from xlbench.engine.execute import run
 
@@ -76,10 +62,10 @@ def run_command(*, set_: Settings = None, with_: With = None, **given: Any) -> N
 
 @command
 @takes(
-    (RunSpec, ("task", *OPTIONS)),
-    (ParallelSettings, PARALLEL_OPTIONS),
-    (Training, TRAINING_OPTIONS),
-    (Runtime, (*RUNTIME_OPTIONS, *WORKER_OPTIONS)),
+    (RunSpec, ("task", *words.OPTIONS)),
+    (ParallelSettings, words.PARALLEL_OPTIONS),
+    (Training, words.TRAINING_OPTIONS),
+    (Runtime, (*words.RUNTIME_OPTIONS, *words.WORKER_OPTIONS)),
 )
 def compare_command(
     suite: Annotated[str | None, typer.Option(help="a suite's TOML file, or the name of one that ships")] = None,
@@ -100,18 +86,18 @@ def compare_command(
     With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
     """
     runtime = _runtime(given)
-    fields = run_fields({**given, "with_": with_})
+    fields = words.run_fields({**given, "with_": with_})
     if draws is None and fields.get("split") is not None:
         draws = 1
-    numbers = None if shots is None else whole_numbers(shots)
+    numbers = None if shots is None else words.whole_numbers(shots)
     given_axes = (("shots", numbers), ("draws", draws), ("seeds", seeds))
     axes: dict[str, Any] = {name: value for name, value in given_axes if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
     if suite is not None:
-        asked = suite_of(suite, axes, fields)
+        asked = words.suite_of(suite, axes, fields)
     else:
-        axes = {"methods": method_choices(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
+        axes = {"methods": words.method_choices(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
     if plan:
         from xlbench.cli.terminal import show_plan
@@ -134,7 +120,7 @@ def plan_command(
     registry.load_plugins(plugin or ())
     from xlbench.cli.terminal import show_plan
 
-    show_plan(suite_of(suite, {}, run_fields(given)), runs)
+    show_plan(words.suite_of(suite, {}, words.run_fields(given)), runs)
 
 
 @command
@@ -146,7 +132,7 @@ def demo_command(*, picture: Picture = None, **given: Any) -> None:
     """
     if given["executor"] in (None, "processes"):
         given["jobs"] = given["jobs"] or "auto"
-    _compare(suite_of("demo", {}, {}), _runtime(given), picture)
+    _compare(words.suite_of("demo", {}, {}), _runtime(given), picture)
 
 
 @command
@@ -203,7 +189,7 @@ def list_command(
     if where:
         raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {kind}")
     if kind == "suites":
-        for name, file in shipped_suites().items():
+        for name, file in words.shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
     elif listed_kind := LISTED.get(kind):
         for entry in registry.entries(listed_kind):
@@ -251,7 +237,7 @@ def check_command(
     registry.load_plugins(plugin or ())
     from xlbench.cli.check import check
 
-    findings = check(name, task, data_root, model, settings(set_ or []))
+    findings = check(name, task, data_root, model, words.settings(set_ or []))
     for finding in findings:
         mark = "note" if finding.note else "ok" if finding.ok else "FAILS"
         echo(f"{mark:5} {finding.point}{': ' + finding.why if finding.why else ''}")

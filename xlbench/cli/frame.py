@@ -16,26 +16,22 @@ from xlbench.host.plain_text import lines
 READER_LEFT = 141  # as a shell says of a program that writes on into a pipe which nobody reads: … | head -1
 
 
-def _without_flags_types(options: list[Any]) -> list[Any]:
-    """Options for the help: a flag takes no value, and so shows no type."""
-    for option in options:
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    return options
-
-
-class Flagged(TyperCommand):
-    """A command whose flags are shown without `<bool>`."""
+class PlainFlags:
+    """A command whose flags, which take no value, are shown without `<bool>`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_flags_types(super().get_params(ctx))
+        options: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for option in options:
+            option.metavar = "" if getattr(option, "is_flag", False) else option.metavar
+        return options
 
 
-class OneSentence(TyperGroup):
+class Flagged(PlainFlags, TyperCommand):
+    """A command."""
+
+
+class OneSentence(PlainFlags, TyperGroup):
     """The commands. A mistake in the options is one sentence as well, in place of usage and a box."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_flags_types(super().get_params(ctx))
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
