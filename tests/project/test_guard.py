@@ -86,8 +86,9 @@ from xlbench.cli import commands as cli
 from xlbench.spec import words as asking
 
 short = {"test_units": 2, "training": {"steps": 1, "checkpoints": 1}, "languages": ["en", "fr"]}
-full = cli.suite_of
-cli.suite_of = lambda name, axes, fields: full(name, {**axes, "draws": 1, "seeds": 1}, asking.merged(fields, short))
+full = cli.words.suite_of
+one = {"draws": 1, "seeds": 1}
+cli.words.suite_of = lambda name, axes, fields: full(name, {**axes, **one}, asking.merged(fields, short))
 model, data = sys.argv[1:]
 small = ("--languages", "en,fr", "--steps", "1", "--checkpoints", "1", "--model", model, "--device", "cpu")
 xnli = ("--task", "xnli", "--data-root", data)
