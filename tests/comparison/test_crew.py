@@ -24,6 +24,7 @@ from xlbench.comparison import crew as executors
 from xlbench.comparison import jobs
 from xlbench.comparison.compare import run_suite, shard
 from xlbench.comparison.watch import Watch, duration
+from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.spec import parse
 
@@ -300,6 +301,25 @@ def test_a_crew_deals_out_devices_and_computes_every_cell_once(tmp_path):
     ended = [outcome.prepared.id for outcome in crew.outcomes()]
     assert sorted(ended, key=int) == sorted(asked, key=int) == [str(number) for number in range(60)]
     assert sorted(crew.place.values()) == sorted(places * 2)
+
+
+def test_where_several_run_at_once_what_takes_longest_comes_first_within_a_draw():
+    """a takes 10 s and b 30 s, four times as long at 4 shots: known once one of such cells has ended."""
+    cells = [
+        SimpleNamespace(id=f"{name}{shots}{draw}", spec=RunSpec(method=name, shots=shots, draw=draw))
+        for draw in (0, 1) for shots in (1, 4) for name in "ab"
+    ]  # fmt: skip
+
+    def order(at_once: int) -> list[str]:
+        watch, taken = Watch(cells, at_once, Progress(), None), []
+        for cell in watch.starting(cells, Stop()):
+            taken.append(cell.id)
+            record = SimpleNamespace(mean=0.5, seconds={"a": 10, "b": 30}[cell.spec.method] * cell.spec.shots)
+            watch.ended(SimpleNamespace(prepared=cell, record=record, skipped=False, error=""))
+        return taken
+
+    assert order(1) == [cell.id for cell in cells]
+    assert order(2) == ["a10", "b10", "a40", "b40", "b41", "a41", "b11", "a11"]
 
 
 def test_the_time_left_goes_by_what_such_cells_took(monkeypatch):

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import IO, Any, Self
@@ -42,10 +44,15 @@ class Watch:
             yield cls(cells, at_once, progress, stream)
 
     def starting(self, cells: Iterable[Prepared], stop: Stop) -> Iterator[Prepared]:
-        """The cells, each announced as it is taken; none after Ctrl-C."""
-        for cell in cells:
-            if stop.asked:
-                return
+        """The cells, each announced as it is taken; none after Ctrl-C. Where several run at once, those of one draw and
+        seed that took longest come first, after those of a new kind, so that no worker waits long for the last."""
+        waiting = {cell.id: cell for cell in cells}
+        while waiting and not stop.asked:
+            first = next(iter(waiting.values()))
+            number = first.spec.draw, first.spec.seed
+            episode = takewhile(lambda cell: (cell.spec.draw, cell.spec.seed) == number, waiting.values())  # noqa: B023
+            block = episode if self.at_once > 1 else [first]
+            cell = waiting.pop(max(block, key=lambda cell: fmean(self.took.get(self.to_go[cell.id]) or [inf])).id)
             self.since[cell.id] = time.monotonic()
             self.progress.say(describe(cell.spec))
             self._log("started", cell)
