@@ -65,11 +65,8 @@ class VarianceParts:
         return {name: None if part is None else part / total if total else 0.0 for name, part in parts.items()}
 
 
-# For when there are no records, of a difference between two methods. Papers on few-shot cross-lingual transfer report
-# a deviation of 1 to 4 points between runs at 64 shots and fewer, and the draw does more than the seed: here 2 points,
-# three quarters of the variance the draw's, and two methods' errors half shared, so that a difference varies as a score
-# does. What units add is a choice as well: a deviation of 10 points between units, as much again from unit to unit in
-# each run.
+# Without records, of a difference between two methods: papers report a deviation of 1 to 4 points between runs at 64
+# shots and fewer, here 2, three quarters of the variance the draw's. That of units is a choice as well: 10 points.
 DEFAULT_PARTS = VarianceParts(
     0.75 * 0.02**2, 0.25 * 0.02**2, 0.1**2, 0.0, 0.1**2,
     (

@@ -73,8 +73,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def command(function: Command) -> Command:
-    """A command of the app, `show_command` as `show`, whose mistakes become one sentence and an exit code, never a
-    traceback."""
+    """A command of the app, `show_command` as `show`, whose mistakes become one sentence and an exit code."""
 
     @app.command(function.__name__.removesuffix("_command"), cls=Flagged)
     @functools.wraps(function)

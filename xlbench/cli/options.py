@@ -1,6 +1,5 @@
 """The options of the commands. Those of a run are made from the fields of RunSpec, Training and Runtime, which say
-their names, types, defaults and help; what stands here beside them is no field.
-"""
+their names, types, defaults and help; what stands here beside them is no field."""
 
 import inspect
 import os

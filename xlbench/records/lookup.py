@@ -53,5 +53,4 @@ def _of_interest(record: Record) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> str:
-    """Shares of 1 with four decimals."""
     return f"{value:.4f}" if isinstance(value, float) and 0 <= value <= 1 else str(value)
