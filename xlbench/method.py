@@ -159,13 +159,13 @@ class Method:
     def left_outside(self, module: nn.Module) -> list[str]:
         """Attributes with parameters for gradients to train that are neither in the module nor the backbone's."""
         inside = {id(value) for part in (module, self.backbone) for value in part.parameters()}
-        held = vars(self) if self.learns_by_gradient else {}
+        held = vars(self) if self.learns_by_gradient() else {}
         return [name for name, part in held.items() if any(id(value) not in inside for value in _trainable(part))]
 
-    @property
-    def learns_by_gradient(self) -> bool:
+    @classmethod
+    def learns_by_gradient(cls) -> bool:
         """Whether the harness trains it; else its own `fit` does."""
-        return type(self).fit is Method.fit
+        return cls.fit is Method.fit
 
     def finish(self, resources: Resources) -> None:
         """What is done once, after the selected state is restored and before anything is scored for good."""

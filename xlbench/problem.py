@@ -131,10 +131,7 @@ class Classification(Problem):
     kind: ClassVar[str] = "classification"
 
     def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
-        if _is_number(gold, len(self.labels)):
-            return ""
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(self.labels))
-        return f"unknown label {gold!r}; known: {known}"
+        return label_fault(gold, self.labels)
 
     def stratum(self, gold: Any) -> Hashable:
         return int(gold)
@@ -292,6 +289,13 @@ def problem_of(described: Mapping[str, Any]) -> Problem:
         raise unknown("kind of problem", str(described.get("kind")), KINDS)
     more = {"most": described["most"]} if "most" in described else {}
     return kind(tuple(described.get("labels", ())), tuple(described.get("metrics", ())), **more)
+
+
+def label_fault(label: Any, labels: Sequence[str]) -> str:
+    """What is wrong with a label's number; empty where nothing is."""
+    if _is_number(label, len(labels)):
+        return ""
+    return f"unknown label {label!r}; known: {', '.join(f'{number} {name}' for number, name in enumerate(labels))}"
 
 
 def _is_number(value: Any, below: int) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
-from xlbench.problem import Classification, Problem, TokenLabelling
+from xlbench.problem import Classification, Problem, TokenLabelling, label_fault
 from xlbench.sources import DataSource, Table
 from xlbench.spec import ALL
 
@@ -334,9 +334,8 @@ def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[s
     for name, text in zip(fields, texts, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise XlbenchError(f"{table.place}, row {index}: the {name} is empty; repair or remove the row")
-    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(labels):
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(labels))
-        raise XlbenchError(f"{table.place}, row {index}: unknown label {label!r}; known: {known}")
+    if fault := label_fault(label, labels):
+        raise XlbenchError(f"{table.place}, row {index}: {fault}")
     return texts, label
 
 

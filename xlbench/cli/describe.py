@@ -36,7 +36,7 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
         return "\n".join(lines)
     lines += ["", "searched (--tune N), where not set:"]
     rates = f"{', '.join(f'{times:g}' for times in LEARNING_RATES)} times the one asked for, as for every method"
-    lines += [f"  learning rate: {rates if plugin.fit is Method.fit else 'none: it learns without gradients'}"]
+    lines += [f"  learning rate: {rates if plugin.learns_by_gradient() else 'none: it learns without gradients'}"]
     lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in plugin.Config.search.items()]
     lines += ["", f"needs: {', '.join(sorted(plugin.needs)) or 'nothing beside the shots'}"]
     lines += [f"cite: {plugin.citation or 'not given'}"]

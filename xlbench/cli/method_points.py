@@ -106,7 +106,7 @@ def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]
         module.append(method.build(backbone, task))
         if outside := method.left_outside(module[0]):
             return f"{', '.join(outside)} would never train, for the module does not hold it"
-        return "" if trained_parameters(module[0]) or not method.learns_by_gradient else "nothing trains"
+        return "" if trained_parameters(module[0]) or not method.learns_by_gradient() else "nothing trains"
 
     yield "build gives a module with parameters that train", build
     rows: list[Encoded] = []
@@ -118,7 +118,7 @@ def method_points(method_class: type[Method], sample: Sample) -> Iterator[Point]
     yield "encode gives ids of the backbone's vocabulary, one row for each", encode
     yield "encode depends on nothing but rows and language", lambda: _same_twice(method, shots.train, task.source)
     resources = Resources(shots.learnt, generator(0, "check"), sample.resources(method_class))
-    if method.learns_by_gradient:
+    if method.learns_by_gradient():
         yield from _training_points(method, module[0], rows[0], resources)
     else:
         yield "fit learns without gradients", _raises(method.fit, resources)

@@ -166,7 +166,7 @@ def _train(
         scores = predict(method, selecting, session)
         return problem.scores(gold, scores)[problem.metrics[0]], problem.loss(scores, gold)
 
-    if not method.learns_by_gradient:
+    if not method.learns_by_gradient():
         fitted = Fitted(0, 0, 1.0, [])
         with watch.stage("training"):
             method.fit(resources)

@@ -205,13 +205,13 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "method_source": digest(registry.code_of(method_class))[:16],
     }
     if spec.trials > 1:
-        rates = LEARNING_RATES if method.learns_by_gradient else ()
+        rates = LEARNING_RATES if method.learns_by_gradient() else ()
         identity["search"] = digest([rates, search_space(spec.method, method_class.Config)])[:16]
     compared = {**episode.compared, **{name: resource.texts for name, resource in loaded.items()}}
     values = {name: resource.value for name, resource in loaded.items()}
     return Prepared(
         resolved, method_class, config, episode, backbone, values, identity, _finding(episode, compared), device,
-        configurations(resolved, config, method.learns_by_gradient), spec,
+        configurations(resolved, config, method.learns_by_gradient()), spec,
     )  # fmt: skip
 
 

@@ -114,10 +114,7 @@ def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitS
     metrics = [METRICS[name] for name in problem.metrics]
     sums = [layout.sums(metric.credits(gold, given, problem.labels)) for metric in metrics]
     scores = {
-        metric.name: {
-            language: float(np.real(metric.of(by_unit.sum(axis=0))))
-            for language, by_unit in zip(layout.languages, by_language, strict=True)
-        }
+        metric.name: dict(zip(layout.languages, map(metric.value, by_language), strict=True))
         for metric, by_language in zip(metrics, sums, strict=True)
     }
     digest = layout.named.copy()
