@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
-from xlbench.problem import TokenLabelling
+from xlbench.problem import problem_of
 from xlbench.records.index import Result
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
@@ -84,8 +84,7 @@ class Table:
     @property
     def per_class(self) -> str:
         """What is said after a number of shots: " per class", and nothing where K shots are K rows in all."""
-        problem = self.first.problem
-        return "" if problem.get("kind") == TokenLabelling.kind or problem.get("most") == 0 else " per class"
+        return "" if len(problem_of(self.first.problem).strata()) == 1 else " per class"
 
     def runs(self, line: Line) -> list[Record]:
         """A method's records of the draws and seeds that every method has."""
