@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -199,6 +199,7 @@ def code_of(plugin: type) -> str:
     return "\n".join(parts)
 
 
+@lru_cache(maxsize=256)  # of a text, for every cell of a suite asks
 def bare(source: str) -> str:
     """Python code in the one form that its syntax tree has, without docstrings and what SAYS_NOTHING."""
     return ast.unparse(_Bare().visit(ast.parse(source)))
