@@ -1,8 +1,10 @@
 """Records as lines of text: which ones, in what order, and what is said of those that cannot be read."""
 
 import os
+import re
 import shutil
 from operator import ge, gt, le, lt
+from typing import get_type_hints
 
 import pytest
 from hand_made import record, sound
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
+from xlbench.cli.commands import list_command
 from xlbench.records import index
 from xlbench.records.query import FIELDS, condition, lines_of
 from xlbench.records.record import as_row
@@ -180,3 +183,9 @@ def test_numbers_are_ordered_as_numbers(sign, limit):
     assert [condition(f"score{said}{limit!r}")(as_row(one)) for one in RECORDS] == [
         compare(one.mean, limit) for one in RECORDS
     ]
+
+
+def test_the_examples_in_the_help_are_conditions():
+    said = get_type_hints(list_command, include_extras=True)["where"].__metadata__[0].help
+    examples = re.findall(r"\w+(?:!=|[=<>])[\w.,]*\w", said)
+    assert [condition(example) is not None for example in examples] == [True] * 3

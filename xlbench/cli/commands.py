@@ -171,7 +171,7 @@ def list_command(
     kind: Annotated[str, typer.Argument(help="methods, tasks, resources, suites or records")] = "methods",
     where: Annotated[
         list[str] | None,
-        typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, accuracy>0.5; several must all hold"),
+        typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, score>0.5; several must all hold"),
     ] = None,
     runs: Runs = "runs",
     plugin: Plugin = None,
