@@ -4,11 +4,13 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reads from a hub
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from small_data import registry_as_it_was
 
 from xlbench import registry
 from xlbench.backbone import Backbone
@@ -38,6 +40,13 @@ def tiny() -> Backbone:
 def logic() -> Task:
     task: Task = registry.get("task", "logic")()
     return task
+
+
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    with registry_as_it_was():
+        yield
 
 
 @pytest.fixture

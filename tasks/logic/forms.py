@@ -145,11 +145,6 @@ Form: TypeAlias = (
 )  # fmt: skip
 
 
-def is_negative(form: Form) -> bool:
-    """Whether the whole sentence is a denial (not, neither, nobody)."""
-    return isinstance(form, (Neither, Nobody)) or not getattr(form, "positive", True)
-
-
 def people_in(form: Form) -> tuple[str, ...]:
     """The persons named in a form, in order."""
     match form:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from small_data import plugin, registry_as_it_was
+from small_data import plugin
 from typer.testing import CliRunner
 
 from xlbench import Runtime, Store, Suite, XlbenchError, compare
@@ -20,15 +20,7 @@ WITH_PATH = ("from torch import nn", "from pathlib import Path\n\nfrom torch imp
 FLAG = "Path(__file__).with_name('repaired').exists()"
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    return Runtime(runs=tmp_path / "runs", device="cpu", quiet=True)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def suite(*methods: str, **fields) -> Suite:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from small_data import plugin, registry_as_it_was, write_ntrex, write_xnli
+from small_data import plugin, write_ntrex, write_xnli
 from typer.testing import CliRunner
 
 from xlbench import XlbenchError, registry
@@ -20,10 +20,7 @@ DOCSTRING = '"""The mean of the last hidden states, and a linear layer."""'
 CLASS = "class MeanPool(Method):"
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.mark.parametrize("name", registry.names("method"))

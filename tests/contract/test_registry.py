@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import plugin, registry_as_it_was
+from small_data import plugin
 
 from xlbench import XlbenchError, register_method, register_task, registry
 
-
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def test_built_ins_are_found():

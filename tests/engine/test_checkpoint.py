@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_data import plugin, registry_as_it_was
+from small_data import plugin
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, registry
@@ -22,10 +22,7 @@ HEAD = "self.head = nn.Linear(backbone.dimension, len(task.labels))"
 DROPOUT = f"{HEAD}\n        self.head = nn.Sequential(nn.Dropout(0.3), self.head)"
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def spec(method: str = "mpt", training: dict | None = None, **fields) -> RunSpec:

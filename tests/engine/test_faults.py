@@ -5,7 +5,7 @@ import itertools
 import warnings
 
 import pytest
-from small_data import plugin, registry_as_it_was
+from small_data import plugin
 
 from xlbench import Store, Suite
 from xlbench.comparison.compare import run_suite
@@ -21,10 +21,7 @@ SCORE = "return self.logits(batch).float().log_softmax(-1)"
 HEAD = "self.head = nn.Linear(backbone.dimension, len(task.labels))"
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 class Said(Progress):

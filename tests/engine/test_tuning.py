@@ -37,10 +37,7 @@ RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def spec(method: str = "soft-prompt", **fields) -> RunSpec:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hand_made import group, record, sound
-from small_data import plugin, registry_as_it_was, write_xnli
+from small_data import plugin, write_xnli
 from typer.testing import CliRunner
 
-from xlbench import Runtime, Store, Suite, XlbenchError
+from xlbench import Store, Suite, XlbenchError
 from xlbench.analysis.matching import drift
 from xlbench.board.markdown import markdown
 from xlbench.board.publish import publish
@@ -43,15 +43,7 @@ class Said(Progress):
         self.sentences.append(sentence)
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    return Runtime(runs=tmp_path / "runs", device="cpu", quiet=True)
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def suite(*methods: str, **run) -> Suite:

@@ -23,10 +23,7 @@ ASKED = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _own_registry():
-    with registry_as_it_was():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 # Specs
