@@ -8,8 +8,8 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
-from xlbench.method import PromptConfig, PromptMethod, Resources, Stream, kl
-from xlbench.prompts import Encoded, PromptEncoder
+from xlbench.method import PROMPT_INIT, PromptConfig, PromptMethod, Resources, Stream, kl
+from xlbench.prompts import Encoded, PromptInit
 from xlbench.registry import register_method
 from xlbench.task import Row, Task
 
@@ -20,22 +20,28 @@ Architecture = Literal["linear-1", "linear-2", "lstm-1", "lstm-2", "transformer-
 class MPT(PromptMethod):
     """Multilingual prompt translator (Qiu et al., arXiv 2403.12407).
 
-    A prompt encoder gives the source prompt p_S; a translator gives the target prompt p_T = T(p_S), one
-    translator a target language. Loss = CE of the shots under p_S + α · KL between the predictions at
-    `<mask>` of a source text under p_S and of its translation under p_T, on a parallel corpus, trained
-    jointly. At test time: target text with p_T.
+    Published: a prompt encoder gives the source prompt p_S, a translator (a perceptron of two layers) the target prompt
+    p_T = T(p_S); loss = CE of the shots under p_S + α · KL between the predictions at `<mask>` of a source text under
+    p_S and of its translation under p_T, on a parallel corpus, trained jointly; at test time target text with p_T.
 
-    The abstract and the ablations leave open the template, the label words, the KL's direction and support,
-    one translator or many, and whether the backbone trains. Choices here: soft prompting's template, words
-    and encoder; KL(stopped p_S ‖ p_T) over the label words; a translator a language. With α = 0 and the
-    identity translator this is soft prompting, to the bit.
+    Chosen, for the abstract and the ablations leave it open and no code was released: soft prompting's template, words
+    and encoder; KL(stopped p_S ‖ p_T) over the label words; a translator a language; α 0.5; as many pairs a step as
+    shots; translators and prompt train at `fresh_learning_rate`, for at the backbone's they stay what they were drawn.
+    With α = 0 and the identity translator this is soft prompting, to the bit.
     """
 
     class Config(PromptConfig):
         prompt_length: int = Field(4, ge=1, le=64, description="soft prompt vectors, L")
+        prompt_init: PromptInit = Field("normal", description=PROMPT_INIT)
         alpha: float = Field(0.5, ge=0, description="weight of the alignment loss")
         translator: Architecture = Field("linear-2", description="architecture of the prompt translator")
+        translator_start: Literal["random", "identity"] = Field(
+            "random", description="translators begin as they are drawn, or add nothing to p_S: as soft prompting"
+        )
         shared: bool = Field(False, description="one translator for all target languages")
+        pairs_per_step: int | None = Field(
+            None, ge=1, description="translated pairs a step, of all languages; none: as many as shots"
+        )
         direction: Literal["source-to-target", "both"] = Field(
             "source-to-target", description="KL from the stopped source to the target, or both ways without a stop"
         )
@@ -46,11 +52,12 @@ class MPT(PromptMethod):
         search = {
             "prompt_length": (1, 2, 4, 8),
             "alpha": (0.1, 0.3, 0.5, 0.7, 1.0),
-            "translator": ("linear-1", "linear-2", "lstm-1", "lstm-2", "transformer-1", "transformer-2"),
+            "translator_start": ("random", "identity"),
         }
 
     config: "MPT.Config"
     template = "soft"
+    published_words = "right-wrong"
     needs = frozenset({"parallel"})
     citation = "Qiu et al. (2024), Multilingual Prompt Translator for Cross-lingual Transfer. arXiv 2403.12407"
 
@@ -59,7 +66,7 @@ class MPT(PromptMethod):
         self.whole_vocabulary = self.config.support == "vocabulary"  # type: ignore[misc]
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
-        self.prompt_encoder = PromptEncoder(self.config.prompt_length, backbone.dimension)
+        self.prompt_encoder = self.new_prompt(self.config.prompt_length, self.config.prompt_init)
         targets = [language for language in self.languages if language != task.source]
         self.translators = nn.ModuleDict()
         self.translator_of: dict[int, str] = {}  # language index → key of its translator
@@ -67,7 +74,9 @@ class MPT(PromptMethod):
             for language in targets:
                 key = "shared" if self.config.shared else language
                 if key not in self.translators:
-                    self.translators[key] = translator(self.config.translator, backbone.dimension)
+                    made = translator(self.config.translator, backbone.dimension)
+                    at_identity = self.config.translator_start == "identity"
+                    self.translators[key] = Residual(made, backbone.dimension) if at_identity else made
                 self.translator_of[task.languages.index(language)] = key
         return nn.ModuleDict({"backbone": backbone, "prompt": self.prompt_encoder, "translators": self.translators})
 
@@ -95,10 +104,21 @@ class MPT(PromptMethod):
         pairs = [pair for language in targets for pair in resources.parallel.get(language, ())]
         if self.config.alpha == 0 or not pairs:
             return {}
+        size = self.config.pairs_per_step
         return {
-            "source": Stream(self._side(pairs, source=True), group="pairs"),
-            "target": Stream(self._side(pairs, source=False), group="pairs"),
+            "source": Stream(self._side(pairs, source=True), group="pairs", rows_a_step=size),
+            "target": Stream(self._side(pairs, source=False), group="pairs", rows_a_step=size),
         }
+
+    def measures(self) -> dict[str, float]:
+        """The cosine of p_S and p_T, all vectors as one, by target language."""
+        source = self.prompt_encoder()
+        cosines = {}
+        for index, key in self.translator_of.items():
+            target = self.translators[key](source[None])[0]
+            cosine = nn.functional.cosine_similarity(source.flatten(), target.flatten(), dim=0)
+            cosines[f"cosine of p_S and p_T, {self.task.languages[index]}"] = float(cosine)
+        return cosines
 
     def _without_pairs(self, language: str) -> None:
         if self.config.without_pairs == "error":
@@ -150,6 +170,20 @@ def translator(architecture: Architecture, dimension: int) -> nn.Module:
     if architecture == "linear-1":
         return nn.Linear(dimension, dimension)
     return nn.Sequential(nn.Linear(dimension, dimension), nn.ReLU(), nn.Linear(dimension, dimension))
+
+
+class Residual(nn.Module):
+    """A map that begins as the identity: x + Linear(f(x)), whose last layer begins as zeros."""
+
+    def __init__(self, module: nn.Module, dimension: int) -> None:
+        super().__init__()
+        self.module, self.last = module, nn.Linear(dimension, dimension)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        changed: Tensor = states + self.last(self.module(states))
+        return changed
 
 
 class First(nn.Module):

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from xlbench.batching import Batch
 from xlbench.method import PromptConfig, PromptMethod, Resources, Stream, symmetric_kl
@@ -18,18 +18,23 @@ from xlbench.task import Row, Task
 class PCT(PromptMethod):
     """Prompt-learning with cross-lingual templates (Qi et al., ACL 2022).
 
-    Input `<s> premise </s></s> question: hypothesis? Answer: <mask> </s>`. Each source example is paired with
-    the same premise and hypothesis in the template of one other language, drawn once before training.
-    Loss = CE(original) + CE(augmented) + the mean over rows of KL(P‖Q) + KL(Q‖P) over the whole vocabulary
-    at `<mask>`. One verbalizer serves all languages; at test time, the test language's template.
+    Published: input `<s> premise </s></s> question: hypothesis? Answer: <mask> </s>`; each source example is paired
+    with the same premise and hypothesis in the template of one other language, drawn once before training; loss =
+    CE(original) + CE(augmented) + the mean over rows of KL(P‖Q) + KL(Q‖P), all over the whole vocabulary at `<mask>`;
+    one verbalizer (yes, maybe, no) serves all languages; at test time, the test language's template.
 
-    Their released evaluation takes the arg max over the whole vocabulary; the other papers take it over the
-    label words, and so does this one, so that methods compare. `score_over=vocabulary` gives theirs: where
-    the most likely word is no label word, all labels score -inf, which counts as wrong.
+    Chosen: no warm-up and decay, which `--protocol pct` has; test scores over the label words, where their released
+    evaluation takes the arg max over the whole vocabulary, so that methods compare: `score_over=vocabulary` gives
+    theirs, where a most likely word that is no label word scores -inf for all labels, which counts as wrong. A label
+    word of several tokens (`multi_token=mean`) has the mean of its pieces' log-probabilities. The Arabic and Urdu
+    templates stand in reading order, `<mask>` last; the released ones put it first.
     """
 
     class Config(PromptConfig):
         consistency: float = Field(1.0, ge=0, description="weight of the two KL terms")
+        supervised_over: Literal["vocabulary", "label-words"] = Field(
+            "vocabulary", description="what the cross-entropy terms normalise over"
+        )
         support: Literal["vocabulary", "label-words"] = Field("vocabulary", description="what the KL terms sum over")
         score_over: Literal["label-words", "vocabulary"] = Field(
             "label-words", description="normalise test scores over the label words, or the whole vocabulary"
@@ -42,7 +47,8 @@ class PCT(PromptMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.whole_vocabulary = "vocabulary" in {self.config.support, self.config.score_over}  # type: ignore[misc]
+        chosen = self.config.supervised_over, self.config.support, self.config.score_over
+        self.whole_vocabulary = "vocabulary" in chosen  # type: ignore[misc]
 
     @classmethod
     def supports(cls, task: Task) -> str | None:
@@ -70,19 +76,18 @@ class PCT(PromptMethod):
         return self.encode_labelled([replace(shot, language=name) for shot, name in zip(shots, others, strict=True)])
 
     def loss(self, batch: Batch) -> Tensor:
-        return pct_loss(*self._views(batch), batch.labels, self.config.consistency)
-
-    def _views(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Label-word logits of the originals and the augmented, then what the KL terms compare of each."""
         sides = batch, batch.streams["augmented"]
         features = [self.backbone.mask_features(side) for side in sides]
-        if self.config.support == "label-words":
-            ours, theirs = (self.label_logits(read, side) for read, side in zip(features, sides, strict=True))
-            return ours, theirs, ours, theirs
-        # One product for both, and label words out of it: each product more has a gradient of the decoder's size.
-        wholes = self.backbone.vocabulary_logits(torch.cat(features)).split([len(side) for side in sides])
-        ours, theirs = (self.label_logits_among(whole, side) for whole, side in zip(wholes, sides, strict=True))
-        return ours, theirs, *wholes
+        if "vocabulary" in {self.config.supervised_over, self.config.support}:
+            # One product for both, and label words out of it: each product more has a gradient of the decoder's size.
+            wholes = self.backbone.vocabulary_logits(torch.cat(features)).float().split([len(side) for side in sides])
+            words = [self.label_logits_among(whole, side) for whole, side in zip(wholes, sides, strict=True)]
+        else:
+            words = [self.label_logits(read, side) for read, side in zip(features, sides, strict=True)]
+            wholes = tuple(words)
+        over = wholes if self.config.supervised_over == "vocabulary" else words
+        compared = wholes if self.config.support == "vocabulary" else words
+        return pct_loss(words, over, compared, batch.labels, self.config.consistency)
 
     def score(self, batch: Batch) -> Tensor:
         if self.config.score_over == "label-words":
@@ -98,8 +103,15 @@ class PCT(PromptMethod):
 
 
 def pct_loss(
-    ours: Tensor, theirs: Tensor, ours_whole: Tensor, theirs_whole: Tensor, labels: Tensor, consistency: float
+    words: Sequence[Tensor], over: Sequence[Tensor], compared: Sequence[Tensor], labels: Tensor, consistency: float
 ) -> Tensor:
-    """CE(ours) + CE(theirs) + consistency · (KL(P‖Q) + KL(Q‖P)); logits (n, labels) and (n, support)."""
-    supervised = nn.functional.cross_entropy(ours.float(), labels) + nn.functional.cross_entropy(theirs.float(), labels)
-    return supervised + consistency * symmetric_kl(ours_whole, theirs_whole)
+    """CE(ours) + CE(theirs) + consistency · (KL(P‖Q) + KL(Q‖P)), each pair ours and theirs.
+
+    `words`: logits of the label words, (n, labels). `over`: the logits, (n, support), that their cross-entropy is
+    normalised over. `compared`: those, (n, support), of P and Q.
+    """
+    loss = consistency * symmetric_kl(*compared)
+    for logits, among in zip(words, over, strict=True):
+        right = logits.gather(1, labels[:, None])[:, 0]
+        loss = loss + (among.logsumexp(dim=-1) - right).mean()
+    return loss

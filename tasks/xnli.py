@@ -1,9 +1,10 @@
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import ClassVar
 
 from xlbench.errors import XlbenchError
-from xlbench.nli import NLITask
+from xlbench.nli import RIGHT_WRONG, NLITask
 from xlbench.registry import register_task
 from xlbench.sources import DataSource
 from xlbench.task import FewShot, Row, SplitName, read_row, rows_of
@@ -22,6 +23,7 @@ class XNLI(NLITask):
 
     version = "1"
     units = 1670
+    word_sets: ClassVar = {"yes-no": NLITask.label_words, "right-wrong": RIGHT_WRONG}
     splits = ("zhao-schuetze",)
     parallel = "ntrex-128"
     license = "CC BY-NC 4.0 (XNLI); the training rows are MNLI's, under its own terms"

@@ -45,6 +45,7 @@ class Backbone(nn.Module):
         matrices = [weight.numel() for weight in encoder.parameters() if weight.dim() > 1]
         self._all_words: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids that train
         self._row_of: Tensor | None = None  # an id's row among those
+        self._added: frozenset[int] = frozenset()  # the `id` of each parameter of adapters
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.weights_a_token = sum(matrices) - words.numel()
@@ -220,8 +221,14 @@ class Backbone(nn.Module):
         if tune != "all":
             ours.requires_grad_(False)
         if tune == "lora":
+            before = set(map(id, ours.parameters()))
             ours.encoder = _with_adapters(ours.encoder, lora or Lora(), self.name)
+            ours._added = frozenset(map(id, ours.parameters())) - before
         return ours
+
+    def pretrained(self) -> frozenset[int]:
+        """The `id` of each of its parameters that was not added by `fresh`: what a method draws anew is not here."""
+        return frozenset(map(id, self.parameters())) - self._added
 
     @staticmethod
     def load(model: str, revision: str | None = None) -> "Backbone":

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
-from xlbench.errors import XlbenchError
+from xlbench.errors import XlbenchError, unknown
 from xlbench.problem import Classification, MultipleChoice, Problem, TokenLabelling
-from xlbench.prompts import Encoded, Template, TextEncoder, Verbalizer, on_device
-from xlbench.spec import Frozen, Scalar
+from xlbench.prompts import Encoded, PromptEncoder, PromptInit, Template, TextEncoder, Verbalizer, on_device
+from xlbench.spec import Frozen, ResolvedTraining, Scalar
 from xlbench.task import Row, Task
 
 
@@ -63,14 +63,15 @@ class Resources:
 class Stream:
     """More rows for a training step, beside the shots.
 
-    With `aligned`, row i goes with shot i and each step takes the rows of its shots; without, a step takes
-    the next `batch_size` rows (as many as shots, where none) in an order of their own. Streams of one
-    `group` share that order, so that row i of each is taken together.
+    With `aligned`, row i goes with shot i and each step takes the rows of its shots; without, a step takes the next
+    `rows_a_step` rows (none: `batch_size` of them) in an order of their own. Streams of one `group` share that order,
+    so that row i of each is taken together.
     """
 
     encoded: Encoded
     aligned: bool = False
     group: str = ""
+    rows_a_step: int | None = None
 
 
 @dataclass
@@ -192,9 +193,25 @@ class Method:
         """The ids of words that are scored beside those in batches; none by default."""
         return frozenset()
 
-    def parameter_groups(self, module: nn.Module, learning_rate: float) -> list[dict[str, object]]:
-        """The optimiser's groups, all parameters that train at one rate by default."""
-        return [{"params": [value for value in module.parameters() if value.requires_grad], "lr": learning_rate}]
+    def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
+        """The optimiser's groups: pretrained weights at `learning_rate`, what was drawn anew at `fresh_learning_rate`;
+        each without weight decay on biases and LayerNorm where `decay_biases` is False."""
+        pretrained = self.backbone.pretrained()
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for part in module.modules():
+            for name, value in part.named_parameters(recurse=False):
+                bare = "bias" in name or isinstance(part, nn.LayerNorm)
+                if value.requires_grad:
+                    groups.setdefault((id(value) in pretrained, training.decay_biases or not bare), []).append(value)
+        rates = {True: training.learning_rate, False: training.fresh_learning_rate}
+        return [
+            {"params": list(dict.fromkeys(values)), "lr": rates[old]} | ({} if decays else {"weight_decay": 0.0})
+            for (old, decays), values in sorted(groups.items(), reverse=True)
+        ]
+
+    def measures(self) -> dict[str, float]:
+        """What the method says in numbers of the state that is tested, for the record; nothing by default."""
+        return {}
 
     @property
     def text(self) -> TextEncoder:
@@ -244,9 +261,18 @@ class Method:
         return replace(joined, labels=np.where(joined.read_at < 0, -1, labels) if width else labels)
 
 
+PROMPT_INIT = (
+    "what the prompt's embeddings begin as: normal, N(0, 1), as released; uniform, U(-0.5, 0.5), or vocabulary, words' "
+    "embeddings, as SoftMV"
+)
+
+
 class PromptConfig(MethodConfig):
     """Settings of every method that scores label words at `<mask>`."""
 
+    words: str | None = Field(
+        None, description="a named set of label words, as yes-no; none: the method's published one, or the task's own"
+    )
     label_words: Literal["source", "target"] = Field(
         "source", description="label words: the source language's for all (as published), or each language's own"
     )
@@ -258,12 +284,14 @@ class PromptConfig(MethodConfig):
 class PromptMethod(Method):
     """A method that reads the label off `<mask>`: cross-entropy over label words, scored the same way.
 
-    A subclass names its `template` and may give the prompt's vectors in `prompt`; the base trains the whole
-    backbone (as far as the run's `tune` lets it) and what the subclass adds in `build`.
+    A subclass names its `template`, the set of label words of its source in `published_words`, and may give the
+    prompt's vectors in `prompt`; the base trains the whole backbone (as far as the run's `tune` lets it) and what the
+    subclass adds in `build`.
     """
 
     Config: ClassVar[type[MethodConfig]] = PromptConfig
     needs_masked_lm: ClassVar[bool] = True
+    published_words: ClassVar[str] = ""  # a name in the task's `word_sets`, if it has that set
 
     def __post_init__(self) -> None:
         """Raises XlbenchError for a template without `<mask>`, or without `<prompt>` where there are prompt vectors,
@@ -299,6 +327,10 @@ class PromptMethod(Method):
         words = {language: self.verbalizer(language).words for language in spoken}
         return {**super().prompts_read(), "label words": words}
 
+    def new_prompt(self, length: int, init: PromptInit) -> PromptEncoder:
+        """A prompt encoder of this backbone's size, as it is drawn."""
+        return PromptEncoder(length, self.backbone.dimension, init, self.backbone.word_embeddings())
+
     def prompt_length(self) -> int:
         """Number of prompt vectors that the template's `<prompt>` stands for."""
         return 0
@@ -314,16 +346,24 @@ class PromptMethod(Method):
         """The label words scored for rows of a language."""
         config: Any = self.config
         chosen = language if config.label_words == "target" else self.task.source
-        words, labels = self.task.label_words.get(chosen, ()), self.task.labels
-        if len(words) != len(labels):
-            raise XlbenchError(
-                f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) for "
-                f"{len(labels)} labels ({', '.join(labels)}); give one for each"
-            )
         cache = self.__dict__.setdefault("_verbalizers", {})
         if chosen not in cache:
-            cache[chosen] = Verbalizer.of(self.backbone.tokenizer, self.task.label_words[chosen], config.multi_token)
+            words, labels = self._word_set().get(chosen, ()), self.task.labels
+            if len(words) != len(labels):
+                raise XlbenchError(
+                    f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) "
+                    f"for {len(labels)} labels ({', '.join(labels)}); give one for each"
+                )
+            cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, config.multi_token)
         return cache[chosen]
+
+    def _word_set(self) -> Mapping[str, tuple[str, ...]]:
+        """The label words by language: of the set that was asked for, else of the method's source, else the task's."""
+        config: Any = self.config
+        if config.words is not None and config.words not in self.task.word_sets:
+            place = f"the label words of task {self.task.name}"
+            raise unknown("set", config.words, self.task.word_sets, place)
+        return self.task.word_sets.get(config.words or self.published_words, self.task.label_words)
 
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""

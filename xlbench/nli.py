@@ -32,6 +32,26 @@ QUESTION_WORDS = {
 }
 
 
+# The label words of the released code of Zhao & Schütze (2021), which SoftMV shares.
+RIGHT_WRONG: dict[str, tuple[str, ...]] = {
+    "en": ("right", "maybe", "wrong"),
+    "fr": ("oui", "possible", "non"),
+    "de": ("Ja", "vielleicht", "Nein"),
+    "es": ("sí", "talvez", "no"),
+    "el": ("Nαί", "μπορεί", "όχι"),
+    "bg": ("да", "можеби", "не"),
+    "ru": ("да", "возможно", "нет"),
+    "tr": ("Evet", "belki", "hiçbir"),
+    "vi": ("dạ", "lẽ", "Không"),
+    "th": ("ใช่", "อาจจะ", "ไม่"),
+    "zh": ("是", "也许", "否"),
+    "hi": ("सच", "शायद", "झूठ"),
+    "sw": ("ndio", "labda", "hasi"),
+    "ur": ("ہاں", "شاید", "نہیں"),
+    "ar": ("نعم", "يمكن", "لا"),
+}
+
+
 class NLITask(Task):
     """A task with a premise, a hypothesis, and the labels entailment, neutral and contradiction."""
 

@@ -73,6 +73,7 @@ class Task:
     fields: ClassVar[tuple[str, ...]]  # names of a row's texts, as templates use them: premise, hypothesis
     templates: ClassVar[dict[str, dict[str, str]]] = {}  # template name → language → text
     label_words: ClassVar[dict[str, tuple[str, ...]]] = {}  # language → one word a label
+    word_sets: ClassVar[dict[str, dict[str, tuple[str, ...]]]] = {}  # other sets of label words, by name
     splits: ClassVar[tuple[str, ...]] = ()  # names of published fixed few-shot splits
     parallel: ClassVar[str | None] = None  # the parallel corpus used when none is asked for
     unit: ClassVar[str] = "premise"  # the task's word for what statistics resample: a premise, a passage, a row

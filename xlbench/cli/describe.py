@@ -10,7 +10,7 @@ from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.cli.check import kind_of
 from xlbench.engine.prepare import class_of
-from xlbench.engine.tuning import LEARNING_RATES
+from xlbench.engine.tuning import RATES
 from xlbench.errors import XlbenchError
 from xlbench.method import Method
 from xlbench.resources import Resource
@@ -35,8 +35,10 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     if kind == "resource":
         return "\n".join(lines)
     lines += ["", "searched (--tune N), where not set:"]
-    rates = f"{', '.join(f'{times:g}' for times in LEARNING_RATES)} times the one asked for, as for every method"
-    lines += [f"  learning rate: {rates if plugin.learns_by_gradient() else 'none: it learns without gradients'}"]
+    for rate, factors in RATES.items() if plugin.learns_by_gradient() else ():
+        times = ", ".join(f"{factor:g}" for factor in factors)
+        lines.append(f"  {rate}: {times} times the one asked for, as for every method")
+    lines += [] if plugin.learns_by_gradient() else ["  learning rate: none: it learns without gradients"]
     lines += [f"  {setting}: {', '.join(map(str, values))}" for setting, values in plugin.Config.search.items()]
     lines += ["", f"needs: {', '.join(sorted(plugin.needs)) or 'nothing beside the shots'}"]
     lines += [f"cite: {plugin.citation or 'not given'}"]

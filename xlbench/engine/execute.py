@@ -11,11 +11,12 @@ import torch
 
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
+from xlbench.engine.movement import Movement
 from xlbench.engine.predict import TokenBudget, predict
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.engine.session import Session, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.engine.trackers import Followed
-from xlbench.engine.train import Fitted, fit, generator
+from xlbench.engine.train import Fitted, fit, generator, rows_seen
 from xlbench.engine.tuning import Choice, Configuration, Trained, best_of
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.host.fault_place import place_of
@@ -31,6 +32,8 @@ from xlbench.records.record import Record
 from xlbench.records.vetting import kept
 from xlbench.spec import RunSpec, Runtime
 from xlbench.task import Row
+
+UNTRAINED_ROWS = 300  # by which it is told what a method scores before training
 
 
 def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None = None) -> Record:
@@ -122,7 +125,10 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
         PEAK.start(device)
     trials = iter(range(len(prepared.configurations)))
     choice = best_of(
-        prepared.configurations, lambda chosen: _train(prepared, runtime, session, chosen, next(trials)), session
+        prepared.configurations,
+        lambda chosen: _train(prepared, runtime, session, chosen, next(trials)),
+        session,
+        by_loss=prepared.spec.few,
     )
     method = choice.trained.method
     session.count(method.backbone if runtime.count_flops else None)
@@ -166,11 +172,14 @@ def _train(
         scores = predict(method, selecting, session)
         return problem.scores(gold, scores)[problem.metrics[0]], problem.loss(scores, gold)
 
+    learnt: dict[str, dict[str, float]] = {}
     if not method.learns_by_gradient():
-        fitted = Fitted(0, 0, 1.0, [])
+        fitted = Fitted(0, 0, 0, 1.0, [])
         with watch.stage("training"):
             method.fit(resources)
     else:
+        learnt["before training"] = _untrained(prepared, method, session)
+        movement = Movement(method, module, prepared.backbone)
         inputs, training = [shots, *(stream.encoded for stream in streams.values())], configuration.training
         read = words_read(method, [*inputs, selecting])  # the other word embeddings are left out
         words = None if read is None else len(read)
@@ -182,17 +191,43 @@ def _train(
         with watch.stage("training"):
             trimmed = read is not None and method.backbone.trim(read)
             fitted = fit(
-                method, module, shots, streams, evaluate, training, spec.selection, spec.seed, session, checkpoint
+                method,
+                module,
+                shots,
+                streams,
+                evaluate,
+                training,
+                spec.selection,
+                spec.random_seed,
+                session,
+                checkpoint,
             )
             if trimmed:
                 method.backbone.untrim(fitted.decay)
+        learnt["movement"] = movement.of_parts()
+        learnt["rows seen"] = {**rows_seen(streams, training.batch_size, fitted.steps)}
+        method.notes.extend(movement.untrained())
     with watch.stage("training"):
         method.finish(resources)
     method.notes.extend(checkpoint.notes if checkpoint else ())
+    with torch.no_grad():
+        learnt["measures"] = method.measures()
+    learnt = {name: values for name, values in learnt.items() if values}
     if spec.trials == 1:
-        return Trained(configuration, method, module, fitted, None)
+        return Trained(configuration, method, module, fitted, None, learnt)
     with watch.stage("evaluation"):
-        return Trained(configuration, method, module, fitted, evaluate())
+        return Trained(configuration, method, module, fitted, evaluate(), learnt)
+
+
+def _untrained(prepared: Prepared, method: Method, session: Session) -> dict[str, float]:
+    """The metric before anything is trained, on the first test rows of the source language, or of the first language
+    where that is not tested: what the backbone brings of the task to this method's input and read-out."""
+    problem, test = prepared.task.problem, prepared.episode.test.rows.by_language
+    language = prepared.task.source if prepared.task.source in test else next(iter(test))
+    rows = test[language][:UNTRAINED_ROWS]
+    with session.watch.stage("before"):
+        scores = predict(method, method.encode_labelled(rows), session, "before")
+    return {language: problem.scores([row.gold for row in rows], scores)[problem.metrics[0]], "rows": len(rows)}
 
 
 def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, session: Session) -> Checkpoint | None:
@@ -210,7 +245,7 @@ def _built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[
     """A method built on a fresh backbone, its module, and what it may learn from."""
     spec, task = prepared.spec, prepared.task
     with session.watch.stage("setup"):
-        torch.manual_seed(spec.seed)
+        torch.manual_seed(spec.random_seed)
         backbone = prepared.backbone.fresh(spec.tune, spec.lora)
         method = prepared.method_class(config, backbone, task, spec.languages, spec.max_length)
         module = method.build(backbone, task)
@@ -222,7 +257,7 @@ def _built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[
             )
         module.to(prepared.device)
         backbone.to(prepared.device)
-    shots, random = prepared.episode.shots.learnt, generator(spec.seed, "resources")
+    shots, random = prepared.episode.shots.learnt, generator(spec.random_seed, "resources")
     return method, module, Resources(shots, random, prepared.resources)
 
 
@@ -267,10 +302,13 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
         "test": {"rows": sum(map(len, test.values())), "units": len(units), "languages": len(test)},
         "scores": by_metric,
         "phenomena": phenomena,
+        "learnt": choice.trained.learnt,
         "selection": {
             "policy": prepared.spec.selection,
             "step": fitted.step,
             "steps": fitted.steps,
+            "planned": fitted.planned,
+            "converged": fitted.converged,
             "history": fitted.history,
             **choice.selection,
         },

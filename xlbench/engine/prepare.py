@@ -11,7 +11,7 @@ import torch
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.engine import contamination
-from xlbench.engine.tuning import LEARNING_RATES, Configuration, configurations, search_space
+from xlbench.engine.tuning import RATES, Configuration, configurations, search_space
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig
 from xlbench.resources import Resource, Surroundings
@@ -19,7 +19,7 @@ from xlbench.sources import DataSource
 from xlbench.spec import ALL, Lora, ResolvedSpec, RunSpec, Runtime, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task, TestRows
 
-PROTOCOL = "2"  # raised when a change in the harness, or in a default of a spec, changes numbers
+PROTOCOL = "3"  # raised when a change in the harness, or in a default of a spec, changes numbers
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "method_source": digest(registry.code_of(method_class))[:16],
     }
     if spec.trials > 1:
-        rates = LEARNING_RATES if method.learns_by_gradient() else ()
+        rates = RATES if method.learns_by_gradient() else {}
         identity["search"] = digest([rates, search_space(spec.method, method_class.Config)])[:16]
     compared = {**episode.compared, **{name: resource.texts for name, resource in loaded.items()}}
     values = {name: resource.value for name, resource in loaded.items()}

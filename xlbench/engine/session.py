@@ -19,7 +19,7 @@ from xlbench.engine.flops import FlopMeter
 from xlbench.host.memory import PEAK
 from xlbench.host.progress import Progress
 
-STAGES = ("training", "evaluation", "test")
+STAGES = ("before", "training", "evaluation", "test")
 
 
 class Stopwatch:

@@ -31,10 +31,25 @@ Evaluate = Callable[[], tuple[float, float]]  # → the task's metric and mean l
 class Fitted:
     """What training leaves beside the weights: the step whose state is tested, and what was seen on the way."""
 
-    steps: int
+    planned: int
+    steps: int  # that were made: fewer where the loss on the rows that select had stopped falling
     step: int
     decay: float  # the part that weight decay leaves of a word embedding without a gradient, in the tested state
     history: list[dict[str, float]]
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether more steps were not likely to have given a better state; None where that is not known.
+
+        False where the last checkpoint of the whole budget was selected, and was better than the one before it by the
+        metric or by the loss.
+        """
+        looked = [entry for entry in self.history if "dev_loss" in entry]
+        if len(looked) < 2:
+            return None
+        before, last = looked[-2:]
+        better = last["dev_score"] > before["dev_score"] or last["dev_loss"] < before["dev_loss"]
+        return not (self.step == self.planned and better)
 
 
 def fit(
@@ -56,16 +71,18 @@ def fit(
     earlier), among those of the method's last phase. With a `checkpoint`, what an earlier process left there is where
     training begins, and what the next step depends on is kept there now and then. Raises Diverged where the loss is not
     a number, OutOfMemory where a batch does not fit, NotSupported where nothing trains.
+
+    Where dev is looked at, training ends past `training.least_steps` once the dev loss has not fallen for
+    `training.patience` checkpoints.
     """
     trained, device = trained_parameters(module), session.device
     if not trained:
         raise NotSupported(nothing_trains(method))
-    steps = training.steps or training.epochs * math.ceil(len(shots) / training.batch_size)
+    steps = training.planned_steps(len(shots))
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
-    warmup = max(1, round(training.warmup * steps))
-    optimiser = torch.optim.AdamW(
-        method.parameter_groups(module, training.learning_rate), weight_decay=training.weight_decay, fused=True
-    )
+    kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
+    optimiser = kind(method.parameter_groups(module, training), weight_decay=training.weight_decay, fused=True)
+    patience = training.patience or math.inf
     course = _Course(module, trained, optimiser, selection, training.average_last, device)
     rates, words = [group["lr"] for group in optimiser.param_groups], method.backbone.word_embeddings()
     has_words = [any(value is words for value in group["params"]) for group in optimiser.param_groups]
@@ -78,10 +95,12 @@ def fit(
         if course.step:
             session.progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
+            if course.step >= training.least_steps and course.waited(method.last_phase * steps) >= patience:
+                break
             parts = next(batches)
             method.progress = (step - 1) / steps
             for rate, group in zip(rates, optimiser.param_groups, strict=True):
-                group["lr"] = rate * min(1.0, step / warmup)
+                group["lr"] = rate * training.rate(step, steps)
             loss = torch.zeros((), device=device)
             with said_if_short(partial(_too_large, method, parts[0], session)):
                 optimiser.zero_grad(set_to_none=True)
@@ -91,7 +110,8 @@ def fit(
                             part = _loss(method, batch) / len(parts)
                         part.backward()
                     loss = loss + part.detach()
-                nn.utils.clip_grad_norm_(trained.values(), training.clip)
+                if training.clip:
+                    nn.utils.clip_grad_norm_(trained.values(), training.clip)
                 optimiser.step()
             for group in itertools.compress(optimiser.param_groups, has_words):  # one, or none
                 course.decay *= 1.0 - group["lr"] * group["weight_decay"]
@@ -113,7 +133,7 @@ def fit(
             if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
                 checkpoint.write(course.tensors(), course.facts())
     module.eval()
-    return Fitted(steps, *course.select(), course.history)
+    return Fitted(steps, course.step, *course.select(), course.history)
 
 
 @dataclass
@@ -136,6 +156,11 @@ class _Course:
     losses: list[Tensor] = field(default_factory=list)  # since the last entry of the history
     best: tuple[float, ...] | None = None
     states: list[tuple[int, float, State]] = field(default_factory=list)  # step, decay, and weights but for `last`
+
+    def waited(self, begin: float) -> int:
+        """Checkpoints since the lowest dev loss among those past the step `begin`; 0 where dev is not looked at."""
+        losses = [entry["dev_loss"] for entry in self.history if "dev_loss" in entry and entry["step"] > begin]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
     def keep(self, facts: Mapping[str, float]) -> None:
         """A checkpoint is reached; `facts` holds dev_score and dev_loss where the policy asks for them."""
@@ -234,7 +259,8 @@ def training_steps(
     group_of = {name: "" if stream.aligned else stream.group or name for name, stream in streams.items()}
     orders = {"": _order(len(shots), size, seed, "shots")}
     for name, stream in streams.items():
-        orders.setdefault(group_of[name], _order(len(stream.encoded), size, seed, group_of[name]))
+        rows = stream.rows_a_step or size
+        orders.setdefault(group_of[name], _order(len(stream.encoded), rows, seed, group_of[name]))
     for number in itertools.count():
         chosen = {group: next(order) for group, order in orders.items()}
         if number < skip:
@@ -250,6 +276,15 @@ def training_steps(
             }
             batches.append(collate(shots, split[""][part], pad, device).with_streams(extra))
         yield batches
+
+
+def rows_seen(streams: Mapping[str, Stream], size: int, steps: int) -> dict[str, int]:
+    """How many different rows of each group of streams so many steps read; those beside the shots are not counted."""
+    return {
+        stream.group or name: min(len(stream.encoded), steps * (stream.rows_a_step or size))
+        for name, stream in streams.items()
+        if not stream.aligned
+    }
 
 
 def _order(rows: int, size: int, seed: int, purpose: str) -> Iterator[np.ndarray]:

@@ -1,8 +1,9 @@
 """Equal tuning: the configurations that `--tune N` tries of a method, and the choice among them by source dev.
 
 The first is the configuration as given. The others are drawn without replacement from a space: the values that
-the method's config declares in `search`, less what the user fixed, times the learning rates below. Each trains
-with the whole budget; the choice looks at the source language's dev rows alone.
+the method's config declares in `search`, less what the user fixed, times the learning rates below, those of pretrained
+weights and those of what the method adds. Each trains with the whole budget; the choice looks at the source language's
+dev rows alone: by the metric, or by the loss where these are few (`RunSpec.few`).
 """
 
 import math
@@ -20,7 +21,8 @@ from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
 from xlbench.spec import ResolvedSpec, ResolvedTraining, Scalar, parse
 
-LEARNING_RATES = (0.5, 1.0, 2.0, 5.0)  # times the run's own; searched for every method that learns by gradients
+# Fields of the training and by what the run's own is multiplied; searched for every method that learns by gradients.
+RATES = {"learning_rate": (0.5, 1.0, 2.0, 5.0), "fresh_learning_rate": (0.1, 0.3, 1.0, 3.0)}
 
 
 @dataclass(frozen=True)
@@ -59,32 +61,33 @@ def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool =
     if spec.trials == 1:
         return (Configuration(config, spec.training, {}),)
     space = search_space(spec.method, type(config), spec.config)
-    rate = spec.training.learning_rate
-    axes = [tuple(rate * times for times in (LEARNING_RATES if by_gradient else (1.0,))), *space.values()]
-    given = (rate, *(getattr(config, name) for name in space))
+    rates = {name: getattr(spec.training, name) for name in RATES} if by_gradient else {}
+    axes = [*(tuple(rate * times for times in RATES[name]) for name, rate in rates.items()), *space.values()]
+    given = (*rates.values(), *(getattr(config, name) for name in space))
     inside = all(value in axis for value, axis in zip(given, axes, strict=True))
     most = math.prod(len(axis) for axis in axes) + (not inside)
     if most < spec.trials:
-        rates = "learning rate" if by_gradient else "learning rate, for it learns without gradients"
-        sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip((rates, *space), axes, strict=True))
+        sizes = ", ".join(f"{len(axis)} of {name}" for name, axis in zip((*rates, *space), axes, strict=True))
         raise XlbenchError(
-            f"method {spec.method} has {most} configuration{'s' * (most > 1)} to try, not {spec.trials} ({sizes}); "
-            f"use --tune {most} or less for all methods, or declare more values in its Config's search"
+            f"method {spec.method} has {most} configuration{'s' * (most > 1)} to try, not {spec.trials} "
+            f"({sizes or 'it learns without gradients and searches no setting'}); use --tune {most} or less for all "
+            "methods, or declare more values in its Config's search"
         )
-    random = generator(spec.seed, f"trials\x1f{spec.method}\x1f{spec.shots}\x1f{spec.draw}")
+    random = generator(spec.random_seed, f"trials\x1f{spec.method}\x1f{spec.shots}")
     drawn: list[tuple[Scalar, ...]] = [given]
     while len(drawn) < spec.trials:
         values = tuple(axis[random.integers(len(axis))] for axis in axes)
         if values not in drawn:
             drawn.append(values)
     tried, place = [], f"the search space of method {spec.method}"
-    for drawn_rate, *drawn_values in drawn:
-        settings = dict(zip(space, drawn_values, strict=True))
+    for values in drawn:
+        training = dict(zip(rates, values, strict=False))
+        settings = dict(zip(space, values[len(rates) :], strict=True))
         tried.append(
             Configuration(
                 parse(type(config), {**config.model_dump(), **settings}, place),
-                parse(ResolvedTraining, {**spec.training.model_dump(), "learning_rate": drawn_rate}, place),
-                {"training": {"learning_rate": drawn_rate}, "config": settings},
+                parse(ResolvedTraining, {**spec.training.model_dump(), **training}, place),
+                {"training": training, "config": settings},
             )
         )
     return tuple(tried)
@@ -93,13 +96,14 @@ def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool =
 @dataclass(frozen=True)
 class Trained:
     """A trained method. `dev`: metric and mean loss on source dev of the state that would be tested; none where there
-    is nothing to choose."""
+    is nothing to choose. `learnt`: what `Record.learnt` keeps of it."""
 
     configuration: Configuration
     method: Method
     module: nn.Module
     fitted: Fitted
     dev: tuple[float, float] | None
+    learnt: Mapping[str, Mapping[str, float]]
 
     def set_aside(self) -> None:
         """Off the device, and without gradients, while others train."""
@@ -139,8 +143,11 @@ class Choice:
         ]
 
 
-def best_of(asked: Sequence[Configuration], train: Callable[[Configuration], Trained], session: Session) -> Choice:
+def best_of(
+    asked: Sequence[Configuration], train: Callable[[Configuration], Trained], session: Session, by_loss: bool = False
+) -> Choice:
     """Train every configuration and choose one: the best on dev by the metric, then the lower loss, then the earlier.
+    With `by_loss` the loss comes first: of few rows it tells more.
 
     Only the best so far is kept, off the device while another trains. A trial that diverges is lost; raises
     Diverged where all are.
@@ -148,7 +155,7 @@ def best_of(asked: Sequence[Configuration], train: Callable[[Configuration], Tra
     if len(asked) == 1:
         return Choice(train(asked[0]), 0, ())
     trials: list[dict[str, Any]] = []
-    best: tuple[tuple[float, float], int, Trained] | None = None
+    best: tuple[tuple[float, ...], int, Trained] | None = None
     with session.progress.stage("trials", len(asked)):
         for number, configuration in enumerate(asked):
             before = session.watch.seconds["training"]
@@ -159,8 +166,9 @@ def best_of(asked: Sequence[Configuration], train: Callable[[Configuration], Tra
                 score, loss = trained.dev
                 trial |= {"step": trained.fitted.step, "dev_score": score, "dev_loss": loss}
                 trained.set_aside()
-                if best is None or (score, -loss) > best[0]:
-                    best = (score, -loss), number, trained
+                rank = (-loss, score) if by_loss else (score, -loss)
+                if best is None or rank > best[0]:
+                    best = rank, number, trained
                 del trained
             except Diverged as fault:
                 trial["lost"] = str(fault)

@@ -37,6 +37,8 @@ class Record(BaseModel):
     scores: dict[str, dict[str, float]] = {}  # metric → language → value
     phenomena: dict[str, dict[str, float]] = {}  # phenomenon → language → the metric
     selection: dict[str, Any] = {}  # policy, step, history; with several trials also `trials`, and which is `chosen`
+    # What training did: the metric `before training`, each part's `movement`, `rows seen` beside the shots, `measures`.
+    learnt: dict[str, dict[str, float]] = {}
     costs: dict[str, float] = {}
     contamination: dict[str, Any] = {}
     notes: tuple[str, ...] = ()

@@ -8,30 +8,67 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
-from xlbench.spec.parsing import Frozen, Scalar, merged
+from xlbench.spec.parsing import Frozen, Scalar, digest, merged
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 AXES = ("method", "config", "shots", "draw", "seed")  # along which the cells of a comparison differ
 ALL = 0  # shots: every labelled row of the source language
+FEW_SHOTS = 16  # a class: up to here configurations are chosen by dev loss, and a comparison shows `last` too
 
 
 class Training(Frozen):
-    """The budget and the optimiser, the same for every method of a comparison (AdamW, no decay schedule)."""
+    """The budget and the optimiser, the same for every method of a comparison.
+
+    The budget is epochs with a floor in steps. Past that floor training ends sooner, where the loss on the rows that
+    select has not fallen for `patience` checkpoints. One rule for all methods and numbers of shots.
+    """
 
     learning_rate: float | None = Field(
-        None, gt=0, description="AdamW's step size; none: what the backbone recommends, or 1e-5 as published"
+        None,
+        gt=0,
+        description="step size of pretrained weights; none: what the backbone recommends, or 1e-5 as published",
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; none: as many as `epochs` make")
+    fresh_learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        description="step size of what a method adds and draws anew: head, prompt encoder, translators, adapters",
+    )
+    optimiser: Literal["adamw", "adam"] = Field(
+        "adamw", description="adamw: decoupled weight decay; adam: weight decay added to the gradient (L2)"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="the optimiser's weight decay")
+    decay_biases: bool = Field(True, description="whether weight decay falls on biases and LayerNorm too")
+    steps: int | None = Field(
+        None, ge=1, description="optimiser steps at most; none: as many as `epochs` make, or `least_steps`"
+    )
     epochs: int = Field(50, ge=1, description="passes over the shots, where `steps` is not given")
+    least_steps: int = Field(400, ge=1, description="steps that few shots are given too, and before which no patience ends it")
+    patience: int = Field(
+        5, ge=0, description="checkpoints without a lower loss on the rows that select, after which it ends; 0: never"
+    )
     batch_size: int = Field(16, ge=1, description="labelled examples a step")
     accumulate: int = Field(1, ge=1, description="equal parts that a step's batch goes through memory in, one by one")
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the steps in which the rate rises from 0")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    checkpoints: int = Field(10, ge=1, description="evenly spaced points at which a state may be selected")
+    schedule: Literal["constant", "linear"] = Field(
+        "constant", description="after the warm-up: the rate stays, or falls evenly to `final_rate` of it"
+    )
+    final_rate: float = Field(0.1, ge=0, le=1, description="share of the rate at the last step, where it falls")
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any")
+    checkpoints: int = Field(20, ge=1, description="evenly spaced points at which a state may be selected")
     average_last: int = Field(3, ge=1, description="checkpoints whose weights `average-last` averages")
+
+    def planned_steps(self, rows: int) -> int:
+        """The most steps that training from so many labelled rows takes."""
+        return self.steps or max(self.least_steps, self.epochs * math.ceil(rows / self.batch_size))
+
+    def rate(self, step: int, steps: int) -> float:
+        """The share of the learning rates that holds at a step, the first of `steps` being 1."""
+        warmup = max(1, round(self.warmup * steps))
+        if step < warmup or self.schedule == "constant":
+            return min(1.0, step / warmup)
+        return 1.0 - (1.0 - self.final_rate) * (step - warmup) / max(1, steps - warmup)
 
     @model_validator(mode="after")
     def _equal_parts(self) -> Self:
@@ -133,6 +170,17 @@ class RunSpec(Frozen):
     def settings(self) -> str:
         """The method's settings that differ from its defaults, in words; empty where none does."""
         return ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
+
+    @property
+    def random_seed(self) -> int:
+        """What every generator of a run begins with: of seed and draw together, so that two draws of one seed share
+        neither initialisation nor order, and seeds are nested in their draw, as the statistics have them."""
+        return int(digest(["generators", self.seed, self.draw])[:15], 16)
+
+    @property
+    def few(self) -> bool:
+        """Whether dev has too few rows for the metric on them to choose well: see FEW_SHOTS."""
+        return 0 < self.shots <= FEW_SHOTS
 
     @property
     def model_name(self) -> str:
