@@ -189,7 +189,8 @@ def _train(
             session.progress.say(close)
             method.notes.append(close)
         with watch.stage("training"):
-            trimmed = read is not None and method.backbone.trim(read)
+            apart = training.optimiser == "adamw" or not training.weight_decay  # else Adam moves words unread, too
+            trimmed = read is not None and apart and method.backbone.trim(read)
             fitted = fit(
                 method,
                 module,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from xlbench.spec.parsing import Frozen, Scalar, digest, merged
+from xlbench.spec.protocol import MATCHED, under_protocol
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
@@ -44,7 +45,9 @@ class Training(Frozen):
         None, ge=1, description="optimiser steps at most; none: as many as `epochs` make, or `least_steps`"
     )
     epochs: int = Field(50, ge=1, description="passes over the shots, where `steps` is not given")
-    least_steps: int = Field(400, ge=1, description="steps that few shots are given too, and before which no patience ends it")
+    least_steps: int = Field(
+        400, ge=1, description="steps that few shots are given too, and before which no patience ends it"
+    )
     patience: int = Field(
         5, ge=0, description="checkpoints without a lower loss on the rows that select, after which it ends; 0: never"
     )
@@ -108,6 +111,9 @@ class RunSpec(Frozen):
     )
     draw: int = Field(0, ge=0, description="number of the few-shot draw")
     seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
+    protocol: str = Field(
+        MATCHED, description="a published bundle of settings, zhao-schuetze or pct; matched: the same for all methods"
+    )
     split: str | None = Field(None, description="a published fixed draw in place of our own, such as zhao-schuetze")
     languages: tuple[str, ...] | None = Field(None, description="test languages, as en,fr,sw; none: all the task has")
     test_units: int | None = Field(
@@ -146,7 +152,7 @@ class RunSpec(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_today(cls, fields: Any) -> Any:
-        return of_today(fields)
+        return under_protocol(of_today(fields))
 
     @field_validator("languages")
     @classmethod
