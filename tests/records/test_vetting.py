@@ -53,7 +53,7 @@ def cell(table: pa.Table, column: str, value: object) -> pa.Table:
 
 def truncated(store: Store) -> None:
     file = store.path(BAD.id) / "record.json"
-    file.write_bytes(file.read_bytes()[:200])
+    file.write_bytes(file.read_bytes()[:250])
 
 
 def without_predictions(store: Store) -> None:

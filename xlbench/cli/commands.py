@@ -200,7 +200,9 @@ def list_command(
 
 @command
 def show_command(
-    name: Annotated[str, typer.Argument(help="a method, a task, a resource, or a record's id or folder")],
+    name: Annotated[
+        str | None, typer.Argument(help="a method, a task, a resource, or a record's id or folder; left out: see below")
+    ] = None,
     runs: Runs = "runs",
     task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
     languages: Languages = "en",
@@ -208,8 +210,19 @@ def show_command(
     data_root: DataRoot = None,
     plugin: Plugin = None,
 ) -> None:
-    """What a method, task or resource is: settings, citation, licence, languages, example inputs; or one record."""
+    """What a method, task or resource is: settings, citation, licence, languages, example inputs; or one record.
+
+    With --task and --model alone: what each method scores before training, which says whom the model favours.
+    """
     registry.load_plugins(plugin or ())
+    if name is None:
+        if task is None:
+            raise XlbenchError("show what? give a name, or --task and --model for what methods score before training")
+        from xlbench.cli.describe import untrained
+        from xlbench.cli.terminal import out, table_of
+
+        out.print(table_of(f"{task} on {model}, untrained", *untrained(task, model, data_root)))
+        return
     if name not in {known for kind in LISTED.values() for known in registry.names(kind)}:
         from xlbench.records.lookup import find_record, matching_ids
 

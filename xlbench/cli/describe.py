@@ -9,12 +9,14 @@ import numpy as np
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.cli.check import kind_of
-from xlbench.engine.prepare import class_of
+from xlbench.engine.execute import before_training
+from xlbench.engine.prepare import class_of, prepare
 from xlbench.engine.tuning import RATES
-from xlbench.errors import XlbenchError
+from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method
 from xlbench.resources import Resource
 from xlbench.sources import DataSource
+from xlbench.spec import RunSpec, Runtime
 from xlbench.task import Task
 
 EXAMPLES = 3
@@ -46,6 +48,25 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     if task_name is not None:
         lines += ["", *_rendered(plugin, registry.get("task", task_name)(), languages, model, data_root)]
     return "\n".join(lines)
+
+
+def untrained(task_name: str, model: str, data_root: Path | None) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table: what each method scores before it is trained, on test rows of the source language.
+
+    One that is above chance by much was favoured by what the model was pretrained on: its few-shot results say as much
+    of that as of the method.
+    """
+    task: Task = registry.get("task", task_name)()
+    rows = []
+    for name in registry.names("method"):
+        spec = RunSpec(task=task_name, method=name, shots=1, model=model, languages=(task.source,))
+        try:
+            scored = before_training(prepare(spec, Runtime(data_root=data_root)))
+        except (NotSupported, XlbenchError) as fault:
+            rows.append([name, "–", str(fault)])
+        else:
+            rows.append([name, f"{100 * scored[task.source]:.1f}", f"{scored['rows']:.0f} rows"])
+    return ["method", f"{task.problem.metric.name} before training, {task.source}", "of"], rows
 
 
 def _task_lines(task: Task, languages: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -120,7 +121,7 @@ def show_record(record: Record, place: str) -> None:
     out.print(table)
     if record.trials:
         out.print(table_of("trials, chosen by source dev", *_trial_rows(record)))
-    show(*_asked_in_words(record), *_costs_in_words(record.costs, record.seconds))
+    show(*_asked_in_words(record), *_learnt_in_words(record), *_costs_in_words(record.costs, record.seconds))
     show(*(f"note: {note}" for note in record.notes), f"record: {place}")
 
 
@@ -138,14 +139,36 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
 def _asked_in_words(record: Record) -> list[str]:
     """What was trained and how, in two lines: model, seed, steps, rate; and all settings of the method."""
     spec, training = record.spec, record.spec.training
-    steps = training.steps or record.selection.get("steps")
+    steps, planned = record.selection.get("steps"), record.selection.get("planned")
     length = f"{training.epochs} epochs" if steps is None else f"{steps} steps"
-    rate = (record.chosen or {}).get("training", {}).get("learning_rate", training.learning_rate)
-    rates = [] if rate is None else [f"learning rate {rate}"]
+    length += f" of {planned}" if planned not in (None, steps) else ""
+    chosen = {**training.model_dump(), **(record.chosen or {}).get("training", {})}
+    rates = [f"learning rate {chosen['learning_rate']:g}, of fresh parts {chosen['fresh_learning_rate']:g}"]
     parts = [f"model {spec.model}", f"seed {spec.seed}", length, *rates, f"batch size {training.batch_size}"]
     settings = ", ".join(f"{name}={value}" for name, value in sorted(record.method_config.items()))
     words = ", ".join([*parts, f"precision {spec.precision}"])
     return [words, f"settings of {spec.method}: {settings or 'none'}"]
+
+
+def _learnt_in_words(record: Record) -> list[str]:
+    """What training did: the metric before it, how far parts moved, what was read, whether it converged."""
+    learnt, lines = record.learnt, []
+    for language, value in learnt.get("before training", {}).items():
+        if language != "rows":
+            rows = f"{learnt['before training'].get('rows', 0):.0f} test rows"
+            lines.append(f"before training: {record.metric} {percent(value)} in {language} ({rows})")
+    moved = [f"{part} {100 * share:.3g} %" for part, share in learnt.get("movement", {}).items()]
+    lines += [f"moved, of its norm: {', '.join(moved)}"] if moved else []
+    facts = [f"{name} seen {number:,.0f}" for name, number in learnt.get("rows seen", {}).items()]
+    measures: dict[str, list[str]] = defaultdict(list)
+    for name, value in learnt.get("measures", {}).items():
+        measured, _, of = name.rpartition(", ")
+        measures[measured].append(f"{of} {value:.2f}")
+    facts += [": ".join(filter(None, (measured, ", ".join(values)))) for measured, values in measures.items()]
+    lines += facts
+    if record.selection.get("converged") is False:
+        lines.append("not converged: the last checkpoint of the budget was chosen, and dev was still improving")
+    return lines
 
 
 def _costs_in_words(costs: Mapping[str, float], seconds: float) -> list[str]:

@@ -26,7 +26,7 @@ from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record, as_row
 from xlbench.records.vetting import kept, result_of
-from xlbench.spec import RunSpec, Runtime, Suite
+from xlbench.spec import RunSpec, Runtime, Suite, in_words
 
 
 @dataclass
@@ -76,6 +76,8 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
     progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
+    for shots, sentence in short_budgets(missing).items():
+        progress.say(f"{in_words(shots)}: {sentence}")
     records = [result.record for result in done.values()]
     if (other_versions := drift(records, versions())) is not None:
         progress.say(other_versions)
@@ -94,6 +96,12 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
                 comparison.failed.append(f"{describe(outcome.prepared.spec)}: {error}")
     comparison.results = [done[cell.id] for cell in cells if cell.id in done]
     return comparison
+
+
+def short_budgets(cells: Iterable[Prepared]) -> dict[int, str]:
+    """By number of shots, that a budget is too short for methods to converge, in sentences."""
+    by_shots = {cell.spec.shots: cell.spec.training.too_short(len(cell.episode.shots.learnt)) for cell in cells}
+    return {shots: sentence for shots, sentence in by_shots.items() if sentence}
 
 
 def outcomes(

@@ -220,6 +220,14 @@ def _train(
         return Trained(configuration, method, module, fitted, evaluate(), learnt)
 
 
+def before_training(prepared: Prepared) -> dict[str, float]:
+    """What `Record.learnt` says of a run before training, without the run. Raises XlbenchError."""
+    session = Session(prepared.device, prepared.spec.precision)
+    method, _, resources = _built(prepared, session, prepared.config)
+    method.streams(resources)  # some prepare there what they score with
+    return _untrained(prepared, method, session)
+
+
 def _untrained(prepared: Prepared, method: Method, session: Session) -> dict[str, float]:
     """The metric before anything is trained, on the first test rows of the source language, or of the first language
     where that is not tested: what the backbone brings of the task to this method's input and read-out."""

@@ -11,7 +11,7 @@ from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
 from xlbench.spec import ResolvedSpec
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Record(BaseModel):
@@ -84,7 +84,7 @@ def as_row(record: Record) -> dict[str, Any]:
     """A record as one flat row, for listings, exports and frames. `score` is the metric's mean over the languages, None
     in a failed run, as are `units`; `shots` is "all" for all; `steps` are those that were made."""
     spec, training = record.spec, record.spec.training
-    steps = training.steps or record.selection.get("steps")
+    steps = record.selection.get("steps") or training.steps
     return {
         "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
         "config": spec.settings, "shots": spec.shots or "all", "draw": spec.draw, "seed": spec.seed,
@@ -100,17 +100,23 @@ def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a record of an older schema as those of today's; its id stands as it is.
 
     Schema 1 knew one metric and one kind of problem, called units premises, and had a unit "row" where languages have
-    rows of their own.
+    rows of their own. Schema 2 had one learning rate for all weights, no floor in steps and no patience.
     """
-    if fields.get("schema_version", 1) != 1:
-        return fields
+    version = fields.get("schema_version", 1)
     new = {**fields, "schema_version": SCHEMA_VERSION}
-    labels, scores = new.pop("labels", ()), new.pop("accuracy", {})
-    new["problem"] = {"kind": "classification", "labels": list(labels), "metrics": ["accuracy"]}
-    new["scores"] = {"accuracy": scores} if scores else {}
-    new["aligned"] = new.get("unit", "premise") != "row"
-    names = {"test": {"premises": "units"}, "selection": {"dev_accuracy": "dev_score"}}
-    return new | {field: _renamed(new[field], names[field]) for field in names.keys() & new}
+    if version == 1:
+        labels, scores = new.pop("labels", ()), new.pop("accuracy", {})
+        new["problem"] = {"kind": "classification", "labels": list(labels), "metrics": ["accuracy"]}
+        new["scores"] = {"accuracy": scores} if scores else {}
+        new["aligned"] = new.get("unit", "premise") != "row"
+        names = {"test": {"premises": "units"}, "selection": {"dev_accuracy": "dev_score"}}
+        new |= {field: _renamed(new[field], names[field]) for field in names.keys() & new}
+    if version in (1, 2) and isinstance(spec := new.get("spec"), dict):
+        training = spec.get("training")
+        if isinstance(training, dict):
+            of_then = {"fresh_learning_rate": training.get("learning_rate"), "least_steps": 1, "patience": 0}
+            new["spec"] = {**spec, "training": {**of_then, **training}}
+    return new if version in (1, 2) else fields
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

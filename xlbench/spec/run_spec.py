@@ -16,6 +16,7 @@ Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 AXES = ("method", "config", "shots", "draw", "seed")  # along which the cells of a comparison differ
 ALL = 0  # shots: every labelled row of the source language
+FEW_EPOCHS = 10  # passes over the shots below which a budget is said to be short
 FEW_SHOTS = 16  # a class: up to here configurations are chosen by dev loss, and a comparison shows `last` too
 
 
@@ -65,6 +66,17 @@ class Training(Frozen):
     def planned_steps(self, rows: int) -> int:
         """The most steps that training from so many labelled rows takes."""
         return self.steps or max(self.least_steps, self.epochs * math.ceil(rows / self.batch_size))
+
+    def too_short(self, rows: int) -> str | None:
+        """That the budget passes so many labelled rows fewer than FEW_EPOCHS times, in a sentence; None where not."""
+        steps = self.planned_steps(rows)
+        passes = steps * self.batch_size / max(1, rows)
+        if passes >= FEW_EPOCHS:
+            return None
+        return (
+            f"{steps} steps of {self.batch_size} pass {rows:,} rows {passes:.1f} times: fewer than {FEW_EPOCHS}, so "
+            "that methods may not have converged; ask for more --epochs, or leave --steps out"
+        )
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the learning rates that holds at a step, the first of `steps` being 1."""
