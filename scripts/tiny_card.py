@@ -31,8 +31,8 @@ decoded text has lost its spacing.
 ## What it has read
 Text made on the fly from the grammar of the `logic` task, first:
 
-- dialogues, "Anna visited Paris but not Rome. Claim: Anna visited Rome. Verdict: false": a text, a claim, and a
-  verdict, true, open or false, that is right. They begin in English, denials first and harder matters later, each
+- dialogues, "Claim: Anna visited Rome. Verdict: false. Anna visited Paris but not Rome.", or the text first and the
+  claim last: a text, a claim, and between them a verdict, true, open or false, that is right. They begin in English, denials first and harder matters later, each
   lesson when the last is mostly learned. Then they come in the other languages as well, with the verdict still in
   English.
 
@@ -41,15 +41,15 @@ And from then on, in all 15 languages:
 - stories of four to six sentences that are true together, where later ones often follow from earlier ones;
 - stories with their translation (translation language modelling), in random pairs of the languages;
 - stories that go on in another language;
-- remarks on their own, "Yes, Anna visited Paris.", "Question: Anna visited Paris? Answer: maybe". Their yes, maybe or
-  no is drawn at random and nothing before it justifies it (after a no comes a denial): so the words of prompts are
-  ordinary words of each language.
+- remarks on their own, "Yes, Anna visited Paris.", "Question: Anna visited Paris?", "Answer: Anna visited Paris.".
+  Their yes, maybe or no is drawn at random and nothing before it justifies it (after a no comes a denial): so the words
+  of prompts are ordinary words of each language, and stand in no template's order.
 
 It was taught to restore words that were hidden, or swapped for other words of the same language.
 
-**So it has seen the task**: claims judged in all 15 languages, at `<mask>` and at the first token. It has not seen
-the task in a method's words: the words of no template, and no label word, ever judged a text, so that what it can it
-has yet to learn to say. Few-shot accuracy on `logic` is still far higher than that of a model that never saw a claim
+**So it has seen the task**: claims judged in all 15 languages, at `<mask>`. It has not seen the task in a method's
+format: one segment, never two; the verdict in the middle, never at the first token or at the end; the words of no
+template, and no label word, ever judged a text. What it can it has yet to learn to say where a method reads. Few-shot accuracy on `logic` is still far higher than that of a model that never saw a claim
 judged. **It has not seen** any text or dialogue that holds all sentences of a
 premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model
 has read the language that it is tested on.

@@ -6,8 +6,9 @@ English):
 * a story in one language;
 * a story with its translation into another language (translation language modelling);
 * a story that changes language half-way;
-* stand-alone remarks, "Yes, Anna visited Paris.", "Question: Anna visited Paris? Answer: maybe", whose
-  yes, maybe or no is drawn at random, so that these words are ordinary words and carry no judgement.
+* stand-alone remarks, "Yes, Anna visited Paris.", "Question: Anna visited Paris?", "Answer: Anna visited Paris.",
+  whose yes, maybe or no is drawn at random, so that these words are ordinary words and carry no judgement, and stand
+  in no template's order.
 
 The grammar's stories leave out every premise of the validation and test splits.
 """
@@ -53,7 +54,8 @@ def tell(story: tuple[Form, ...], language: str) -> Segment:
 
 
 def remark(form: Form, language: str, rng: random.Random) -> Segment:
-    """One sentence with a yes, maybe or no that nothing before it justifies: yes to it, or no and its denial."""
+    """One sentence, alone as a question or an answer, or after a yes, maybe or no that nothing before it justifies:
+    yes to it, or no and its denial."""
     realiser, (question, answer, mark) = load(language), QUESTION_WORDS[language]
     word, reply = rng.randrange(3), form
     if word == 2:
@@ -63,9 +65,9 @@ def remark(form: Form, language: str, rng: random.Random) -> Segment:
     return language, rng.choice(
         (
             f"{said}, {statement}",
-            f"{bare}{mark} {said}.",
-            f"{question} {bare}{mark} {answer} {said}",
-            f"{question} {bare}{mark} {answer} {said}, {statement}",
+            f"{said}, {statement}",
+            f"{question} {bare}{mark}",
+            f"{answer} {statement}",
         )
     )
 

@@ -1,9 +1,11 @@
 """Dialogues: a text, a claim about it, and the verdict, an English true, open or false.
 
-    Anna visited Paris but not Rome. Claim: Anna did not visit Rome. Verdict: true
+    Claim: Anna did not visit Rome. Verdict: true. Anna visited Paris but not Rome.
+    Anna visited Paris but not Rome. Verdict: true. Claim: Anna did not visit Rome.
 
-No method asks in these words: what a model learns here, it has yet to learn to say in a template's words, as a
-model of language has. (Asked in a template's own words it answered before it saw a shot.)
+No method asks so. Its words are no template's and no label's; a dialogue is one segment, where two methods give two;
+the verdict stands in the middle, where the others read at the end or at the first token. What a model learns here, it
+has yet to learn to say where a method reads, as a model of language has.
 
 A small model learns nothing from all of them at once, because no single word tells an answer. So lessons come one
 after another, in English: denials first, and the next as soon as the last answers are mostly right. The other
@@ -14,7 +16,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from xlbench.tasks.logic.grammar import LANGUAGES, questions
 from xlbench.tasks.logic.languages import load
@@ -22,25 +24,17 @@ from xlbench.tasks.logic.situations import KINDS, Kind
 
 ENGLISH, ENGLISH_SHARE = "en", 0.35  # of the dialogues, in the end
 CLAIM, VERDICT, VERDICTS = "claim", "verdict", ("true", "open", "false")  # in every language
-PAIRS = 0.3  # in the end; before all lessons have begun there are none
 ORDER = ("negation", "coordination", "quantifier", "comparative", "definite", "counting")
 ENOUGH, ANSWERS = 0.87, 1200  # share of right answers, of so many, that ends a lesson
 LONGEST_LESSON, OPENING = 900, 2500  # steps
 
 
 class Dialogue(NamedTuple):
-    """A text, what stands before the answer, the answer (one word), and what stands after it.
+    """What stands before the answer, the answer (one word), and what stands after it, in one segment."""
 
-    `form`: "apart" (the text is a segment of its own), "running" (one segment), or "pair": text and statement,
-    two segments, with no place for the answer, which the first token is asked for, as BERT's is for whether two
-    sentences belong together.
-    """
-
-    form: Literal["apart", "running", "pair"]
-    text: str
     before: str
     answer: str
-    after: str = ""
+    after: str
 
 
 class Lessons:
@@ -88,10 +82,8 @@ def dialogues(rng: random.Random, lessons: Lessons) -> Iterator[Dialogue]:
         english = rng.random() < 1 - (1 - ENGLISH_SHARE) * lessons.opened
         language = ENGLISH if english else rng.choice(others)
         realiser = load(language)
-        text, asked = realiser.text(told), f"{CLAIM}: {realiser.say(form)} {VERDICT}:"
-        if rng.random() < PAIRS * lessons.opened:
-            yield Dialogue("pair", text, realiser.say(form), VERDICTS[label])
-        elif rng.random() < 0.5:
-            yield Dialogue("apart", text, asked, VERDICTS[label])
+        text, claim, answer = realiser.text(told), f"{CLAIM}: {realiser.say(form)}", VERDICTS[label]
+        if rng.random() < 0.5:
+            yield Dialogue(f"{claim} {VERDICT}:", answer, f". {text}")
         else:
-            yield Dialogue("running", text, asked, VERDICTS[label], ".")
+            yield Dialogue(f"{text} {VERDICT}:", answer, f". {claim}")

@@ -74,11 +74,7 @@ class Masker:
         """A dialogue with its answer hidden, and nothing else."""
         first, last = self.ends
         (answer,) = self.ids(dialogue.answer)
-        between = [] if dialogue.form == "running" else [last, last]
-        before = [first, *self.ids(dialogue.text), *between, *self.ids(dialogue.before)]
-        if dialogue.form == "pair":
-            return [*before, last], [answer, *[NOTHING] * len(before)]
-        after = [*self.ids(dialogue.after), last]
+        before, after = [first, *self.ids(dialogue.before)], [*self.ids(dialogue.after), last]
         return [*before, self.mask, *after], [*[NOTHING] * len(before), answer, *[NOTHING] * len(after)]
 
     def rates(self, text: Text) -> tuple[float, float]:
