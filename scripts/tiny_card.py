@@ -32,9 +32,9 @@ decoded text has lost its spacing.
 Text made on the fly from the grammar of the `logic` task, first:
 
 - dialogues, "Claim: Anna visited Rome. Verdict: false. Anna visited Paris but not Rome.", or the text first and the
-  claim last: a text, a claim, and between them a verdict, true, open or false, that is right. They begin in English, denials first and harder matters later, each
-  lesson when the last is mostly learned. Then they come in the other languages as well, with the verdict still in
-  English.
+  claim last: a text, a claim, and between them a verdict, true, open or false, that is right. They begin in English,
+  denials first and harder matters later, each lesson when the last is mostly learned. Then they come in the other
+  languages as well, with the verdict still in English.
 
 And from then on, in all 15 languages:
 
@@ -49,10 +49,10 @@ It was taught to restore words that were hidden, or swapped for other words of t
 
 **So it has seen the task**: claims judged in all 15 languages, at `<mask>`. It has not seen the task in a method's
 format: one segment, never two; the verdict in the middle, never at the first token or at the end; the words of no
-template, and no label word, ever judged a text. What it can it has yet to learn to say where a method reads. Few-shot accuracy on `logic` is still far higher than that of a model that never saw a claim
-judged. **It has not seen** any text or dialogue that holds all sentences of a
-premise of the validation or test split. It has seen the same names, words and constructions, as any pretrained model
-has read the language that it is tested on.
+template, and no label word, ever judged a text. What it can it has yet to learn to say where a method reads.
+Few-shot accuracy on `logic` is still far higher than that of a model that never saw a claim judged. **It has not
+seen** any text or dialogue that holds all sentences of a premise of the validation or test split. It has seen the same
+names, words and constructions, as any pretrained model has read the language that it is tested on.
 
 ## How it was made
 {stages}

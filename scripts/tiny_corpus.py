@@ -63,12 +63,7 @@ def remark(form: Form, language: str, rng: random.Random) -> Segment:
     bare, statement = without_closing_punctuation(realiser.say(form)), realiser.say(reply)
     said = NLITask.label_words[language][word]
     return language, rng.choice(
-        (
-            f"{said}, {statement}",
-            f"{said}, {statement}",
-            f"{question} {bare}{mark}",
-            f"{answer} {statement}",
-        )
+        (f"{said}, {statement}", f"{said}, {statement}", f"{question} {bare}{mark}", f"{answer} {statement}")
     )
 
 

@@ -303,7 +303,7 @@ class PromptMethod(Method):
                     raise XlbenchError(
                         f"{template.place}: {template.text!r} has no {special}, which method {self.name} reads; add it"
                     )
-        for language in (self.task.source, *self.languages):
+        for language in self.template_languages(self.task, self.languages):
             self.verbalizer(language)
         read, width = self.backbone.embedding_dimension, self.backbone.dimension
         if self.prompt_length() and read != width:
@@ -323,7 +323,7 @@ class PromptMethod(Method):
         return lacking
 
     def prompts_read(self) -> dict[str, Any]:
-        spoken = dict.fromkeys((self.task.source, *self.languages))
+        spoken = self.template_languages(self.task, self.languages)
         words = {language: self.verbalizer(language).words for language in spoken}
         return {**super().prompts_read(), "label words": words}
 
@@ -367,7 +367,7 @@ class PromptMethod(Method):
 
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""
-        spoken = (self.verbalizer(language) for language in (self.task.source, *self.languages))
+        spoken = map(self.verbalizer, self.template_languages(self.task, self.languages))
         return frozenset(piece for words in spoken for pieces in words.pieces for piece in pieces)
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:

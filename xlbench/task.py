@@ -17,7 +17,7 @@ from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.problem import Classification, Problem, TokenLabelling, label_fault
 from xlbench.sources import DataSource, Table
-from xlbench.spec import ALL
+from xlbench.spec import ALL, TestDesign
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -172,15 +172,19 @@ class Task:
             raise XlbenchError(f"task {self.name} has no test rows in {language}")
         if units is None:
             return rows
+        sample = set(self.in_fixed_order(rows, units, language))
+        return [row for row in rows if row.unit in sample]
+
+    def in_fixed_order(self, rows: Sequence[Row], units: int | None, language: str) -> list[str]:
+        """The first `units` (none: all) of the rows' units, in an order that depends on their names alone."""
         names = list(dict.fromkeys(row.unit for row in rows))
-        if units > len(names):
+        if units is not None and units > len(names):
             raise XlbenchError(
                 f"--test-units {units} is more than the {len(names)} test units (each a {self.unit}) of task "
                 f"{self.name} in {language}"
             )
         order = _generator(self.name, "test premises").permutation(len(names))
-        sample = {names[i] for i in order[:units]}
-        return [row for row in rows if row.unit in sample]
+        return [names[i] for i in order[:units]]
 
     def _target_train(
         self, shots: int, number: int, targets: Sequence[str], source: DataSource
@@ -293,15 +297,52 @@ class TestRows:
     note: str = ""  # where a task says that it is aligned, and is not
 
     @classmethod
-    def of(cls, task: Task, languages: Sequence[str], source: DataSource, units: int | None = None) -> "TestRows":
-        """All test rows of some languages. Raises XlbenchError for rows that are odd."""
-        rows = {language: task.test(language, source, units) for language in languages}
+    def of(
+        cls,
+        task: Task,
+        languages: Sequence[str],
+        source: DataSource,
+        units: int | None = None,
+        design: TestDesign = "parallel",
+    ) -> "TestRows":
+        """The test rows of some languages. Raises XlbenchError for rows that are odd.
+
+        parallel: in every language those of the same `units` (none: all). sharded: each unit in one language alone,
+        dealt out in turn, `units` in all: the mean over languages then rests on so many units at the cost of one
+        language; languages have units of their own, so that differences between languages are less sure.
+        """
+        sharded = design == "sharded"
+        rows = {language: task.test(language, source, None if sharded else units) for language in languages}
         apart = _apart(rows) if task.aligned else ""
-        if task.aligned and not apart:
+        if sharded:
+            if apart or not task.aligned:
+                raise XlbenchError(
+                    f"--test-design sharded deals out units that all languages share, and the test rows of task "
+                    f"{task.name} are not aligned{f': {apart}' if apart else ''}; leave it out: each language has "
+                    "units of its own already"
+                )
+            rows = _dealt(task, rows, units)
+        elif task.aligned and not apart:
             return cls(rows, True)
         own = {name: [replace(row, unit=f"{name}/{row.unit}") for row in side] for name, side in rows.items()}
         note = f"the test rows are not aligned over languages, each of which is tested on rows of its own: {apart}"
-        return cls(own, False, note if task.aligned else "")
+        return cls(own, False, note if apart else "")
+
+
+def _dealt(task: Task, rows: Mapping[str, Sequence[Row]], units: int | None) -> dict[str, list[Row]]:
+    """Aligned rows, each unit in one language: the first to the first, and so on in turn. Raises XlbenchError."""
+    first = next(iter(rows))
+    order = task.in_fixed_order(rows[first], units, first)
+    if len(order) < 2 * len(rows):
+        raise XlbenchError(
+            f"--test-design sharded has {len(order)} test units for {len(rows)} languages, and each needs two; ask for "
+            f"more --test-units, or for fewer --languages"
+        )
+    language_of = {unit: number % len(rows) for number, unit in enumerate(order)}
+    return {
+        language: [row for row in side if language_of.get(row.unit) == number]
+        for number, (language, side) in enumerate(rows.items())
+    }
 
 
 def _apart(rows: Mapping[str, Sequence[Row]]) -> str:

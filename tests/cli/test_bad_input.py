@@ -89,7 +89,7 @@ def mistake(*arguments: object) -> str:
         (("--seed", "x"), "Invalid value for '--seed'"),
         (("--tune", "some"), "--tune takes what trains of the backbone (all, lora or frozen), a number of"),
         (("--tune", "0"), "(1 or more), or one of each as --tune lora --tune 4, not '0'"),
-        (("--tune", "100000"), "method mpt has 480 configurations to try, not 100000 (4 of"),
+        (("--tune", "100000"), "method mpt has 640 configurations to try, not 100000 (4 of"),
         (("--tune", "2", "--selection", "oracle-target-dev"), "2 configurations (--tune 2) are chosen among"),
         (("--precision", "fp8"), "precision = 'fp8': input should be 'auto', 'fp32' or 'bf16'"),
         (("--selection", "best"), "selection = 'best': input should be 'source-dev'"),
@@ -288,7 +288,7 @@ def test_a_run_on_folders_opens_no_socket(data, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     folder = changed_tiny(tmp_path / "model")
     asked = ("--method", "mpt", "--steps", "1", "--model", str(folder), "--data-root", str(data), "--device", "cpu")
-    done = CliRunner().invoke(app, [*XNLI, *asked])
+    done = CliRunner().invoke(app, [*XNLI, *asked, "--set", "words=yes-no"])
     assert (done.exit_code, done.stderr) == (0, ""), done.output
 
 

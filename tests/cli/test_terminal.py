@@ -76,7 +76,10 @@ def test_show_says_which_record_it_is_and_how_it_was_trained(runs):
     for run_id in ids(runs):
         shown = CliRunner().invoke(app, ["show", run_id[:8], "--runs", str(runs.root)]).stdout
         assert shown.splitlines()[-1] == f"record: {runs.root}/{run_id}"
-        assert "model tiny, seed 5, 2 steps, learning rate 0.001, batch size 16, precision fp32\n" in shown
+        assert (
+            "model tiny, seed 5, 2 steps, learning rate 0.001, of fresh parts 0.001, batch size 16, precision fp32\n"
+            in shown
+        )
         assert re.search(r"^settings of \S+: alpha=0.3, word=source$", shown, flags=re.MULTILINE)
 
 

@@ -6,7 +6,7 @@ import pytest
 from small_data import plugin
 from typer.testing import CliRunner
 
-from xlbench import Runtime, Store, Suite, XlbenchError, compare
+from xlbench import RunSpec, Runtime, Store, Suite, XlbenchError, compare
 from xlbench.cli import app
 from xlbench.comparison.compare import run_suite
 
@@ -189,7 +189,8 @@ def test_methods_with_no_draw_in_common_are_no_crash(tmp_path):
     """Each of two methods fails at another seed, so that no cell of theirs can be compared."""
     files = []
     for seed in (0, 1):
-        seeded = f"import torch\n        self.ours = torch.initial_seed() == {seed}\n        self.head = nn"
+        begun = RunSpec(method="mpt", shots=1, draw=0, seed=seed).random_seed
+        seeded = f"import torch\n        self.ours = torch.initial_seed() == {begun}\n        self.head = nn"
         fails = f"if not self.ours:\n            raise RuntimeError\n        {LOSS}"
         file = tmp_path / f"half{seed}.py"
         files.append(plugin(file, f"half{seed}", ("self.head = nn", seeded), (LOSS, fails)))

@@ -91,6 +91,8 @@ def test_ntrex_without_a_data_root_says_how_to_get_it():
 
 def prepared(root: Path, **fields):
     asked = {"method": "mpt", "task": "xnli", "model": "tiny", "shots": 2, "languages": ("en", "fr", "sw")}
+    if fields.get("method", "mpt") == "mpt":
+        asked["config"] = {"words": "yes-no"}  # tiny does not know `right`
     return prepare(RunSpec(**{**asked, **fields}), Runtime(data_root=root, device="cpu"))
 
 

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Counting(Method):
-    """One weight w whose gradient is `slope`: with AdamW at rate 1 and no decay it falls by 1 a step."""
+    """One weight w, drawn anew, whose gradient is `slope`: with AdamW at rate 1 and no decay it falls by 1 a step."""
 
     name = "counting"
     slope = 1.0
@@ -56,7 +56,9 @@ def train(tiny, logic, selection="last", scripted=(), shots=4, seed=0, slope=1.0
         called.append((len(method.seen), method.weight.item(), module.training))
         return next(script)
 
-    training = ResolvedTraining(**{"learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2, **settings})
+    plain = {"learning_rate": 9.0, "fresh_learning_rate": 1.0, "weight_decay": 0.0, "batch_size": 2}
+    budget = {"least_steps": 1, "patience": 0, "checkpoints": 10}
+    training = ResolvedTraining(**{**plain, **budget, **settings})
     session = Session(CPU, watch=watch or Stopwatch())
     fitted = fit(method, module, rows(shots), {}, evaluate, training, selection, seed, session)
     return method, fitted, called
@@ -68,7 +70,8 @@ def train(tiny, logic, selection="last", scripted=(), shots=4, seed=0, slope=1.0
 def test_last_keeps_the_final_state_and_never_looks_at_dev(tiny, logic):
     method, fitted, called = train(tiny, logic, "last", steps=6, checkpoints=3)
     assert method.weight.item() == pytest.approx(-6)
-    assert (fitted.steps, fitted.step, called) == (6, 6, [])
+    assert (fitted.planned, fitted.steps, fitted.step, called) == (6, 6, 6, [])
+    assert fitted.converged is None
     assert [entry["step"] for entry in fitted.history] == [2, 4, 6]
     assert all("dev_score" not in entry for entry in fitted.history)
 
@@ -110,6 +113,82 @@ def test_steps_come_before_epochs(tiny, logic):
     assert train(tiny, logic, epochs=3, shots=5, batch_size=100)[1].steps == 3
 
 
+def test_few_shots_are_given_the_least_steps(tiny, logic):
+    assert train(tiny, logic, epochs=3, shots=5, least_steps=11)[1].steps == 11
+    assert train(tiny, logic, epochs=3, shots=5, least_steps=8)[1].steps == 9
+    assert train(tiny, logic, steps=4, least_steps=8)[1].steps == 4  # what is asked for is the most
+
+
+DEV = [(0.4, 1.0), (0.5, 0.9), (0.5, 0.95), (0.6, 0.96), (0.6, 0.97), (0.6, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "made"),
+    [
+        ({"patience": 0}, 12),
+        ({"patience": 1}, 6),  # the third checkpoint is the first without a lower loss
+        ({"patience": 2}, 8),
+        ({"patience": 3}, 10),
+        ({"patience": 4}, 12),
+        ({"patience": 1, "least_steps": 9}, 10),  # not before the floor
+        ({"patience": 1, "least_steps": 10}, 10),
+        ({"patience": 1, "least_steps": 11}, 12),
+    ],
+)
+def test_training_ends_when_the_dev_loss_has_stopped_falling(tiny, logic, settings, made):
+    _, fitted, called = train(tiny, logic, "source-dev", DEV, steps=12, checkpoints=6, **settings)
+    assert (fitted.planned, fitted.steps, len(called)) == (12, made, made // 2)
+    assert fitted.step == {6: 4, 8: 8, 10: 8, 12: 12}[made]  # the best by metric, then loss, of those that were reached
+
+
+def test_no_patience_ends_a_run_that_looks_at_no_dev(tiny, logic):
+    assert train(tiny, logic, "last", steps=12, checkpoints=6, patience=1)[1].steps == 12
+
+
+def test_no_patience_ends_an_earlier_phase(tiny, logic, monkeypatch):
+    monkeypatch.setattr(Counting, "last_phase", 0.5)
+    _, fitted, _ = train(tiny, logic, "source-dev", DEV, steps=12, checkpoints=6, patience=1)
+    assert fitted.steps == 10  # of the last phase's losses, 0.96 and 0.97, the second is not lower
+
+
+@pytest.mark.parametrize(
+    ("dev", "converged"),
+    [
+        ([(0.4, 1.0), (0.5, 0.9)], False),  # the last is the best, and both rise
+        ([(0.4, 0.9), (0.5, 1.0)], False),  # it is the best, and the metric rises
+        ([(0.5, 1.0), (0.5, 0.9)], False),  # and the loss falls
+        ([(0.5, 0.9), (0.4, 0.8)], True),  # an earlier one was chosen
+        ([(0.5, 0.9)], None),  # nothing to compare with
+    ],
+)
+def test_a_run_has_converged_unless_its_last_checkpoint_was_chosen_while_dev_improved(tiny, logic, dev, converged):
+    fitted = train(tiny, logic, "source-dev", dev, steps=2 * len(dev), checkpoints=len(dev))[1]
+    assert fitted.converged is converged
+
+
+def test_a_run_that_patience_ended_has_converged(tiny, logic):
+    dev = [(0.4, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, 0.8)]
+    fitted = train(tiny, logic, "source-dev", dev, steps=8, checkpoints=4, patience=2)[1]
+    assert (fitted.steps, fitted.step, fitted.converged) == (6, 6, True)
+
+
+def test_the_rate_rises_and_falls_as_the_schedule_says():
+    linear = Training(warmup=0.2, schedule="linear", final_rate=0.1)
+    assert [linear.rate(step, 10) for step in (1, 2, 6, 10)] == pytest.approx([0.5, 1.0, 0.55, 0.1])
+    constant = Training(warmup=0.2)
+    assert [constant.rate(step, 10) for step in (1, 2, 6, 10)] == [0.5, 1.0, 1.0, 1.0]
+    assert [Training().rate(step, 10) for step in (1, 10)] == [1.0, 1.0]
+
+
+def test_a_short_budget_is_said():
+    assert Training(steps=120).too_short(768) == (
+        "120 steps of 16 pass 768 rows 2.5 times: fewer than 10, so that methods may not have converged; ask for more "
+        "--epochs, or leave --steps out"
+    )
+    assert Training(steps=480).too_short(768) is None
+    assert Training().too_short(12) is None
+
+
 def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step(tiny, logic):
     def steps(**settings):
         return [entry["step"] for entry in train(tiny, logic, **settings)[1].history]
@@ -131,6 +210,32 @@ def test_the_gradient_is_clipped_and_weights_decay(tiny, logic):
     assert train(tiny, logic, steps=2, weight_decay=0.1)[0].weight.item() == pytest.approx(-1.9)
     method, _, _ = train(tiny, logic, steps=1, slope=1e6, clip=0.5)
     assert method.weight.grad.item() == pytest.approx(0.5)
+
+
+def test_adam_adds_the_decay_to_the_gradient_and_leaves_out_what_is_not_to_decay(tiny, logic):
+    """Adam's first step is the rate, in the sign of gradient + decay · w: of a bias at 5 with gradient -1 and decay 1
+    that of 4, or of -1 where biases do not decay. AdamW's would be 5 - 5 + 1."""
+
+    class Biased(Counting):
+        def build(self, backbone, task):
+            self.bias = nn.Parameter(torch.full((1,), 5.0))
+            self.module = nn.ParameterDict({"bias": self.bias})
+            return self.module
+
+        def loss(self, batch):
+            return -self.bias.sum()
+
+    ends = {}
+    for decays in (True, False):
+        method = Biased(Biased.Config(), tiny, logic, ("en",))
+        module = method.build(tiny, logic)
+        training = ResolvedTraining(
+            learning_rate=1.0, fresh_learning_rate=1.0, optimiser="adam", weight_decay=1.0, decay_biases=decays,
+            steps=1, clip=0.0,
+        )  # fmt: skip
+        fit(method, module, rows(2), {}, lambda: (0, 0), training, "last", 0, Session(CPU))
+        ends[decays] = method.bias.item()
+    assert ends == {True: pytest.approx(4.0), False: pytest.approx(6.0)}
 
 
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])

@@ -54,9 +54,10 @@ def test_the_weights_are_those_of_a_training_of_all(tiny):
 def test_a_run_gives_the_same_with_and_without(tmp_path, monkeypatch, method, selection):
     name, _, config = method.partition("(")
     budget = xlbench.Training(steps=4, checkpoints=2, learning_rate=3e-4, weight_decay=5.0, average_last=2)
+    words = {"support": "label-words", "supervised_over": "label-words"} if config else {}
     spec = xlbench.RunSpec(
         task="logic", method=name, shots=4, model="tiny", languages=("en", "sw"), test_units=5,
-        selection=selection, training=budget, config={"support": "label-words"} if config else {},
+        selection=selection, training=budget, config=words,
     )  # fmt: skip
     found, trims, real = [], [], Backbone.trim
     monkeypatch.setattr(Backbone, "trim", lambda self, ids: trims.append(real(self, ids)) or trims[-1])
@@ -80,11 +81,9 @@ def test_a_method_that_says_that_it_reads_the_vocabulary_trains_all_of_it(tiny, 
     pct = xlbench.registry.get("method", "pct")
     encoded = [Encoded([np.array([5, 6, -1])], *[np.zeros(1, dtype=int)] * 3)]
     assert words_read(Whole(Whole.Config(), tiny, logic, ("en",)), encoded) is None
+    words = {"support": "label-words", "supervised_over": "label-words"}
     assert words_read(pct(pct.Config(), tiny, logic, ("en",)), encoded) is None
-    assert (
-        words_read(pct(pct.Config(support="label-words", score_over="vocabulary"), tiny, logic, ("en",)), encoded)
-        is None
-    )
+    assert words_read(pct(pct.Config(**words, score_over="vocabulary"), tiny, logic, ("en",)), encoded) is None
     finetune = xlbench.registry.get("method", "finetune")
     assert words_read(finetune(finetune.Config(), tiny, logic, ("en",)), encoded).tolist() == [0, 1, 5, 6]
 

@@ -46,16 +46,17 @@ def spec(method: str = "soft-prompt", **fields) -> RunSpec:
     return RunSpec(method=method, training=Training(**training), **{**common, **fields})
 
 
-def drawn(asked: RunSpec) -> list[tuple[float, dict]]:
-    """Learning rate and searched settings of what a spec tries."""
+def drawn(asked: RunSpec) -> list[tuple[tuple[float, float], dict]]:
+    """Learning rates and searched settings of what a spec tries."""
     asked = ResolvedSpec.model_validate(asked.model_dump())
     config = registry.get("method", asked.method).Config(**asked.config)
     found = configurations(asked, config)
     for one in found:
-        assert one.searched["training"] == {"learning_rate": one.training.learning_rate}
+        rates = {name: getattr(one.training, name) for name in ("learning_rate", "fresh_learning_rate")}
+        assert one.searched["training"] == rates
         assert all(getattr(one.config, name) == value for name, value in one.searched["config"].items())
-        assert one.training == asked.training.model_copy(update={"learning_rate": one.training.learning_rate})
-    return [(one.training.learning_rate, dict(one.searched["config"])) for one in found]
+        assert one.training == asked.training.model_copy(update=rates)
+    return [(tuple(one.searched["training"].values()), dict(one.searched["config"])) for one in found]
 
 
 # What was there before keeps its name
@@ -135,11 +136,12 @@ def test_configurations_are_different_the_given_one_first_and_more_trials_only_a
     found = drawn(asked)
     defaults = registry.get("method", method).Config()
     space = search_space(method, type(defaults))
-    assert found[0] == (1e-3, {name: getattr(defaults, name) for name in space})
+    assert found[0] == ((1e-3, 1e-3), {name: getattr(defaults, name) for name in space})
     assert len(found) == count
     assert all(found.count(one) == 1 for one in found)
-    for rate, values in found[1:]:
-        assert rate in [1e-3 * times for times in trials.LEARNING_RATES]
+    for rates, values in found[1:]:
+        for rate, factors in zip(rates, trials.RATES.values(), strict=True):
+            assert rate in [1e-3 * times for times in factors]
         assert all(value in space[name] for name, value in values.items())
         assert set(values) == set(space)
     if count < 16:
@@ -156,7 +158,7 @@ def test_the_draw_depends_on_method_shots_draw_and_seed_alone():
 
 
 def test_every_configuration_is_tried_where_as_many_are_asked_for():
-    assert len(drawn(spec("finetune", trials=16))) == 16  # 4 rates times 4 of dropout
+    assert len(drawn(spec("finetune", trials=64))) == 64  # 4 by 4 rates times 4 of dropout
 
 
 def test_what_is_set_is_not_searched_at_its_default_either():
@@ -173,21 +175,21 @@ def test_a_setting_outside_the_space_is_a_configuration_more():
     class Config(registry.get("method", "finetune").Config):
         search = {"head_dropout": (0.2, 0.3, 0.2)}  # noqa: RUF012
 
-    found = configurations(spec("finetune", trials=9), Config())
+    found = configurations(spec("finetune", trials=33), Config())
     assert [one.config.head_dropout for one in found].count(0.1) == 1
-    with pytest.raises(XlbenchError, match="has 9 configurations to try, not 10"):
-        configurations(spec("finetune", trials=10), Config())
+    with pytest.raises(XlbenchError, match="has 33 configurations to try, not 34"):
+        configurations(spec("finetune", trials=34), Config())
 
 
 def test_too_small_a_space_is_said_before_anything_runs(runtime):
     with pytest.raises(XlbenchError) as fault:
-        xlbench.run(spec("finetune", trials=17), runtime)
+        xlbench.run(spec("finetune", trials=65), runtime)
     assert str(fault.value) == (
-        "method finetune has 16 configurations to try, not 17 (4 of learning rate, 4 of head_dropout); "
-        "use --tune 16 or less for all methods, or declare more values in its Config's search"
+        "method finetune has 64 configurations to try, not 65 (4 of learning_rate, 4 of fresh_learning_rate, 4 of "
+        "head_dropout); use --tune 64 or less for all methods, or declare more values in its Config's search"
     )
-    with pytest.raises(XlbenchError, match=r"has 4 configurations to try, not 5 \(4 of learning rate\)"):
-        xlbench.run(spec("finetune", trials=5, config={"head_dropout": 0.1}), runtime)
+    with pytest.raises(XlbenchError, match=r"has 16 configurations to try, not 17 \(4 of learning_rate, 4 of f"):
+        xlbench.run(spec("finetune", trials=17, config={"head_dropout": 0.1}), runtime)
     assert not runtime.runs.exists()
 
 
@@ -220,7 +222,7 @@ def test_a_mistaken_space_fails_the_check_and_is_refused_in_a_search_only(monkey
 # The choice
 
 
-def chosen(*dev: tuple[float, float] | None):
+def chosen(*dev: tuple[float, float] | None, by_loss: bool = False):
     """The choice among trials with such dev results; None diverges. Beside it, the modules alive at each start."""
     script, alive, seen = iter(dev), [], []
 
@@ -233,11 +235,17 @@ def chosen(*dev: tuple[float, float] | None):
         module(torch.ones(2)).sum().backward()
         seen.append(weakref.ref(module))
         method = type("Trivial", (), {"backbone": nn.Identity()})()
-        return Trained(configuration, method, module, Fitted(1, 1, 1.0, []), result)
+        return Trained(configuration, method, module, Fitted(1, 1, 1, 1.0, []), result, {})
 
     training = ResolvedTraining(learning_rate=1e-3)
     asked = [Configuration(None, training, {"config": {"number": number}}) for number in range(len(dev))]
-    return best_of(asked, train, Session(CPU)), alive
+    return best_of(asked, train, Session(CPU), by_loss), alive
+
+
+def test_of_few_shots_the_loss_on_dev_decides():
+    dev = [(0.5, 0.1), (0.7, 2.0), (0.6, 0.1)]
+    assert chosen(*dev, by_loss=True)[0].number == 2  # a tie of losses: the better accuracy
+    assert [RunSpec(method="mpt", shots=shots).few for shots in (1, 16, 17, "all")] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -295,14 +303,10 @@ def test_each_trial_is_what_its_configuration_gives_alone_to_the_bit(runtime, me
     tuned = xlbench.run(asked.with_(trials=3), runtime)
     assert tuned.spec.trials == 3
     assert len(tuned.trials) == 3
-    best = max(tuned.trials, key=lambda trial: (trial["dev_score"], -trial["dev_loss"]))
+    best = min(tuned.trials, key=lambda trial: (trial["dev_loss"], -trial["dev_score"]))  # 3 shots are few
     assert tuned.chosen == best
     alone = xlbench.run(
-        asked.with_(
-            config=best["config"],
-            training={**asked.training.model_dump(), "learning_rate": best["training"]["learning_rate"]},
-        ),
-        runtime,
+        asked.with_(config=best["config"], training={**asked.training.model_dump(), **best["training"]}), runtime
     )
     assert alone.trials == []
     assert Store(runtime.runs).predictions(tuned.id).equals(Store(runtime.runs).predictions(alone.id))
@@ -341,7 +345,7 @@ def test_training_seconds_are_of_all_trials_and_the_chosen_one_s_stand_apart(run
 
 
 def test_a_trial_that_diverges_is_lost_and_noted(runtime, monkeypatch):
-    monkeypatch.setattr(trials, "LEARNING_RATES", (1.0, 1e30))
+    monkeypatch.setattr(trials, "RATES", {"learning_rate": (1.0, 1e30)})
     kept = xlbench.run(spec("finetune", trials=2, config={"head_dropout": 0.1}), runtime)
     assert kept.status == "finished"
     assert kept.selection["chosen"] == 0
@@ -410,7 +414,8 @@ def test_tune_on_the_command_line_reaches_every_cell(runtime):
 
 def test_a_method_says_what_is_searched():
     shown = CliRunner().invoke(app, ["show", "soft-prompt"]).stdout
-    assert "  learning rate: 0.5, 1, 2, 5 times the one asked for, as for every method\n" in shown
+    assert "  learning_rate: 0.5, 1, 2, 5 times the one asked for, as for every method\n" in shown
+    assert "  fresh_learning_rate: 0.1, 0.3, 1, 3 times the one asked for, as for every method\n" in shown
     assert "  prompt_length: 1, 2, 4, 8\n" in shown
 
 

@@ -183,8 +183,19 @@ def test_pcts_loss_is_two_cross_entropies_and_the_weighted_kl_terms():
     cross_entropy_ours = (LOG(2) + LOG(2)) / 2
     cross_entropy_theirs = (LOG(4) + LOG(2)) / 2
     divergence = (2 * KL_UV + KL_UW + KL_WU) / 2
-    found = pct_loss(ours, theirs, logits(U, U), logits(V, W, shift=1.0), labels, 0.3)
+    compared = logits(U, U), logits(V, W, shift=1.0)
+    found = pct_loss((ours, theirs), (ours, theirs), compared, labels, 0.3)
     assert found.item() == pytest.approx(cross_entropy_ours + cross_entropy_theirs + 0.3 * divergence)
+
+
+def test_pcts_cross_entropy_is_over_what_it_is_told_to_be():
+    """Logits ln 2, ln 1 of two label words beside another word's ln 5: -ln 2/3 among the words, -ln 2/8 among all."""
+    whole = torch.tensor([[2.0, 1.0, 5.0]]).log()
+    words, labels = whole[:, :2], torch.tensor([0])
+    among_words = pct_loss((words, words), (words, words), (words, words), labels, 1.0)
+    among_all = pct_loss((words, words), (whole, whole), (whole, whole), labels, 1.0)
+    assert among_words.item() == pytest.approx(2 * LOG(3 / 2))
+    assert among_all.item() == pytest.approx(2 * LOG(4))
 
 
 class Scripted:
@@ -212,14 +223,16 @@ def scripted(rows: list[int], labels: list[int], language: int = 4) -> Batch:
 
 
 @pytest.mark.parametrize(
+    ("over", "cross_entropies"), [("vocabulary", -LOG(U[0]) - LOG(V[0])), ("label-words", LOG(7 / 4) + LOG(4))]
+)
+@pytest.mark.parametrize(
     ("support", "divergence"), [("vocabulary", 2 * KL_UV), ("label-words", KL_WORDS + KL_WORDS_BACK)]
 )
-def test_pct_minimises_both_views_and_their_divergence(tiny, logic, support, divergence):
-    method = made("pct", tiny, logic, support=support, consistency=0.5)
+def test_pct_minimises_both_views_and_their_divergence(tiny, logic, support, divergence, over, cross_entropies):
+    method = made("pct", tiny, logic, support=support, supervised_over=over, consistency=0.5)
     method.backbone = Scripted(tiny, U, V)
     method.verbalizer = lambda language: Verbalizer(("a", "b", "c"), ((0,), (1,), (2,)))
     batch = scripted([0], [0]).with_streams({"augmented": scripted([1], [0], language=6)})
-    cross_entropies = LOG(7 / 4) + LOG(4)
     assert method.loss(batch).item() == pytest.approx(cross_entropies + 0.5 * divergence, rel=1e-5)
 
 

@@ -263,7 +263,7 @@ def test_another_parallel_corpus_changes_the_id(tmp_path):
     for sentences in (5, 6):
         root = write_xnli(tmp_path / str(sentences))
         write_ntrex(root, sentences)
-        ids.add(id_of({"data_root": root}, task="xnli", test_units=None))
+        ids.add(id_of({"data_root": root}, task="xnli", test_units=None, config={"words": "yes-no"}))
     assert len(ids) == 2
 
 

@@ -178,6 +178,7 @@ def _train(
         with watch.stage("training"):
             method.fit(resources)
     else:
+        module.eval()  # else dropout would draw, and training begin elsewhere
         learnt["before training"] = _untrained(prepared, method, session)
         movement = Movement(method, module, prepared.backbone)
         inputs, training = [shots, *(stream.encoded for stream in streams.values())], configuration.training
@@ -223,7 +224,8 @@ def _train(
 def before_training(prepared: Prepared) -> dict[str, float]:
     """What `Record.learnt` says of a run before training, without the run. Raises XlbenchError."""
     session = Session(prepared.device, prepared.spec.precision)
-    method, _, resources = _built(prepared, session, prepared.config)
+    method, module, resources = _built(prepared, session, prepared.config)
+    module.eval()
     method.streams(resources)  # some prepare there what they score with
     return _untrained(prepared, method, session)
 

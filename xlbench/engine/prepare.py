@@ -16,7 +16,7 @@ from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig
 from xlbench.resources import Resource, Surroundings
 from xlbench.sources import DataSource
-from xlbench.spec import ALL, Lora, ResolvedSpec, RunSpec, Runtime, Training, digest, digest_of_list, parse
+from xlbench.spec import ALL, Lora, ResolvedSpec, RunSpec, Runtime, TestDesign, Training, digest, digest_of_list, parse
 from xlbench.task import FewShot, Row, Task, TestRows
 
 PROTOCOL = "3"  # raised when a change in the harness, or in a default of a spec, changes numbers
@@ -76,7 +76,7 @@ def episode_of(task: type[Task], spec: RunSpec, source: DataSource) -> Episode:
     """The episode of a run: what it shares with every run of another method. Raises XlbenchError."""
     languages = task().check_languages(spec.languages)
     oracle = spec.selection == "oracle-target-dev"
-    more = spec.test_units, spec.shots, spec.draw, spec.split, spec.target_shots, oracle
+    more = spec.test_units, spec.test_design, spec.shots, spec.draw, spec.split, spec.target_shots, oracle
     return _episode(task, languages, source, *more)  # type: ignore[arg-type]
 
 
@@ -86,6 +86,7 @@ def _episode(
     languages: tuple[str, ...],
     source: DataSource,
     test_units: int | None,
+    test_design: TestDesign,
     shots: int,
     number: int,
     split: str | None,
@@ -95,7 +96,7 @@ def _episode(
     if split is not None and number:
         raise XlbenchError(f"--split {split} is one fixed draw, so --draw must be 0, not {number}")
     task = task_class()
-    test = _test_set(task_class, languages, source, test_units)  # type: ignore[arg-type]
+    test = _test_set(task_class, languages, source, test_units, test_design)  # type: ignore[arg-type]
     targets = [language for language in languages if language != task.source]
     drawn, left_out = task.draw(shots, number, source, split, target_shots, targets), 0
     if shots == ALL:  # those that share no sentence with the test
@@ -119,9 +120,11 @@ def _episode(
 
 
 @cache
-def _test_set(task: type[Task], languages: tuple[str, ...], source: DataSource, units: int | None) -> TestSet:
+def _test_set(
+    task: type[Task], languages: tuple[str, ...], source: DataSource, units: int | None, design: TestDesign
+) -> TestSet:
     """Read and fingerprinted once a process, for the cells of a suite share it."""
-    rows = TestRows.of(task(), languages, source, units)
+    rows = TestRows.of(task(), languages, source, units, design)
     sentences = contamination.TestSentences.of(row for side in rows.by_language.values() for row in side)
     return TestSet(rows, digest([content(side) for side in rows.by_language.values()])[:16], sentences)
 

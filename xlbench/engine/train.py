@@ -95,7 +95,8 @@ def fit(
         if course.step:
             session.progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
-            if course.step >= training.least_steps and course.waited(method.last_phase * steps) >= patience:
+            looked = course.step in checkpoints and course.step >= training.least_steps
+            if looked and course.waited(method.last_phase * steps) >= patience:
                 break
             parts = next(batches)
             method.progress = (step - 1) / steps

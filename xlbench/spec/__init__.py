@@ -15,16 +15,17 @@ from xlbench.spec.run_spec import (
     ResolvedTraining,
     RunSpec,
     Selection,
+    TestDesign,
     Training,
     Tune,
     by_shots,
     in_words,
 )
 from xlbench.spec.runtime import Runtime, is_url
-from xlbench.spec.suite import MethodChoice, Suite
+from xlbench.spec.suite import Analysis, MethodChoice, Suite
 
 __all__ = [
-    "ALL", "AXES", "Frozen", "Lora", "MethodChoice", "ParallelSettings", "Precision", "ResolvedSpec",
-    "ResolvedTraining", "RunSpec", "Runtime", "Scalar", "Selection", "Suite", "Training", "Tune", "by_shots", "digest",
-    "digest_of_list", "in_words", "is_url", "parse",
+    "ALL", "AXES", "Analysis", "Frozen", "Lora", "MethodChoice", "ParallelSettings", "Precision", "ResolvedSpec",
+    "ResolvedTraining", "RunSpec", "Runtime", "Scalar", "Selection", "Suite", "TestDesign", "Training", "Tune",
+    "by_shots", "digest", "digest_of_list", "in_words", "is_url", "parse",
 ]  # fmt: skip

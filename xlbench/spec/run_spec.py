@@ -14,6 +14,7 @@ from xlbench.spec.protocol import MATCHED, under_protocol
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
+TestDesign = Literal["parallel", "sharded"]
 AXES = ("method", "config", "shots", "draw", "seed")  # along which the cells of a comparison differ
 ALL = 0  # shots: every labelled row of the source language
 FEW_EPOCHS = 10  # passes over the shots below which a budget is said to be short
@@ -133,6 +134,10 @@ class RunSpec(Frozen):
         ge=1,
         description="a fixed subset of the test's units (premises, sentences, …); none: all",
         json_schema_extra={"option": {"names": ["--test-units", "--test-premises"]}},
+    )
+    test_design: TestDesign = Field(
+        "parallel",
+        description="parallel: every language is tested on the same units; sharded: each unit in one language alone",
     )
     target_shots: int = Field(
         0, ge=0, description="labelled examples per class of each target language, beside the shots"

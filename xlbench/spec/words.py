@@ -19,8 +19,8 @@ from xlbench.spec.suite import Suite
 # The fields that have an option of their own, made by `xlbench.cli.options`; any other of a run is given by --with.
 FIRST_OPTIONS = ("method", "shots", "task", "draw", "seed")  # of one run; a suite has most of them in the plural
 OPTIONS = (
-    "model", "revision", "languages", "test_units", "target_shots", "protocol", "split", "tune", "max_length",
-    "precision", "selection",
+    "model", "revision", "languages", "test_units", "test_design", "target_shots", "protocol", "split", "tune",
+    "max_length", "precision", "selection",
 )  # fmt: skip
 PARALLEL_OPTIONS = {"corpus": "parallel", "size": "parallel_size"}  # settings of the resource `parallel`, and options
 TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "fresh_learning_rate", "warmup", "checkpoints")
