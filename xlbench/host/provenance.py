@@ -22,7 +22,10 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str:
-    """The commit of the checkout that xlbench runs from, with `-dirty` where it differs; empty outside one."""
+    """The commit of the checkout that xlbench runs from, with `-dirty` where it differs; empty outside one. Where code
+    is copied without its history (a container, a lent machine), XLBENCH_COMMIT says it."""
+    if said := os.environ.get("XLBENCH_COMMIT"):
+        return said
     here = Path(__file__).resolve().parents[1]
     if not (here.parent / ".git").exists():
         return ""
