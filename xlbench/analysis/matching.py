@@ -1,13 +1,13 @@
 """Records → groups and tables that may be compared.
 
-Records that differ in anything that a comparison must hold equal never share a table (`matched_key`); within
-a table each method is averaged over the draws and seeds that all its methods have.
+Records that differ in anything that a comparison must hold equal never share a table (`matched_key`); within a table
+each method has its own draws and seeds.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from operator import attrgetter
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import flat
 from xlbench.problem import problem_of
 from xlbench.records.index import Result
+from xlbench.records.predictions import Summary
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
 from xlbench.spec import AXES, RunSpec, by_shots, digest
@@ -47,6 +48,13 @@ class Line:
         tested = {tuple(record.by_language) for record in self.records.values()}
         return frozenset(name for names in tested for name in names)
 
+    def mean(self, value: Callable[[Record], float]) -> float:
+        """The mean of a value over draws, that of a draw being the mean over its seeds."""
+        by_draw: dict[tuple[int, str], list[float]] = defaultdict(list)
+        for (draw, _, shots), record in self.records.items():
+            by_draw[draw, shots].append(value(record))
+        return fmean(fmean(of_draw) for of_draw in by_draw.values())
+
 
 def once(make: Callable[[Shown], Made]) -> Callable[[Shown], Made]:
     """Decorator: what a function makes of a table or a group is kept as long as it, for all who show it."""
@@ -64,12 +72,15 @@ def once(make: Callable[[Shown], Made]) -> Callable[[Shown], Made]:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The records that one table may compare: all equal but for method, draw and seed."""
+    """The records that one table may compare: all equal but for method, draw and seed.
+
+    `of_tables`: how many tables its group has, over which its findings are corrected too.
+    """
 
     shots: int
     lines: tuple[Line, ...]
-    cells: tuple[Cell, ...]  # the draws and seeds that every method has
     left_out: tuple[str, ...]
+    of_tables: int = 1
 
     @property
     def first(self) -> Record:
@@ -82,23 +93,49 @@ class Table:
         return self.first.metric
 
     @property
+    def diverged(self) -> list[str]:
+        """Which methods diverged how often, in sentences."""
+        counts = {line.method: [run.status == "failed" for run in self.runs(line)] for line in self.lines}
+        return [
+            f"{method} diverged in {sum(failed)} of {len(failed)} runs, which count as the best constant answer"
+            for method, failed in counts.items()
+            if any(failed)
+        ]
+
+    @cached_property
+    def not_converged(self) -> dict[str, tuple[int, int]]:
+        """Method → how many runs chose the last checkpoint while dev still improved, of how many of which that is
+        known; methods of which none did are left out."""
+        counts = {}
+        for line in self.lines:
+            known = [run.converged for run in self.runs(line) if run.converged is not None]
+            if not all(known):
+                counts[line.method] = known.count(False), len(known)
+        return counts
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether so many runs had not converged that the table measures the budget: half of those of a method."""
+        return any(2 * number >= known for number, known in self.not_converged.values())
+
+    @property
     def per_class(self) -> str:
         """What is said after a number of shots: " per class", and nothing where K shots are K rows in all."""
         return "" if len(problem_of(self.first.problem).strata()) == 1 else " per class"
 
     def runs(self, line: Line) -> list[Record]:
-        """A method's records of the draws and seeds that every method has."""
-        return [line.records[cell] for cell in self.cells]
+        """A method's records, draw by draw."""
+        return [line.records[cell] for cell in sorted(line.records)]
 
     @cached_property
     def by_language(self) -> Mapping[str, Mapping[str, float]]:
-        """Per method and language the metric's mean over the cells that all methods have, as shares of 1. A language
-        that one of a method's runs was not tested in is left out of that method."""
+        """Per method and language the metric's mean over a method's draws, seeds averaged within a draw, as shares of
+        1. A language that one of a method's runs was not tested in is left out of that method."""
         means = {}
         for line in self.lines:
             runs = [record.by_language for record in self.runs(line)]
             everywhere = [name for name in (runs[0] if runs else ()) if all(name in run for run in runs)]
-            means[line.method] = {name: fmean([run[name] for run in runs]) for name in everywhere}
+            means[line.method] = {name: line.mean(partial(_in_language, name)) for name in everywhere}
         return means
 
     @cached_property
@@ -106,7 +143,7 @@ class Table:
         """Methods by the metric's mean, best first; ties by name, and the oracle's by name alone."""
         if self.first.spec.selection == ORACLE:
             return tuple(sorted(self.lines, key=lambda line: line.method))
-        means = {line.method: fmean(record.mean for record in self.runs(line)) for line in self.lines}
+        means = {line.method: line.mean(lambda record: record.mean) for line in self.lines}
         return tuple(sorted(self.lines, key=lambda line: (-means[line.method], line.method)))
 
 
@@ -147,6 +184,10 @@ def matched_key(record: Record) -> dict[str, Any]:
     return {**spec, **identity}
 
 
+def _in_language(language: str, record: Record) -> float:
+    return record.by_language[language]
+
+
 def _matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
     return *shared_fields(record.spec), *(record.identity[name] for name in IDENTITY)
@@ -167,22 +208,40 @@ def parallel_of(record: Record) -> tuple[str, int]:
     return str(settings.get("corpus") or ""), int(settings.get("size") or 0)
 
 
-def group(results: Iterable[Result]) -> list[Group]:
-    """Results as groups of tables, in a fixed order. Failed records are left out. Raises where none is left."""
+def group(results: Iterable[Result], diverged: Iterable[Record] = ()) -> list[Group]:
+    """Results as groups of tables, in a fixed order. Of failed records those that `diverged` count as the best constant
+    answer, where a table has results of the same rows; others are left out. Raises where no result is left."""
     by_key: dict[Hashable, list[Result]] = defaultdict(list)
     for result in results:
         if result.record.status == "finished":
             by_key[_matched(result.record)].append(result)
     if not by_key:
         raise XlbenchError("there is no finished record to make a board of; run something first")
+    for record in diverged:
+        alike = by_key.get(_matched(record), []) if all(name in record.identity for name in IDENTITY) else []
+        beside = next((one for one in alike if one.summary and one.record.spec.shots == record.spec.shots), None)
+        if beside is not None:
+            alike.append(_constant(record, beside))
     groups = []
     for alike in by_key.values():
         by_number: dict[int, list[Result]] = defaultdict(list)
         for result in alike:
             by_number[result.record.spec.shots].append(result)
-        tables = tuple(_table(shots, by_number[shots]) for shots in sorted(by_number, key=by_shots))
+        tables = tuple(_table(shots, by_number[shots], len(by_number)) for shots in sorted(by_number, key=by_shots))
         groups.append(Group(matched_key(alike[0].record), tables))
     return sorted(groups, key=lambda group: (group.key["task"], group.key["model"], digest(group.key)))
+
+
+def _constant(diverged: Record, beside: Result) -> Result:
+    """A run that diverged, as a result: what the best constant answer scores on the test rows of another."""
+    other, summary = beside.record, beside.summary
+    if summary is None:
+        raise XlbenchError(f"the predictions of record {other.id} were not read")
+    chance = float(summary.chance.mean())
+    scores = {other.metric: dict.fromkeys(other.by_language, chance)}
+    facts = {name: getattr(other, name) for name in ("problem", "metric", "unit", "aligned", "test", "source_language")}
+    record = diverged.model_copy(update={**facts, "scores": scores})
+    return Result(record, Summary(scores, summary.chance, summary.chance, summary.test))
 
 
 class NotMatched(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
@@ -231,7 +290,7 @@ def apart(groups: Sequence[Group]) -> str | None:
     )
 
 
-def _table(shots: int, results: Sequence[Result]) -> Table:
+def _table(shots: int, results: Sequence[Result], of_tables: int) -> Table:
     lines: dict[str, dict[Cell, Result]] = defaultdict(dict)
     left_out = []
     corpora = {parallel_of(result.record) for result in results} - {("", 0)}
@@ -246,14 +305,8 @@ def _table(shots: int, results: Sequence[Result]) -> Table:
                 f"{record.id} (the method's source or data changed)"
             )
         lines[label][cell] = result
-    common = set.intersection(*(set(cells) for cells in lines.values()))
-    for label, cells in sorted(lines.items()):
-        extra = sorted(set(cells) - common)
-        if extra:
-            named = ", ".join(f"{draw}/{seed}" for draw, seed, _ in extra)
-            left_out.append(f"{label}: draw/seed {named}, which not every method of the table has with the same shots")
     by_name = tuple(Line(label, lines[label]) for label in sorted(lines))
-    return Table(shots, by_name, tuple(sorted(common)), tuple(left_out))
+    return Table(shots, by_name, tuple(left_out), of_tables)
 
 
 def drift(records: Iterable[Record], here: Mapping[str, str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 from xlbench import registry
 from xlbench.analysis.evidence import summary_of, weigh
 from xlbench.analysis.matching import group
-from xlbench.analysis.power import DEFAULT_PARTS, Power, VarianceParts, power
+from xlbench.analysis.power import DEFAULT_PARTS, Power, VarianceParts, pooled, power
 from xlbench.analysis.statistics import first_step
 from xlbench.errors import XlbenchError
 from xlbench.records.index import Result
@@ -58,22 +58,22 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
 def _parts(records: Sequence[Record], store: Store) -> tuple[VarianceParts, str]:
     """Variance parts of a difference, and in words where they come from.
 
-    Of the table with most runs, those of the pair that varies most; assumed ones where no table has two draws.
+    Of the table with most runs, those of all its pairs together; assumed ones where no table has two draws.
     """
     tables = [table for matched in group(map(Result, records)) for table in matched.tables] if records else []
-    for table in sorted(tables, key=lambda table: -len(table.cells) * len(table.lines)):
-        if len({draw for draw, _, _ in table.cells}) < 2 or len(table.lines) < 2:
+    for table in sorted(tables, key=lambda table: -sum(len(line.results) for line in table.lines)):
+        if len(table.lines) < 2:
             continue
         try:
             runs = {
-                line.method: {cell[:2]: summary_of(result_of(line.records[cell], store)) for cell in table.cells}
+                line.method: {cell: summary_of(result_of(record, store)) for cell, record in line.records.items()}
                 for line in table.lines
             }
-            weighed = weigh(runs)
+            together = pooled(list(weigh(runs).differences.values()))
         except XlbenchError:
             continue
-        widest = max(weighed.differences, key=lambda part: (part.draw or 0.0) + (part.draw_unit or 0.0) / weighed.units)
-        return widest, f"from {len(table.cells) * len(table.lines)} runs"
+        if together is not None:
+            return together, f"from {sum(map(len, runs.values()))} runs"
     return DEFAULT_PARTS, ASSUMED
 
 

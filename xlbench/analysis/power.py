@@ -7,7 +7,7 @@ each with a variance of its own. All are shares of 1, not points.
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -78,13 +78,16 @@ DEFAULT_PARTS = VarianceParts(
 
 @dataclass(frozen=True)
 class Power:
-    """What a design can show. `smallest` is a difference, None where there is no test over draws (one draw);
-    `draws_for` maps a difference to the draws that show it, None where no number up to MOST_DRAWS does."""
+    """What a design can show. `smallest` is a difference, None where there is no test over draws (one draw); `low` and
+    `high` are the ends of its 95 % interval, for the variances are estimated too; `draws_for` maps a difference to the
+    draws that show it, None where no number up to MOST_DRAWS does."""
 
     units: int
     smallest: float | None
     draws_for: dict[float, int | None]
     notes: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
 
 
 def variance_parts(values: ArrayLike) -> VarianceParts:
@@ -128,11 +131,32 @@ def variance_parts(values: ArrayLike) -> VarianceParts:
     )
 
 
-def power(parts: VarianceParts, draws: int, seeds: int, units: int, *, level: float = LEVEL) -> Power:
+def pooled(differences: Sequence[VarianceParts]) -> VarianceParts | None:
+    """The mean of each part over the pairs of a table: what a pair of it varies by, if pairs vary alike.
+
+    The smallest of them would promise too much, the largest too little (both are the extremes of noisy estimates).
+    None where no pair has two draws.
+    """
+    known = [parts for parts in differences if parts.draw is not None]
+    if not known:
+        return None
+
+    def mean(name: str) -> float | None:
+        values = [value for parts in known if (value := getattr(parts, name)) is not None]
+        return float(np.mean(values)) if values else None
+
+    means = {name: mean(name) for name in ("draw", "seed", "draw_unit", "rest")}
+    return VarianceParts(unit=mean("unit") or 0.0, notes=known[0].notes, **means)
+
+
+def power(
+    parts: VarianceParts, draws: int, seeds: int, units: int, *, level: float = LEVEL, degrees: float | None = None
+) -> Power:
     """What a design can show: the smallest difference found with probability POWER, and the draws for POINTS.
 
-    `parts` are those of the paired difference (`variance_parts(first - second)`, or DEFAULT_PARTS); the test is
-    that of `xlbench.analysis.statistics.pairwise`, two-sided. For m pairs, the level 1 - 0.05 / m is that of Holm's
+    `parts` are those of the paired difference (`variance_parts(first - second)`, `pooled` over pairs, or
+    DEFAULT_PARTS); `degrees` are those of freedom that they were estimated with, for the interval; the test is that of
+    `xlbench.analysis.statistics.compared`, two-sided. For m pairs, the level 1 - 0.05 / m is that of the correction's
     first step. Raises XlbenchError where the draw's part is not known, or the design is none.
     """
     if parts.draw is None:
@@ -141,18 +165,22 @@ def power(parts: VarianceParts, draws: int, seeds: int, units: int, *, level: fl
         raise XlbenchError(f"a design needs a draw, a seed and two units, not {draws} x {seeds} x {units}")
     smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest()
     needed = {difference: _draws_for(difference, parts, seeds, units, level) for difference in POINTS}
-    return Power(units, smallest, needed, parts.notes)
+    low, high = (
+        None if smallest is None or not degrees else
+        _Test(_scaled(parts, degrees / special.chdtri(degrees, tail)), draws, seeds, units, level).smallest()
+        for tail in (0.025, 0.975)
+    )  # fmt: skip
+    return Power(units, smallest, needed, parts.notes, low, high)
 
 
-def steadiest(
-    differences: Sequence[VarianceParts], draws: int, seeds: int, units: int, *, level: float
-) -> VarianceParts | None:
-    """Of several differences the first with the smallest `power(…).smallest`; None where there is none to test."""
-    return min(
-        (parts for parts in differences if parts.draw is not None),
-        key=lambda parts: _Test(parts, draws, seeds, units, level).smallest(),
-        default=None,
-    )
+def _scaled(parts: VarianceParts, factor: float) -> VarianceParts:
+    """With what draws and seeds do, so many times as large."""
+
+    def times(value: float | None) -> float | None:
+        return None if value is None else factor * value
+
+    draw, seed, both, rest = map(times, (parts.draw, parts.seed, parts.draw_unit, parts.rest))
+    return replace(parts, draw=draw, seed=seed, draw_unit=both, rest=rest)
 
 
 class _Test:

@@ -50,7 +50,9 @@ class Interval:
 @dataclass(frozen=True)
 class Pair:
     """One comparison of a table: first minus second, with its interval and two-sided `p`. `corrected` is the interval
-    at the level of Holm's step: it excludes zero where, and only where, `corrected_p` is at most 1 - level."""
+    at the level of the correction's step: it excludes zero where, and only where, `corrected_p` is at most 1 - level.
+    `within`: the smallest margin in which the two are shown to be the same, by two one-sided tests at 5 % (Schuirmann
+    1987): the end of the 90 % interval that is farther from zero. `draws`: how many the two have in common."""
 
     first: str
     second: str
@@ -58,11 +60,14 @@ class Pair:
     p: float
     corrected: Interval
     corrected_p: float
+    within: float = math.inf
+    draws: int = 2
 
     @property
     def better(self) -> str | None:
-        """The method that is better by the corrected interval; None where they cannot be told apart."""
-        if not self.corrected.excludes_zero:
+        """The method that is better by the corrected interval; None where they cannot be told apart, and with one
+        draw, which says nothing of another."""
+        if not self.corrected.excludes_zero or self.draws < 2:
             return None
         return self.first if self.corrected.estimate > 0 else self.second
 
@@ -133,46 +138,73 @@ def score(values: ArrayLike, *, level: float = LEVEL) -> Interval:
     return _error(design).interval(_level(level), _scope(design))
 
 
-def holm(p: ArrayLike) -> FloatArray:
-    """Holm's (1979) corrected p-values, in the order given. Raises XlbenchError for what is no p-value."""
-    values = np.asarray(p, dtype=np.float64).reshape(-1)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise XlbenchError("a p-value must lie between 0 and 1")
-    order = np.argsort(values, kind="stable")
-    corrected = np.empty_like(values)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
-    return corrected
+def shaffer_steps(methods: int) -> list[int]:
+    """By how many true hypotheses at most each p of all pairs of so many methods is multiplied, the smallest p first
+    (Shaffer 1986, procedure 1): of the pairs of 4 methods 6, 3, 3, 3, 2, 1, where Holm's are 6, 5, 4, 3, 2, 1.
+
+    If one pair differs, at most so many others can be equal as groups of equal methods allow.
+    """
+    possible: list[set[int]] = [{0}, {0}]  # numbers of pairs that may be equal among so many methods
+    for count in range(2, methods + 1):
+        possible.append(
+            {math.comb(equal, 2) + rest for equal in range(1, count + 1) for rest in possible[count - equal]}
+        )
+    pairs = math.comb(methods, 2)
+    return [max(number for number in possible[methods] if number <= pairs - step) for step in range(pairs)]
+
+
+def holm_steps(hypotheses: int) -> list[int]:
+    """The same by Holm (1979), who asks nothing of how hypotheses hang together: n, n - 1, …, 1."""
+    return list(range(hypotheses, 0, -1))
 
 
 def pairwise(methods: Mapping[str, ArrayLike], *, level: float = LEVEL) -> list[Pair]:
-    """All pairs of a table's methods, corrected over the table; `methods` maps a name to its design, all of one shape.
-
-    They are paired over the same draws, seeds and units; p is that at which the interval's edge is zero. The corrected
-    interval is at the level of Holm's step: 1 - alpha / m for the smallest p of m, 1 - alpha / (m - 1) for the next,
-    and so on to the first that is not significant, whose level all others get. That any pair is wrongly told apart has
-    a chance of alpha at most; that all these intervals hold the truth at once may have less than 1 - alpha. Raises
-    XlbenchError for arrays that are no designs, or not of one shape.
-    """
+    """All pairs of a table's methods, corrected over the table by Shaffer's steps; `methods` maps a name to its design,
+    all of one shape: they are paired over the same draws, seeds and units. Raises XlbenchError for arrays that are no
+    designs, or not of one shape."""
     names = list(combinations(methods, 2))
-    designs = [_paired(methods[first], methods[second]) for first, second in names]
+    differences = {(first, second): paired(methods[first], methods[second]) for first, second in names}
+    return compared(differences, shaffer_steps(len(methods)), level=level)
+
+
+def compared(
+    differences: Mapping[tuple[str, str], ArrayLike], steps: Sequence[int] | None = None, *, level: float = LEVEL
+) -> list[Pair]:
+    """Some pairs, corrected together; a pair maps to the design (draws, seeds, units) of first minus second.
+
+    p is that at which the interval's edge is zero. The corrected interval is at the level of the pair's step: 1 - alpha
+    / steps[0] for the smallest p, and so on to the first that is not significant, whose level all others get; `steps`
+    are Holm's where none are given. That any pair is wrongly told apart has a chance of alpha at most; that all these
+    intervals hold the truth at once may have less than 1 - alpha. Raises XlbenchError.
+    """
+    names = list(differences)
+    designs = [as_design(differences[pair]) for pair in names]
     errors = [_error(design) for design in designs]
     p = np.array([2 * error.tail() for error in errors])
-    corrected_p = holm(p)
-    alpha, left, stopped = 1 - _level(level), len(names), False
-    levels = np.empty(len(names))
-    for place in np.argsort(p, kind="stable"):
-        levels[place] = 1 - alpha / left
-        stopped = stopped or p[place] > alpha / left
-        left -= not stopped
+    factors = list(steps or holm_steps(len(names)))[: len(names)]
+    alpha, step, stopped, largest = 1 - _level(level), 0, False, 0.0
+    levels, corrected_p = np.empty(len(names)), np.empty(len(names))
+    for number, place in enumerate(np.argsort(p, kind="stable")):
+        largest = corrected_p[place] = max(largest, min(1.0, p[place] * factors[number]))
+        levels[place] = 1 - alpha / factors[step]
+        stopped = stopped or p[place] > alpha / factors[step]
+        step += not stopped and step + 1 < len(factors)
     return [
         Pair(*names[place], error.interval(level, _scope(design)), float(p[place]),
-             error.interval(float(levels[place]), _scope(design)), float(corrected_p[place]))
+             error.interval(float(levels[place]), _scope(design)), float(corrected_p[place]),
+             _within(error), design.shape[0])
         for place, (design, error) in enumerate(zip(designs, errors, strict=True))
     ]  # fmt: skip
 
 
+def _within(error: "_Error") -> float:
+    """The end of the 90 % interval that is farther from zero."""
+    interval = error.interval(0.90, "")
+    return max(abs(interval.low), abs(interval.high))
+
+
 def first_step(pairs: int) -> float:
-    """The level of an interval at the first, strictest step of Holm's correction over so many pairs."""
+    """The level of an interval at the first, strictest step of the correction over so many pairs."""
     return 1 - (1 - LEVEL) / max(1, pairs)
 
 
@@ -196,14 +228,16 @@ def ranks(methods: Collection[str], pairs: Sequence[Pair]) -> dict[str, Rank]:
     }
 
 
-def above_chance(values: ArrayLike, chance: ArrayLike, *, level: float = LEVEL) -> AboveChance:
+def above_chance(values: ArrayLike, chance: ArrayLike, *, over_draws: bool = True, level: float = LEVEL) -> AboveChance:
     """Whether the mean of a design is above chance, by a one-sided test at 1 - level.
 
     `chance` is the accuracy of always answering the majority class: a number, or (units,), which takes the
-    test set's own chance variation out. A cell that is not above is marked on a board, and not ranked. Raises
-    XlbenchError.
+    test set's own chance variation out. With `over_draws` the statement is of other draws too; without, of these runs
+    on other units, which is what a method must pass to be ranked. Raises XlbenchError.
     """
     design = as_design(values)
+    if not over_draws:
+        design = design.mean(axis=(0, 1), keepdims=True)
     floor = np.asarray(chance, dtype=np.float64)
     if floor.shape not in ((), design.shape[2:]) or not np.isfinite(floor).all():
         raise XlbenchError("chance must be one number, or one for each unit")
@@ -226,7 +260,7 @@ def as_design(values: ArrayLike) -> FloatArray:
     return design
 
 
-def _paired(first: ArrayLike, second: ArrayLike) -> FloatArray:
+def paired(first: ArrayLike, second: ArrayLike) -> FloatArray:
     """First minus second. Raises XlbenchError where they are not of one shape."""
     designs = as_design(first), as_design(second)
     if designs[0].shape != designs[1].shape:

@@ -36,8 +36,7 @@ def placed(group: Group) -> dict[str, float]:
 @once
 def targets(group: Group) -> set[str]:
     """The languages other than the source that the runs of a group which count were tested in."""
-    tables = [table for table in group.tables if table.cells]
-    runs = [run for table in tables for line in table.lines for run in table.runs(line)]
+    runs = [run for table in group.tables for line in table.lines for run in table.runs(line)]
     alike = {(run.source_language, tuple(run.by_language)) for run in runs}
     return {name for source, names in alike for name in names if name != source}
 
@@ -45,7 +44,7 @@ def targets(group: Group) -> set[str]:
 def left_out(group: Group) -> list[str]:
     """What of a group's languages the figure does not show, in sentences without their full stops."""
     distances = placed(group)
-    tables = [gaps(table.by_language, table.first.source_language) for table in group.tables if table.cells]
+    tables = [gaps(table.by_language, table.first.source_language) for table in group.tables]
     unknown = targets(group) - set(distances)
     untested = {name for name in distances for by_method in tables for gap in by_method.values() if name not in gap}
     notes = {"no distance is known": unknown, "not every run was tested in them": untested}

@@ -5,6 +5,7 @@ from statistics import fmean
 
 from xlbench.analysis.evidence import count, evidence, points
 from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
+from xlbench.analysis.power import VarianceParts
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
@@ -12,7 +13,6 @@ from xlbench.literature import Figure, figures, known_leaks
 from xlbench.records.record import Record, trial_settings
 
 PUBLISHED = "published, other protocol"
-NOTHING_COMMON = "No draw and seed is common to all methods; nothing to compare"
 ORACLE_WORDS = (
     "checkpoints were chosen on target-language labels, which few-shot transfer does not have. "
     "A ceiling, not a result: never ranked, and in no table with the others."
@@ -22,10 +22,9 @@ ORACLE_WORDS = (
 @once
 def blocks(table: Table) -> list[Block]:
     """What the board says of a table, in its order."""
-    parts: list[Block] = [(NOTHING_COMMON,)]
-    if table.cells:
-        parts = [Grid("Scores", *score_rows(table)), *_published(table), *_evidence(table), _languages(table)]
-        parts += [*_phenomena(table), _costs(table), *_chosen(table)]
+    parts = [Grid("Scores", *score_rows(table)), *_published(table), *_evidence(table), _languages(table)]
+    parts += [*_phenomena(table), _training(table), _costs(table), *_chosen(table)]
+    parts += [(f"{sentence}",) for sentence in table.diverged]
     return [*parts, *_mixed(table), *((f"Left out: {sentence}",) for sentence in table.left_out)]
 
 
@@ -105,23 +104,29 @@ def leaks(group: Group) -> list[str]:
 def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the main table, best mean first; accuracies in percent. Where figures were published for a
     method, task and number of shots, they stand in a last column."""
-    draws, seeds = len({draw for draw, _, _ in table.cells}), len({seed for _, seed, _ in table.cells})
     rows = []
     for line in table.by_mean:
         records = table.runs(line)
         means = [record.mean for record in records]
         rows.append(
-            [line.method, percent(fmean(means)), f"{percent(min(means))} – {percent(max(means))}",
+            [line.method, percent(line.mean(lambda record: record.mean)),
+             f"{percent(min(means))} – {percent(max(means))}",
              percent(mean_of(r.by_language.get(r.source_language) for r in records)),
              percent(mean_of(r.target_mean for r in records)), percent(mean_of(r.transfer_gap for r in records)),
-             f"{draws} × {seeds}"]
+             design_of(records)]
         )  # fmt: skip
-    head = ["method", f"mean {table.metric}", "range of runs", "source", "target mean", "gap", "draws × seeds"]
+    head = ["method", f"mean {table.metric}", "range of runs", "source", "target mean", "gap", "runs"]
     by_line = [_published_figures(line) for line in table.by_mean]
     if not any(by_line):
         return head, rows
     theirs = ["; ".join(f"{figure.accuracy:.2f} ({figure.source})" for figure in row) or "–" for row in by_line]
     return [*head, PUBLISHED], [[*row, cell] for row, cell in zip(rows, theirs, strict=True)]
+
+
+def design_of(records: Sequence[Record]) -> str:
+    """How many runs there are: 5 draws; 10 of 5 draws, where seeds make more."""
+    draws = len({record.spec.draw for record in records})
+    return count(draws, "draw") if draws == len(records) else f"{len(records)} of {count(draws, 'draw')}"
 
 
 def _published_figures(line: Line) -> list[Figure]:
@@ -153,27 +158,67 @@ def _evidence(table: Table) -> list[Block]:
         return [(f"No intervals: {fault}",)]
     scores = [
         [method, interval(score, least=0.0), str(weighed.places.get(method, "–") if len(weighed.places) > 1 else "–"),
-         f"{points(weighed.above[method].excess)} points, p {p_value(weighed.above[method].p)}"]
+         f"{points(weighed.above[method].excess)} points, p {p_value(weighed.above[method].p)}",
+         p_value(weighed.above_draws[method].p) if weighed.runs[method][1] > 1 else "–"]
         for method, score in weighed.scores.items()
     ]  # fmt: skip
     pairs = [
         [f"{pair.first} − {pair.second}", points(pair.difference.estimate), interval(pair.difference),
-         interval(pair.corrected), p_value(pair.corrected_p)]
+         interval(pair.corrected), p_value(pair.corrected_p), "–" if pair.draws < 2 else f"± {points(pair.within)}",
+         str(pair.draws)]
         for pair in weighed.pairs
     ]  # fmt: skip
-    parts = []
-    for method, variance in weighed.parts.items():
-        shares = variance.shares(weighed.draws, weighed.seeds, weighed.units)
-        parts.append([method, *("–" if share is None else f"{100 * share:.0f} %" for share in shares.values())])
+    parts = [[method, *_shares(variance, weighed.shapes[method])] for method, variance in weighed.parts.items()]
+    of_pairs = [
+        [f"{first} − {second}", *_shares(variance, (pair.draws, weighed.shapes[first][1], weighed.units))]
+        for pair, ((first, second), variance) in zip(weighed.pairs, weighed.differences.items(), strict=True)
+    ]
     told = dict.fromkeys(note for variance in weighed.parts.values() for note in variance.notes)
     notes = [note.replace("unit", weighed.unit).capitalize() for note in told]
-    head = ["evidence", f"95 % interval ({weighed.scope})", "place", "above chance by"]
+    head = ["evidence", f"95 % interval ({weighed.scope})", "place", f"above chance on other {weighed.unit}s by",
+            "and on other draws, p"]  # fmt: skip
     grids = [Grid("Intervals and places", head, scores)]
     if pairs:
-        head = ["difference", "points", "95 % interval", "corrected (Holm)", "corrected p"]
+        head = ["difference", "points", "95 % interval", "corrected (Shaffer)", "corrected p", "the same within",
+                "draws"]  # fmt: skip
         grids.append(Grid("Pairwise differences", head, pairs))
-    grids.append(Grid("Variance parts", ["variance of the mean", "draw", "seed", f"{weighed.unit}s", "rest"], parts))
+    columns = ["draw", "seed", f"{weighed.unit}s", "rest"]
+    grids.append(Grid("Variance parts", ["variance of the mean", *columns], parts))
+    if of_pairs:
+        grids.append(Grid("Variance parts of differences", ["variance of a difference", *columns], of_pairs))
     return [(*weighed.words(), *notes), *grids]
+
+
+def _shares(variance: VarianceParts, shape: tuple[int, int, int]) -> list[str]:
+    """Shares of the variance of a mean over a design (draws, seeds, units), as texts."""
+    return ["–" if share is None else f"{100 * share:.0f} %" for share in variance.shares(*shape).values()]
+
+
+def _training(table: Table) -> Grid:
+    """What training did: the metric before it, steps made and chosen, how far parts moved, what was read beside."""
+    rows = []
+    for line in table.by_mean:
+        runs = table.runs(line)
+        before = [
+            value for run in runs for name, value in run.learnt.get("before training", {}).items() if name != "rows"
+        ]
+        steps = [run.selection.get(name) for name in ("steps", "step") for run in runs]
+        numbers = [float(number) for number in steps if isinstance(number, int)]
+        made, chosen = numbers[: len(runs)], numbers[len(runs) :]
+        moved = {part: mean_of(run.learnt.get("movement", {}).get(part) for run in runs)
+                 for run in runs[:1] for part in run.learnt.get("movement", {})}  # fmt: skip
+        seen = {name: mean_of(run.learnt.get("rows seen", {}).get(name) for run in runs)
+                for run in runs[:1] for name in run.learnt.get("rows seen", {})}  # fmt: skip
+        late, known = table.not_converged.get(line.method, (0, len(runs)))
+        rows.append(
+            [line.method, percent(fmean(before)) if before else "–",
+             f"{fmean(chosen):.0f} of {fmean(made):.0f}" if len(numbers) == 2 * len(runs) else "–",
+             f"{late} of {known}" if any(run.converged is not None for run in runs) else "–",
+             ", ".join(f"{part} {100 * share:.1f} %" for part, share in moved.items() if share is not None) or "–",
+             ", ".join(f"{number:,.0f} {name}" for name, number in seen.items() if number is not None) or "–"]
+        )  # fmt: skip
+    head = ["training", f"{table.metric} before", "step chosen", "not converged", "moved, of its norm", "seen beside"]
+    return Grid("Training", head, rows)
 
 
 def _languages(table: Table) -> Grid:

@@ -24,6 +24,8 @@ TABLES = {  # what a table is asked for by: what the board calls it
     "intervals": "Intervals and places",
     "pairs": "Pairwise differences",
     "variance": "Variance parts",
+    "differences": "Variance parts of differences",
+    "training": "Training",
     "languages": "By language",
     "phenomena": "By phenomenon",
     "costs": "Costs",
@@ -48,7 +50,7 @@ def export(runs: Path | str, form: str, name: str | None = None) -> tuple[str, t
     if name is not None and name not in TABLES:
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
     vetted = vet(store_at(runs))
-    table = results(vetted.records) if name is None else _table(group(vetted.results), name, runs)
+    table = results(vetted.records) if name is None else _table(group(vetted.results, vetted.diverged), name, runs)
     if form == "csv":
         return csv_of(table), vetted.left_out
     if form == "json":

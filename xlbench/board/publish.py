@@ -45,7 +45,7 @@ def publish(
     """
     store = store_at(runs)
     vetted = vet(store)
-    records, groups = vetted.records, group(vetted.results)
+    records, groups = vetted.records, group(vetted.results, vetted.diverged)
     if together and len(groups) > 1:
         raise NotMatched(groups)
     words, other = about(out), _other_board(out, records, store)

@@ -19,7 +19,7 @@ from xlbench.analysis.matching import Group, apart, group, mismatches
 from xlbench.analysis.outlook import ASSUMED, outlook
 from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.board.blocks import costs_of, percent
-from xlbench.board.content import NOTHING_COMMON, score_rows, tuning
+from xlbench.board.content import score_rows, tuning
 from xlbench.host.plain_text import plain
 from xlbench.host.progress import Progress
 from xlbench.host.whole_files import replace_file
@@ -241,14 +241,12 @@ def show_board(results: list[Result], picture: Path | None = None) -> None:
         show(*(f"{sentence}." for sentence in tuning(matched)))
         for table in matched.tables:
             shots = in_words(table.shots, table.per_class)
-            if not table.cells:
-                out.print(safe(f"{shots}: {NOTHING_COMMON}"))
-                continue
             scores = table_of(f"{matched.title}, {shots}", *score_rows(table))
             sentences = [f"{sentence}." for sentence in findings(table)]
             out.print(scores)
             drawn.print(scores, *map(safe, sentences), sep="\n")
-            show(*sentences, *(f"left out: {sentence}" for sentence in table.left_out))
+            show(*sentences, *(f"{sentence}." for sentence in table.diverged))
+            show(*(f"left out: {sentence}" for sentence in table.left_out))
     show(*filter(None, [apart(groups)]))
     if picture is not None:
         replace_file(picture, drawn.export_svg(title="xlbench").encode())

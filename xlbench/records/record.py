@@ -64,6 +64,26 @@ class Record(BaseModel):
         return sum(targets) / len(targets) if targets else None
 
     @property
+    def diverged(self) -> bool:
+        """Whether the run failed because its loss was no number: a result of the method, unlike a crash."""
+        return self.status == "failed" and self.error.startswith("Diverged")
+
+    @property
+    def converged(self) -> bool | None:
+        """What `selection` says under `converged`; of a record that does not say, whether an earlier checkpoint than
+        the last was chosen, or dev had stopped improving; None where dev was not looked at twice."""
+        if "converged" in self.selection:
+            known: bool | None = self.selection["converged"]
+            return known
+        history = self.selection.get("history")
+        looked = [entry for entry in history if "dev_loss" in entry] if isinstance(history, list) else []
+        if len(looked) < 2:
+            return None
+        before, last = looked[-2:]
+        better = last["dev_score"] > before["dev_score"] or last["dev_loss"] < before["dev_loss"]
+        return not (self.selection.get("step") == last["step"] and better)
+
+    @property
     def trials(self) -> list[dict[str, Any]]:
         """What was tried, in order; empty where one configuration was."""
         return list(self.selection.get("trials", ()))

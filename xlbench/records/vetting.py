@@ -22,11 +22,12 @@ TOLERANCE = 1e-6  # of a share: sums in another order, and no row more or less
 
 @dataclass(frozen=True)
 class Vetted:
-    """The results that can be used, in the order of their ids, and why other records are not, in sentences without
-    their full stops."""
+    """The results that can be used, in the order of their ids, the records of runs that diverged, and why other records
+    cannot be used, in sentences without their full stops."""
 
     results: tuple[Result, ...]
     left_out: tuple[str, ...]
+    diverged: tuple[Record, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -39,7 +40,7 @@ def vet(store: Store) -> Vetted:
     Raises XlbenchError where there is no folder, or no record in it that can be used and some that cannot.
     """
     store.expect()
-    results, left_out, index = [], [], Index(store.root)
+    results, diverged, left_out, index = [], [], [], Index(store.root)
     for folder in store.folders():
         try:
             record, judged = _judged(folder, index)
@@ -48,6 +49,8 @@ def vet(store: Store) -> Vetted:
             continue
         if isinstance(judged, Result):
             results.append(judged)
+        elif record.diverged and folder.name == record.id:
+            diverged.append(record)
         else:
             spec = record.spec
             cell = f"{spec.method}, {spec.task}, {in_words(spec.shots)}, draw {spec.draw}, seed {spec.seed}"
@@ -55,7 +58,7 @@ def vet(store: Store) -> Vetted:
     index.save()
     if left_out and not results:
         raise XlbenchError(f"no record in {store.name} can be used; the first of {len(left_out)}: {left_out[0]}")
-    return Vetted(tuple(results), tuple(left_out))
+    return Vetted(tuple(results), tuple(left_out), tuple(diverged))
 
 
 def _judged(folder: Path, index: Index) -> tuple[Record, Result | str]:

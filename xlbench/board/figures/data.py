@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from statistics import fmean
 
 from xlbench.analysis.evidence import evidence
 from xlbench.analysis.languages import by_family
@@ -81,8 +80,6 @@ def panels(group: Group) -> list[Panel]:
     made = []
     for table in group.tables:
         scores, chance, scope = {}, None, ""
-        if not table.cells:
-            continue
         with suppress(XlbenchError):
             if not group.oracle:
                 weighed = evidence(table)
@@ -95,14 +92,14 @@ def panels(group: Group) -> list[Panel]:
 
 
 def _point(line: Line, runs: Sequence[Record], score: Interval | None) -> Point:
-    mean, seconds = fmean(run.mean for run in runs), mean_of(run.costs.get("training_seconds") for run in runs)
+    mean, seconds = line.mean(lambda run: run.mean), mean_of(run.costs.get("training_seconds") for run in runs)
     low, high = (None, None) if score is None else (100 * max(score.low, 0.0), 100 * min(score.high, 1.0))
     return Point(line.method, 100 * mean, low, high, seconds)
 
 
 def shown(group: Group) -> Shown:
     """What the figures of a group show."""
-    tables = [table for table in group.tables if table.cells]
+    tables = group.tables
     languages = by_family({name for table in tables for line in table.lines for name in line.languages})
     source = tables[0].first.source_language if tables else ""
     distances, notes = ({}, []) if group.oracle or not tables else (placed(group), left_out(group))
