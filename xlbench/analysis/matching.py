@@ -20,8 +20,9 @@ from xlbench.records.index import Result
 from xlbench.records.predictions import Summary
 from xlbench.records.record import Record
 from xlbench.records.vetting import IDENTITY
-from xlbench.spec import AXES, RunSpec, by_shots, digest
+from xlbench.spec import AXES, RunSpec, Suite, by_shots, digest
 
+MATCHED = "matched"  # the protocol under which all methods are trained alike
 Shown = TypeVar("Shown")
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
@@ -149,10 +150,14 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Tables that differ in the number of shots alone, and what all their records share."""
+    """Tables that differ in the number of shots alone, and what all their records share.
+
+    `suites`: those that were kept beside the records with their declared analyses, of this group or of others.
+    """
 
     key: dict[str, Any]
     tables: tuple[Table, ...]
+    suites: tuple[Suite, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -180,6 +185,8 @@ def matched_key(record: Record) -> dict[str, Any]:
     spec = record.spec.model_dump(mode="json")
     for axis in MAY_DIFFER:
         del spec[axis]
+    if record.spec.protocol != MATCHED:  # each method as its source trains it
+        spec |= {"training": f"as {record.spec.protocol}", "selection": f"as {record.spec.protocol}"}
     identity = {name: record.identity[name] for name in IDENTITY}
     return {**spec, **identity}
 
@@ -190,7 +197,10 @@ def _in_language(language: str, record: Record) -> float:
 
 def _matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
-    return *shared_fields(record.spec), *(record.identity[name] for name in IDENTITY)
+    identity = tuple(record.identity[name] for name in IDENTITY)
+    if record.spec.protocol != MATCHED:
+        return digest(matched_key(record)), *identity
+    return *shared_fields(record.spec), *identity
 
 
 def method_label(record: Record, with_corpus: bool = False) -> str:
@@ -208,7 +218,7 @@ def parallel_of(record: Record) -> tuple[str, int]:
     return str(settings.get("corpus") or ""), int(settings.get("size") or 0)
 
 
-def group(results: Iterable[Result], diverged: Iterable[Record] = ()) -> list[Group]:
+def group(results: Iterable[Result], diverged: Iterable[Record] = (), suites: Iterable[Suite] = ()) -> list[Group]:
     """Results as groups of tables, in a fixed order. Of failed records those that `diverged` count as the best constant
     answer, where a table has results of the same rows; others are left out. Raises where no result is left."""
     by_key: dict[Hashable, list[Result]] = defaultdict(list)
@@ -222,13 +232,13 @@ def group(results: Iterable[Result], diverged: Iterable[Record] = ()) -> list[Gr
         beside = next((one for one in alike if one.summary and one.record.spec.shots == record.spec.shots), None)
         if beside is not None:
             alike.append(_constant(record, beside))
-    groups = []
+    groups, kept = [], tuple(suites)
     for alike in by_key.values():
         by_number: dict[int, list[Result]] = defaultdict(list)
         for result in alike:
             by_number[result.record.spec.shots].append(result)
         tables = tuple(_table(shots, by_number[shots], len(by_number)) for shots in sorted(by_number, key=by_shots))
-        groups.append(Group(matched_key(alike[0].record), tables))
+        groups.append(Group(matched_key(alike[0].record), tables, kept))
     return sorted(groups, key=lambda group: (group.key["task"], group.key["model"], digest(group.key)))
 
 

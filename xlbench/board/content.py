@@ -1,8 +1,10 @@
 """What the board says of groups of records: tables, commands and sentences, from records alone, nothing escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
+from xlbench.analysis.declared import declarations
 from xlbench.analysis.evidence import count, evidence, points
 from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
 from xlbench.analysis.power import VarianceParts
@@ -41,15 +43,13 @@ def _mixed(table: Table) -> list[Block]:
 
 def shared(group: Group) -> str:
     """A line on what all records of a group share."""
-    key, records, training = group.key, group.records, group.key["training"]
-    budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
-    parts = f" in {training['accumulate']} parts" if training["accumulate"] > 1 else ""
+    key, records = group.key, group.records
     devices = sorted({f"{r.environment.get('device_name', '?')} ({r.environment.get('device', '?')})" for r in records})
     facts = [
         f"{count(len(records), 'run')}, {records[0].test['rows']:,} test predictions each "
         f"({count(records[0].test['units'], records[0].unit)} in {len(key['languages'])} languages)",
-        f"{budget} of {training['batch_size']} shots{parts}, learning rate {training['learning_rate']:g}, "
-        f"selection {key['selection']}",
+        _trained(key),
+        *sharded(group),
         *tuning(group),
         f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
         f"split {key['split']}" if key["split"] else "draws by xlbench",
@@ -57,6 +57,33 @@ def shared(group: Group) -> str:
         f"{sum(r.seconds for r in records) / 60:.0f} minutes of computing in all",
     ]
     return "; ".join(facts)
+
+
+def _trained(key: Mapping[str, Any]) -> str:
+    """How long, at which rates and with which selection all runs of a group were trained."""
+    training = key["training"]
+    if isinstance(training, str):
+        return f"trained and selected {training}, each method as its source has it"
+    least = f", {training['least_steps']} steps at least" if training["least_steps"] > 1 else ""
+    budget = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs{least}"
+    parts = f" in {training['accumulate']} parts" if training["accumulate"] > 1 else ""
+    patience = f", patience {training['patience']} checkpoints" if training["patience"] else ""
+    return (
+        f"{budget} of {training['batch_size']} shots{parts}{patience}, learning rate {training['learning_rate']:g}, of "
+        f"fresh parts {training['fresh_learning_rate']:g}, selection {key['selection']}"
+    )
+
+
+def sharded(group: Group) -> list[str]:
+    """That languages were tested on different units, in a sentence; none where they were not."""
+    if group.key["test_design"] != "sharded":
+        return []
+    return ["each test unit in one language alone, so that a gap compares different units"]
+
+
+def declared(group: Group) -> list[Block]:
+    """The verdicts of the analyses that suites declared of a group before its runs."""
+    return list(declarations(group, group.suites))
 
 
 def tuning(group: Group) -> list[str]:

@@ -14,6 +14,7 @@ from xlbench.board.results import csv_of, results
 from xlbench.board.selection_policies import side_by_side
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
+from xlbench.records.analyses import kept_analyses
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.vetting import vet
@@ -49,8 +50,11 @@ def export(runs: Path | str, form: str, name: str | None = None) -> tuple[str, t
         raise XlbenchError(f"cannot export {form!r}; formats are csv, json and latex")
     if name is not None and name not in TABLES:
         raise XlbenchError(f"the board has no table {name!r}; it has {', '.join(TABLES)}")
-    vetted = vet(store_at(runs))
-    table = results(vetted.records) if name is None else _table(group(vetted.results, vetted.diverged), name, runs)
+    store = store_at(runs)
+    vetted, (suites, _) = vet(store), kept_analyses(store.root)
+    table = (
+        results(vetted.records) if name is None else _table(group(vetted.results, vetted.diverged, suites), name, runs)
+    )
     if form == "csv":
         return csv_of(table), vetted.left_out
     if form == "json":

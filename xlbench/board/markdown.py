@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
-from xlbench.board.content import ORACLE_WORDS, blocks, leaks, origin, shared
+from xlbench.board.content import ORACLE_WORDS, blocks, declared, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
@@ -41,6 +41,7 @@ def markdown(groups: Sequence[Group]) -> str:
     for group in groups:
         parts += [f"## {escape(group.title, 500)}\n", f"{escape(shared(group), 2000)}.\n"]
         parts += [_block((leak,)) + "\n" for leak in leaks(group)]
+        parts += [_block(block) + "\n" for block in declared(group)]
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if group.oracle else []
         for table in group.tables:
             parts.append(f"### {in_words(table.shots, table.per_class)}\n")

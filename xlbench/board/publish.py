@@ -16,6 +16,7 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_parquet import read_parquet
 from xlbench.host.whole_files import replace_file
+from xlbench.records.analyses import kept_analyses
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.store import Store
@@ -45,14 +46,15 @@ def publish(
     """
     store = store_at(runs)
     vetted = vet(store)
-    records, groups = vetted.records, group(vetted.results, vetted.diverged)
+    suites, odd = kept_analyses(store.root)
+    records, groups = vetted.records, group(vetted.results, vetted.diverged, suites)
     if together and len(groups) > 1:
         raise NotMatched(groups)
     words, other = about(out), _other_board(out, records, store)
     if other and not replace:
         raise XlbenchError(f"{other}; name another folder with --out, or write over it with --replace")
     notes = [f"left out: {sentence}" for sentence in vetted.left_out]
-    notes += filter(None, [apart(groups)])
+    notes += [*odd, *filter(None, [apart(groups)])]
     if words and _records_of(out) != {record.id for record in records}:
         notes.append(f"{out / 'ABOUT.md'} was there before these records, and stands above them; see that it fits them")
     table, stream = results(records), io.BytesIO()

@@ -54,10 +54,14 @@ def _command(specs: Sequence[RunSpec]) -> Again:
     by_name = sorted(choices, key=lambda spec: (spec.method, digest([spec.method, spec.config])))
     methods = [_method(spec) for spec in by_name]
     shots = sorted({spec.shots for spec in specs}, key=by_shots)
-    draws, seeds = 1 + max(spec.draw for spec in specs), 1 + max(spec.seed for spec in specs)
+    first, seeds = min(spec.draw for spec in specs), 1 + max(spec.seed for spec in specs)
+    draws = 1 + max(spec.draw for spec in specs) - first
     numbers = ",".join(str(number or "all") for number in shots)
     words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", numbers]
-    words += ["--draws", str(draws), "--seeds", str(seeds), *_shared(specs[0])]
+    words += ["--draws", str(draws), *(["--first-draw", str(first)] if first else []), "--seeds", str(seeds)]
+    words += _shared(specs[0])
+    if any(spec.few for spec in specs) and "--selection" not in words:  # else `last` would be run beside it
+        words += ["--selection", specs[0].selection]
     cells = {(name, spec.shots, spec.draw, spec.seed) for name, spec in zip(names, specs, strict=True)}
     return Again(shlex.join(words), len(methods) * len(shots) * draws * seeds - len(cells))
 

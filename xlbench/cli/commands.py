@@ -74,6 +74,7 @@ def compare_command(
     draws: Annotated[
         int | None, typer.Option(min=1, help="few-shot draws; if left out 3, or 1 with --split, which is one")
     ] = None,
+    first_draw: Annotated[int | None, typer.Option(min=0, help="number of the first draw; 0 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
     *,
     with_: With = None,
@@ -90,7 +91,7 @@ def compare_command(
     if draws is None and fields.get("split") is not None:
         draws = 1
     numbers = None if shots is None else words.whole_numbers(shots)
-    given_axes = (("shots", numbers), ("draws", draws), ("seeds", seeds))
+    given_axes = (("shots", numbers), ("draws", draws), ("first_draw", first_draw), ("seeds", seeds))
     axes: dict[str, Any] = {name: value for name, value in given_axes if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from xlbench import registry
+from xlbench.analysis.declared import name_of
 from xlbench.analysis.matching import drift
 from xlbench.comparison import ray_tasks as ray_executor
 from xlbench.comparison.crew import Crew, Employ, local
@@ -21,6 +22,7 @@ from xlbench.errors import NotSupported, XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
 from xlbench.host.provenance import versions
+from xlbench.records.analyses import keep_analysis
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
@@ -69,6 +71,10 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     comparison = Comparison(suite, part_in_words(suite, runtime))
     cells = prepare_all(suite, runtime, comparison)
     store = store_at(runtime.runs)
+    if suite.declared:
+        store.ready()
+        keep_analysis(store.root, name_of(suite), suite)
+        progress.say(f"declared analysis {name_of(suite)} of suite {suite.name}: kept for the boards of {runtime.runs}")
     sweep(store.root)
     index = Index(store.root)
     done = {cell.id: result for cell in cells if (result := kept(store, cell.id, progress.say, index))}
