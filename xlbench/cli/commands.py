@@ -112,6 +112,9 @@ def compare_command(
 @takes((RunSpec, ("model", "test_units")))
 def plan_command(
     suite: Annotated[str, typer.Option(help="a suite's TOML file, or the name of one that ships")],
+    hours: Annotated[
+        float | None, typer.Option(min=0.01, help="choose the design that shows most in so many hours of computing")
+    ] = None,
     *,
     runs: Runs = "runs",
     plugin: Plugin = None,
@@ -121,7 +124,7 @@ def plan_command(
     registry.load_plugins(plugin or ())
     from xlbench.cli.terminal import show_plan
 
-    show_plan(words.suite_of(suite, {}, words.run_fields(given)), runs)
+    show_plan(words.suite_of(suite, {}, words.run_fields(given)), runs, hours)
 
 
 @command

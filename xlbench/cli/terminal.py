@@ -16,7 +16,7 @@ from rich.text import Text
 
 from xlbench.analysis.evidence import count, findings, points
 from xlbench.analysis.matching import Group, apart, group, mismatches
-from xlbench.analysis.outlook import ASSUMED, outlook
+from xlbench.analysis.outlook import ASSUMED, best_design, outlook
 from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.board.blocks import costs_of, percent
 from xlbench.board.content import score_rows, tuning
@@ -196,9 +196,11 @@ def table_of(title: str, head: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def show_plan(suite: Suite, runs: Path | str) -> None:
-    """What a suite can show, for each number of shots: from the records in `runs`, or from what is assumed."""
-    outlooks = outlook(suite, store_at(runs))
+def show_plan(suite: Suite, runs: Path | str, within: float | None = None) -> None:
+    """What a suite can show, for each number of shots: from the records in `runs`, or from what is assumed; and the
+    best design for `within` so many hours."""
+    store = store_at(runs)
+    outlooks = outlook(suite, store)
     rows = []
     for by_shots in outlooks:
         smallest = by_shots.power.smallest
@@ -207,17 +209,30 @@ def show_plan(suite: Suite, runs: Path | str) -> None:
         hours = "–" if by_shots.seconds is None else f"{by_shots.seconds / 3600:.1f}"
         rows.append([str(by_shots.shots or "all"), shown, *draws, hours, by_shots.basis])
     head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
-    design = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(outlooks[0].power.units, 'unit')}"
-    out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {design}", head, rows))
+    asked = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(outlooks[0].power.units, 'unit')}"
+    out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {asked}", head, rows))
+    show(*_plan_in_words(suite, outlooks))
+    for design in best_design(suite, store, within) if within is not None else ():
+        show(
+            f"{in_words(design.shots)}, in {within:g} hours: {design.draws} draws and {design.units} test units show "
+            f"{points(design.smallest)} points in {design.hours:.1f} hours: --draws {design.draws} --test-units "
+            f"{design.units} --test-design {design.test_design} --checkpoints {design.checkpoints}"
+        )
+
+
+def _plan_in_words(suite: Suite, outlooks: Sequence[Outlook]) -> list[str]:
+    """What the columns of a plan mean, and which budgets are short."""
+    pairs = "a declared primary contrast" if suite.analysis.primary else "two methods"
+    corrected = "" if suite.analysis.primary else ", corrected over the pairs"
     sentences = [
-        "shows: the smallest difference between two methods, in points, that four such tables in five would show, "
-        "corrected over the pairs",
+        f"shows: the smallest difference of {pairs}, in points, that four such tables in five would show{corrected}",
         "draws for 1, 2, 3: the draws that it takes to show so many points",
-        "hours: of computing, by what the records took; – where a method has none",
+        "hours: of computing at most, by what the records took for a step, a row and a set-up; – where a method has no "
+        "record",
     ]
     if any(by_shots.basis == ASSUMED for by_shots in outlooks):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
-    show(*sentences)
+    return [*sentences, *(f"{in_words(one.shots)}: {one.warning}" for one in outlooks if one.warning)]
 
 
 def show_mismatches(groups: Sequence[Group]) -> None:
