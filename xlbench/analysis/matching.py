@@ -195,7 +195,7 @@ def _in_language(language: str, record: Record) -> float:
     return record.by_language[language]
 
 
-def _matched(record: Record) -> Hashable:
+def matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
     identity = tuple(record.identity[name] for name in IDENTITY)
     if record.spec.protocol != MATCHED:
@@ -224,11 +224,11 @@ def group(results: Iterable[Result], diverged: Iterable[Record] = (), suites: It
     by_key: dict[Hashable, list[Result]] = defaultdict(list)
     for result in results:
         if result.record.status == "finished":
-            by_key[_matched(result.record)].append(result)
+            by_key[matched(result.record)].append(result)
     if not by_key:
         raise XlbenchError("there is no finished record to make a board of; run something first")
     for record in diverged:
-        alike = by_key.get(_matched(record), []) if all(name in record.identity for name in IDENTITY) else []
+        alike = by_key.get(matched(record), []) if all(name in record.identity for name in IDENTITY) else []
         beside = next((one for one in alike if one.summary and one.record.spec.shots == record.spec.shots), None)
         if beside is not None:
             alike.append(_constant(record, beside))

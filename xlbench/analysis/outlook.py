@@ -47,7 +47,6 @@ class Design:
     shots: int
     draws: int
     units: int
-    test_design: str
     checkpoints: int
     smallest: float
     hours: float
@@ -67,8 +66,9 @@ def outlook(suite: Suite, store: Store) -> list[Outlook]:
 
 
 def best_design(suite: Suite, store: Store, hours: float) -> list[Design]:
-    """For each number of shots, the draws, test units, test design and checkpoints that show the smallest difference of
-    the declared contrast within some hours of computing. The languages stay: fewer would ask another question.
+    """For each number of shots, the draws, test units and checkpoints that show the smallest difference of the declared
+    contrast within some hours of computing. Languages and test design stay: others would ask another question, or have
+    variances that these records do not tell.
 
     Raises XlbenchError where a method has no finished record to go by, or not even two draws fit.
     """
@@ -80,8 +80,8 @@ def best_design(suite: Suite, store: Store, hours: float) -> list[Design]:
             raise XlbenchError(f"--hours needs a finished run of {', '.join(lacking)} on this task and model to go by")
         found = [
             design
-            for units, test_design, checkpoints in known.choices(specs[0])
-            if (design := known.fitting(specs, parts, pace, hours, units, test_design, checkpoints)) is not None
+            for units, checkpoints in known.choices(specs[0])
+            if (design := known.fitting(specs, parts, pace, hours, units, checkpoints)) is not None
         ]
         if not found:
             raise XlbenchError(
@@ -109,7 +109,8 @@ class _Known:
         """The runs of one draw and seed, the variance parts of a difference and where they come from, and paces."""
         first = [spec for spec in self.suite.cells() if spec.shots == shots and spec.draw == self.suite.first_draw]
         specs = [spec for spec in first if spec.seed == 0]
-        parts, basis = _parts([record for record in self.alike if record.spec.shots == shots], self.store)
+        tested_alike = [record for record in self.alike if record.spec.test_design == specs[0].test_design]
+        parts, basis = _parts([record for record in tested_alike if record.spec.shots == shots], self.store)
         return specs, parts, basis, paces(self.tuned_alike, shots)
 
     def seconds(self, specs: Sequence[RunSpec], pace: dict[str, Pace], times: int) -> float | None:
@@ -119,30 +120,25 @@ class _Known:
         each = (pace[spec.method].seconds(spec, self.classes, self.units, self.languages) for spec in specs)
         return times * sum(each)
 
-    def choices(self, spec: RunSpec) -> list[tuple[int, str, int]]:
-        """Test units, test designs and checkpoints to choose among."""
+    def choices(self, spec: RunSpec) -> list[tuple[int, int]]:
+        """Test units and checkpoints to choose among."""
         most = self.all_units or self.units
         units = sorted({max(2 * self.languages, round(share * most)) for share in UNIT_SHARES} | {self.units})
         looks = sorted({5, 10, spec.training.checkpoints})
-        designs = ("parallel", "sharded") if self.languages > 1 else ("parallel",)
-        return [(number, design, count) for number in units if number <= most for design in designs for count in looks]
+        return [(number, count) for number in units if number <= most for count in looks]
 
     def fitting(
         self, specs: Sequence[RunSpec], parts: VarianceParts, pace: dict[str, Pace], hours: float, units: int,
-        test_design: str, checkpoints: int,
+        checkpoints: int,
     ) -> Design | None:  # fmt: skip
         """The most draws that fit, of one choice; None where two do not."""
-        changed = [
-            spec.with_(test_design=test_design, training={**spec.training.model_dump(), "checkpoints": checkpoints})
-            for spec in specs
-        ]
+        changed = [spec.with_(training={**spec.training.model_dump(), "checkpoints": checkpoints}) for spec in specs]
         each = sum(pace[spec.method].seconds(spec, self.classes, units, self.languages) for spec in changed)
         draws = min(MOST_DRAWS_TRIED, int(3600 * hours / (each * self.suite.seeds)))
         if draws < 2:
             return None
         smallest = power(parts, draws, self.suite.seeds, units, level=self.level).smallest or 1.0
-        taken = draws * self.suite.seeds * each / 3600
-        return Design(specs[0].shots, draws, units, test_design, checkpoints, smallest, taken)
+        return Design(specs[0].shots, draws, units, checkpoints, smallest, draws * self.suite.seeds * each / 3600)
 
 
 def _known(suite: Suite, store: Store) -> _Known:

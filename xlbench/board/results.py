@@ -1,26 +1,37 @@
 """The results as one table, for other programs: as a frame, and as CSV that is safe to open in a spreadsheet."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import Any
 
 import pandas as pd
 
+from xlbench.analysis.matching import matched, matched_key
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import csv_cell
 from xlbench.records.record import Record, as_row
+from xlbench.spec import digest
 
-ORDER = ("task", "model", "selection", "trials", "shots", "method", "config", "draw", "seed", "language", "record")
+ORDER = (
+    "task", "model", "selection", "trials", "group", "shots", "method", "config", "draw", "seed", "language", "record",
+)  # fmt: skip
+# `group` is the same for runs that a table may compare, and for no others; the columns after it are what most groups
+# differ in.
 COLUMNS = (
     "task", "model", "method", "config", "selection", "trials", "shots", "draw", "seed", "language", "source", "metric",
-    "score", "units", "training_seconds", "record",
+    "score", "group", "protocol", "split", "tune", "precision", "max_length", "test_design", "test_units",
+    "target_shots", "epochs", "steps", "batch_size", "learning_rate", "fresh_learning_rate", "units",
+    "training_seconds", "record",
 )  # fmt: skip
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per method, task, shots, draw, seed and language; `score` is of the metric. No failed record is in it."""
+    """One row per method, task, shots, draw, seed and language; `score` is of the metric, a share of 1; `steps` are
+    those asked for, none where `epochs` say how long. No failed record is in it."""
     done = [record for record in records if record.status == "finished"]
     if not done:
         raise XlbenchError("there is no finished record to export; run something first")
-    runs = pd.DataFrame([as_row(record) | {"shots": record.spec.shots} for record in done])
+    groups: dict[Hashable, str] = {}
+    runs = pd.DataFrame([_row(record, groups) for record in done])
     table = runs.loc[runs.index.repeat([len(record.by_language) for record in done])]
     table = table.assign(
         language=[language for record in done for language in record.by_language],
@@ -28,6 +39,17 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
         score=[value for record in done for value in record.by_language.values()],
     )
     return table.sort_values([*ORDER], kind="stable", ignore_index=True)[[*COLUMNS]]
+
+
+def _row(record: Record, groups: dict[Hashable, str]) -> dict[str, Any]:
+    """A record's own columns; `groups` are the names of the groups seen so far."""
+    spec, training, key = record.spec, record.spec.training, matched(record)
+    if key not in groups:
+        groups[key] = digest(matched_key(record))[:8]
+    names = ("protocol", "max_length", "test_design", "test_units", "target_shots")
+    rates = ("epochs", "steps", "batch_size", "fresh_learning_rate")
+    own = {"shots": spec.shots, "group": groups[key], **{name: getattr(spec, name) for name in names}}
+    return as_row(record) | own | {name: getattr(training, name) for name in rates}
 
 
 def csv_of(table: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from xlbench.analysis.evidence import count, findings, points
 from xlbench.analysis.matching import Group, apart, group, mismatches
-from xlbench.analysis.outlook import ASSUMED, best_design, outlook
+from xlbench.analysis.outlook import ASSUMED, Outlook, best_design, outlook
 from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.board.blocks import costs_of, percent
 from xlbench.board.content import score_rows, tuning
@@ -213,10 +213,11 @@ def show_plan(suite: Suite, runs: Path | str, within: float | None = None) -> No
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {asked}", head, rows))
     show(*_plan_in_words(suite, outlooks))
     for design in best_design(suite, store, within) if within is not None else ():
+        shown = "nothing" if design.smallest >= 1 else f"{points(design.smallest)} points"
         show(
             f"{in_words(design.shots)}, in {within:g} hours: {design.draws} draws and {design.units} test units show "
-            f"{points(design.smallest)} points in {design.hours:.1f} hours: --draws {design.draws} --test-units "
-            f"{design.units} --test-design {design.test_design} --checkpoints {design.checkpoints}"
+            f"{shown} in {design.hours:.1f} hours: --draws {design.draws} --test-units {design.units} --checkpoints "
+            f"{design.checkpoints}"
         )
 
 
