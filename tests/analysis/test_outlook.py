@@ -1,10 +1,11 @@
 """What a suite can show before it is run."""
 
+import pytest
 from hand_made import predictions, record, scored
 from typer.testing import CliRunner
 
-from xlbench import Store, Suite
-from xlbench.analysis.outlook import ASSUMED, outlook
+from xlbench import Store, Suite, XlbenchError
+from xlbench.analysis.outlook import ASSUMED, best_design, outlook
 from xlbench.cli import app
 
 
@@ -33,7 +34,43 @@ def test_with_records_variances_and_time_are_theirs(tmp_path):
     four, sixteen = outlook(suite(shots=[4, 16]), kept(tmp_path, 3))
     assert four.basis == "from 6 runs"
     assert sixteen.basis == ASSUMED
-    assert four.seconds == sixteen.seconds == 5 * (30 + 60)
+    # A run took 27 or 57 s beside 2 s for two steps of 16 and 1 s for 12 test rows, three a premise and language. Of 4
+    # shots 400 steps are of 12 rows, of 16 shots of 16; the test is 60 premises in 15 languages. Few shots: `last` too.
+    test, of_12, of_16 = 60 * 3 * 15 / 12, 400 * 12 / 16, 400 * 16 / 16
+    assert four.seconds == pytest.approx(5 * 2 * (27 + 57 + 2 * (of_12 + test)))
+    assert sixteen.seconds == pytest.approx(5 * 2 * (27 + 57 + 2 * (of_16 + test)))
+
+
+def test_hours_grow_with_what_is_asked(tmp_path):
+    store = kept(tmp_path, 3)
+    asked = suite(shots=[64]).run
+
+    def seconds(**fields) -> float:
+        (one,) = outlook(suite(shots=[64], run={**asked, **fields}), store)
+        return one.seconds
+
+    assert seconds(test_units=600) - seconds(test_units=60) == pytest.approx(5 * 2 * 540 * 3 * 15 / 12)
+    longer = seconds(training={"steps": 2000}) - seconds(training={"steps": 1000})
+    assert longer == pytest.approx(5 * 2 * 1000)
+    assert seconds(languages=["en", "fr"]) < seconds() == seconds(languages=None)
+    assert seconds(test_design="sharded") == pytest.approx(seconds() - 5 * 2 * 60 * 3 * 14 / 12)
+
+
+def test_a_design_is_chosen_that_fits_the_hours_and_shows_most(tmp_path):
+    store = kept(tmp_path, 4)
+    hours = [best_design(suite(), store, hours)[0] for hours in (2, 4, 8)]
+    assert all(design.hours <= limit for design, limit in zip(hours, (2, 4, 8), strict=True))
+    assert hours[0].smallest >= hours[1].smallest >= hours[2].smallest
+    with pytest.raises(XlbenchError, match=r"0.01 hours hold no two draws of 4 shots"):
+        best_design(suite(), store, 0.01)
+    with pytest.raises(XlbenchError, match=r"--hours needs a finished run of pct on this task"):
+        best_design(suite(methods=["finetune", "pct"]), store, 8)
+
+
+def test_a_short_budget_is_warned_of(tmp_path):
+    asked = suite(shots=[64]).run
+    (one,) = outlook(suite(shots=[64], run={**asked, "training": {"steps": 20}}), Store(tmp_path))
+    assert one.warning.startswith("20 steps of 16 pass 192 rows 1.7 times")
 
 
 def test_more_draws_show_smaller_differences_and_one_draw_none(tmp_path):

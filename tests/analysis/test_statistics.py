@@ -21,10 +21,12 @@ from xlbench.analysis.statistics import (
     Interval,
     Pair,
     above_chance,
-    holm,
+    compared,
+    holm_steps,
     pairwise,
     ranks,
     score,
+    shaffer_steps,
 )
 from xlbench.errors import XlbenchError
 from xlbench.problem import Classification
@@ -337,17 +339,48 @@ def test_a_tiny_p_is_found(seed):
 # Many comparisons
 
 
-def test_holm_worked_by_hand():
-    """Sorted: 0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, which may not fall below the one before."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+def test_shaffers_steps_worked_by_hand():
+    """Of 4 methods 6, 3, 2, 1 or 0 pairs may be equal (4 alike, 3, 2 and 2, 2, none); of 5: 10, 6, 4, 3, 2, 1, 0."""
+    assert shaffer_steps(2) == [1]
+    assert shaffer_steps(3) == [3, 1, 1]
+    assert shaffer_steps(4) == [6, 3, 3, 3, 2, 1]
+    assert shaffer_steps(5) == [10, 6, 6, 6, 6, 4, 4, 3, 2, 1]
 
 
-@few
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_never_lowers_a_p_and_keeps_the_order(p):
-    corrected = holm(p)
-    assert ((corrected >= p) & (corrected <= 1)).all()
-    assert (np.diff(corrected[np.argsort(p)]) >= 0).all()
+@given(st.integers(1, 9))
+def test_shaffers_steps_never_ask_more_than_holms(methods):
+    pairs = methods * (methods - 1) // 2
+    assert len(shaffer_steps(methods)) == pairs
+    assert all(ours <= theirs for ours, theirs in zip(shaffer_steps(methods), holm_steps(pairs), strict=True))
+
+
+def test_holms_steps_worked_by_hand():
+    """p sorted: p1 x 3, p2 x 2 and p3 x 1, none below the one before."""
+    designs = {("a", str(n)): design((5, 1, 30), n, 0.02 * n) for n in range(3)}
+    found = sorted(compared(designs), key=lambda pair: pair.p)
+    by_hand = np.maximum.accumulate([min(1.0, pair.p * factor) for pair, factor in zip(found, (3, 2, 1), strict=True)])
+    assert [pair.corrected_p for pair in found] == pytest.approx(by_hand)
+
+
+def test_the_same_within_is_the_far_end_of_the_90_percent_interval():
+    """Three draws of two units, all differences 0.02 ± 0.01 by draw: mean 0.02, s.e. 0.01 / √3, t(2, 0.95) = 2.92."""
+    values = np.array([[[0.01, 0.01]], [[0.02, 0.02]], [[0.03, 0.03]]])
+    (pair,) = compared({("a", "b"): values})
+    assert pair.within == pytest.approx(0.02 + 2.919986 * 0.01 / math.sqrt(3), abs=1e-6)
+    assert pair.draws == 3
+
+
+def test_one_draw_calls_neither_better():
+    (pair,) = compared({("a", "b"): np.full((1, 1, 40), 0.3) + np.linspace(-0.01, 0.01, 40)})
+    assert pair.corrected.excludes_zero
+    assert (pair.better, pair.worse) == (None, None)
+
+
+def test_above_chance_on_units_needs_no_second_draw():
+    """Two draws that agree in little: not shown over draws, clearly above chance on other units."""
+    values = np.stack([np.full((1, 60), 0.4), np.full((1, 60), 0.7)]) + np.linspace(-0.02, 0.02, 60)
+    assert not above_chance(values, 1 / 3).above
+    assert above_chance(values, 1 / 3, over_draws=False).above
 
 
 @few
@@ -534,7 +567,6 @@ def test_power_says_what_cannot_be_had():
         (lambda: score(np.zeros((2, 2, 3)), level=95), "the level must lie between 0 and 1, not at 95"),
         (lambda: difference(np.zeros((2, 2, 3)), np.zeros((2, 1, 3))), "not 2 x 2 x 3 and 2 x 1 x 3"),
         (lambda: above_chance(np.zeros((2, 2, 3)), [0.5, 0.5]), "one number, or one for each unit"),
-        (lambda: holm([0.5, 1.5]), "between 0 and 1"),
         (lambda: variance_parts(np.zeros((2, 2, 1))), "two units at least"),
     ],
 )
