@@ -66,4 +66,5 @@ picture: .venv/ready
 # The committed board, written again from the committed records.
 board: .venv/ready
 	$(BIN)/xlbench leaderboard --runs leaderboard/records --out leaderboard
-	$(BIN)/xlbench leaderboard --runs leaderboard/ablation/records --out leaderboard/ablation
+	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/records --out leaderboard/2026-11-first
+	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/ablation/records --out leaderboard/2026-11-first/ablation

@@ -27,6 +27,7 @@ PREMISES = {"test": range(4), "validation": range(4, 8), "train": range(8, 16)}
 LINE = (
     "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--shots", "1",
     "--draws", "1", "--seeds", "1", "--steps", "1", "--checkpoints", "1", "--device", "cpu",
+    "--selection", "source-dev",
 )  # fmt: skip
 
 

@@ -354,7 +354,11 @@ class PromptMethod(Method):
                     f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) "
                     f"for {len(labels)} labels ({', '.join(labels)}); give one for each"
                 )
-            cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, config.multi_token)
+            try:
+                cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, config.multi_token)
+            except XlbenchError as fault:
+                others = ", ".join(self.task.word_sets)
+                raise XlbenchError(f"{fault}{f', or --set words=NAME of {others}' if others else ''}") from fault
         return cache[chosen]
 
     def _word_set(self) -> Mapping[str, tuple[str, ...]]:

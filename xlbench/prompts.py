@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from xlbench.errors import XlbenchError
 from xlbench.host import array_cache as cache
+from xlbench.prompt_encoder import PromptEncoder as PromptEncoder
+from xlbench.prompt_encoder import PromptInit as PromptInit
 
 PACKING = "3"  # raised when what is packed, or how texts become ids, changes
 WORTH_KEEPING = 64  # rows
 AT_A_TIME = 10_000  # rows that are made into ids at once
-
-PromptInit = Literal["normal", "uniform", "vocabulary"]
 
 _PART = re.compile(r"(<sep>|<prompt>)")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -431,29 +431,3 @@ def _pieces(tokenizer: Any, word: str) -> list[int]:
         ids[1:] if len(ids) > 1 and tokenizer.convert_ids_to_tokens(ids[0]) in {"▁", "Ġ"} else ids for ids in candidates
     ]
     return min(reversed(candidates), key=len)
-
-
-class PromptEncoder(nn.Module):
-    """The soft prompt's vectors, reparameterised (Zhao & Schütze 2021): embeddings (L, d) → one bidirectional
-    LSTM layer (d → 2d) → Linear(2d, d), ReLU, Linear(d, d). `forward` gives (L, d).
-
-    `init` draws the embeddings: from N(0, 1) (`normal`, as released), from U(-0.5, 0.5) (`uniform`, as SoftMV), or as
-    copies of the embeddings of words drawn from the backbone's vocabulary, (v, d) (`vocabulary`, as SoftMV's other).
-    peft's `PromptEncoder` has two LSTM layers and a three-layer MLP, so it is not used here.
-    """
-
-    def __init__(self, length: int, dimension: int, init: PromptInit = "normal", words: Tensor | None = None) -> None:
-        super().__init__()
-        if init == "vocabulary":
-            if words is None:
-                raise XlbenchError("prompt_init=vocabulary needs the backbone's word embeddings")
-            drawn = words.detach()[torch.randint(len(words), (length,))].clone().float()
-        else:
-            drawn = torch.randn(length, dimension) if init == "normal" else torch.rand(length, dimension) - 0.5
-        self.embeddings = nn.Parameter(drawn)
-        self.lstm = nn.LSTM(dimension, dimension, bidirectional=True, batch_first=True)
-        self.mlp = nn.Sequential(nn.Linear(2 * dimension, dimension), nn.ReLU(), nn.Linear(dimension, dimension))
-
-    def forward(self) -> Tensor:
-        states, _ = self.lstm(self.embeddings[None])
-        return self.mlp(states[0])

@@ -52,9 +52,9 @@ def test_scores_worked_out_by_hand(tmp_path):
     """finetune: means .40 and .40; sources .5, .6; targets .35, .30; gaps .15, .30.
     mpt: means .60 and .40; sources .8, .7; targets .50, .25; gaps .30, .45."""
     assert lines_of(keep(tmp_path, *FOUR), "method") == [
-        ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "draws × seeds"],
-        ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 × 1"],
-        ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"],
+        ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "runs"],
+        ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 draws"],
+        ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 draws"],
     ]
 
 
@@ -98,8 +98,8 @@ def test_phenomena_worked_out_by_hand(tmp_path):
 
 
 def test_a_language_that_one_record_lacks_is_a_dash(tmp_path):
-    only = record("finetune", {"fr": 0.5})
-    assert lines_of(keep(tmp_path, only), "method")[1] == ["finetune", "50.0", "50.0 – 50.0", "–", "50.0", "–", "1 × 1"]
+    rows = lines_of(keep(tmp_path, record("finetune", {"fr": 0.5})), "method")
+    assert rows[1] == ["finetune", "50.0", "50.0 – 50.0", "–", "50.0", "–", "1 draw"]
 
 
 def test_each_number_of_shots_has_its_table(tmp_path):
@@ -236,30 +236,33 @@ def test_one_table_s_methods_with_two_parallel_corpora_say_which():
     assert one.tables[0].left_out == ()
 
 
-def test_a_draw_that_one_method_lacks_is_left_out_for_all_and_said(tmp_path):
+def test_a_draw_that_one_method_lacks_counts_for_the_other_and_the_runs_are_shown_as_they_are(tmp_path):
     extra = record("finetune", {"en": 1.0, "fr": 1.0, "sw": 1.0}, {"draw": 2})
     text = keep(tmp_path, *FOUR, extra)
-    assert lines_of(text, "method")[2] == ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 × 1"]
-    assert "Left out: finetune: draw/seed 2/0, which not every method of the table has with the same shots." in text
+    rows = {row[0]: row for row in lines_of(text, "method")[1:]}
+    assert rows["finetune"] == ["finetune", "60.0", "40.0 – 100.0", "70.0", "55.0", "15.0", "3 draws"]
+    assert rows["mpt"][-1] == "2 draws"
+    assert "Left out" not in text
+
+
+def test_several_seeds_of_a_draw_are_one_draw(tmp_path):
+    """Draw 0 with 0.2 and 0.4, draw 1 with 0.6: 45.0, not 40.0."""
+    cells = (((0, 0), 0.2), ((0, 1), 0.4), ((1, 0), 0.6))
+    runs = [record(accuracy={"en": value, "fr": value}, spec={"draw": d, "seed": s}) for (d, s), value in cells]
+    row = lines_of(keep(tmp_path, *runs), "method")[1]
+    assert (row[1], row[-1]) == ("45.0", "3 of 2 draws")
 
 
 def test_the_same_draw_of_other_shots_is_not_compared(tmp_path):
     """Draw 0 of a folder with fewer training rows is not draw 0 of the hub."""
     text = keep(tmp_path, record("finetune", identity={"shots": "a"}), record("mpt", identity={"shots": "b"}))
-    assert "No draw and seed is common to all methods; nothing to compare." in text
+    assert "| difference |" not in text
 
 
-def test_many_draws_left_out_are_all_named(tmp_path):
-    extra = [record("finetune", spec={"draw": draw}) for draw in range(60)]
-    text = keep(tmp_path, record("mpt"), *extra)
-    assert all(f"{draw}/0" in text for draw in range(1, 60))
-
-
-def test_methods_with_no_draw_in_common_are_not_compared_and_it_is_said(tmp_path):
+def test_methods_with_no_draw_in_common_stand_in_the_table_and_have_no_difference(tmp_path):
     text = keep(tmp_path, record("finetune", spec={"draw": 0}), record("mpt", spec={"draw": 1}))
-    assert "No draw and seed is common to all methods; nothing to compare." in text
-    assert "Left out: finetune: draw/seed 0/0, which not every method of the table has with the same shots." in text
-    assert "| method |" not in text
+    assert [row[0] for row in lines_of(text, "method")[1:]] == ["finetune", "mpt"]
+    assert "| difference |" not in text
 
 
 def test_a_record_of_older_source_gives_way_to_the_newer_and_it_is_said(tmp_path):
@@ -324,7 +327,7 @@ def test_nothing_that_a_record_says_becomes_markup(tmp_path):
     assert "\x1b" not in text
     assert "[l](" not in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    heads = {"method": 7, "accuracy": 3, "phenomenon": 2, "cost": 11}
+    heads = {"method": 7, "accuracy": 3, "phenomenon": 2, "training": 6, "cost": 11}
     for line in tables:
         assert line.count("|") - 1 in heads.values()
     assert len(lines_of(text, "accuracy")[0]) == 3

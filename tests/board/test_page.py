@@ -101,18 +101,30 @@ def test_the_tables_hold_the_numbers_of_the_markdown(tmp_path):
             asked[-1].append([html.unescape(cell.strip()) for cell in line.strip("|").split("|")])
     assert found == [[table[0], *table[2:]] for table in asked]
     assert [table[0][0] for table in found] == [
-        *["method", "evidence", "difference", "variance of the mean", "accuracy", "phenomenon", "cost"] * 2,
+        *[
+            "method",
+            "evidence",
+            "difference",
+            "variance of the mean",
+            "variance of a difference",
+            "accuracy",
+            "phenomenon",
+            "training",
+            "cost",
+        ]
+        * 2,
         "provenance",
     ]
 
 
 def test_the_summary_s_sentences_and_what_was_left_out_are_in_words(tmp_path):
-    store = keep(tmp_path / "runs", [*four(), record("mpt", spec={"draw": 7})])
+    again = record("mpt", started="2026-01-02T00:00:00+00:00", identity={"method_source": "m1"})
+    store = keep(tmp_path / "runs", [*four(), again])
     text = page_of(store, tmp_path)
     said = [findings(table) for table in group(store)[0].tables]
     assert all(f"{html.escape(sentence)}." in text for sentences in said for sentence in sentences)
     assert any("2 draws cannot support a ranking" in sentence for sentence in said[0])
-    assert "Left out: mpt: draw/seed 7/0, which not every method of the table has with the same shots." in text
+    assert f"is superseded by {again.id}" in text
 
 
 def test_the_oracle_is_named_and_a_reason_for_no_intervals_is_given(tmp_path):

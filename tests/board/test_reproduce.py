@@ -182,7 +182,7 @@ def test_a_mistake_in_the_methods_is_one_sentence(words):
 
 def test_any_field_of_a_run_can_be_given_beside_a_suite_too():
     suite = asked("xlbench compare --suite demo --with training.clip=0.5 --with lora.rank=4 --steps 3")
-    assert suite.run["training"] == {"steps": 3, "batch_size": 16, "checkpoints": 2, "clip": 0.5}
+    assert suite.run["training"] == {"steps": 3, "batch_size": 16, "checkpoints": 6, "clip": 0.5}
     assert suite.run["lora"] == {"rank": 4}
     done = CliRunner().invoke(cli.app, ["compare", "--methods", "finetune", "--with", "training.clips=1"])
     assert done.exit_code == 2

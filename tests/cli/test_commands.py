@@ -21,7 +21,7 @@ from xlbench.spec import words as asking
 
 QUICK = (
     "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2",
-    "--checkpoints", "1", "--device", "cpu",
+    "--checkpoints", "1", "--device", "cpu", "--selection", "source-dev",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from xlbench.cli.terminal import table_of
 
 QUICK = (
     "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2",
-    "--checkpoints", "1", "--device", "cpu", "--shots", "1",
+    "--checkpoints", "1", "--device", "cpu", "--shots", "1", "--selection", "source-dev",
 )  # fmt: skip
 LONG = "a-method-with-a-name-of-forty-letters-abcd"
 

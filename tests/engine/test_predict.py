@@ -143,7 +143,7 @@ def test_log_probabilities_do_not_depend_on_the_batches_or_the_order_of_rows(met
     encoded, scores = alone[name]
     order = np.random.default_rng(seed).permutation(len(encoded))
     found = predict(methods[name], shuffled(encoded, order), Session(CPU, token_budget=budget))
-    np.testing.assert_allclose(found, scores[order], atol=1e-5, rtol=2e-6)
+    np.testing.assert_allclose(found, scores[order], atol=3e-5, rtol=2e-6)
 
 
 @pytest.mark.gpu

@@ -33,7 +33,7 @@ from xlbench.records.vetting import vet
 from xlbench.spec import ResolvedSpec, ResolvedTraining, Suite, digest
 from xlbench.spec.words import tuning
 
-RECORDS = Path(__file__).parents[2] / "leaderboard" / "records"
+RECORDS = Path(__file__).parents[2] / "leaderboard" / "2026-11-first" / "records"
 CPU = torch.device("cpu")
 
 
@@ -399,7 +399,7 @@ def test_tune_on_the_command_line_reaches_every_cell(runtime):
     arguments = [
         "compare", "--methods", "finetune,soft-prompt", "--shots", "2", "--draws", "1", "--seeds", "1", "--task",
         "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--steps", "2", "--tune", "2",
-        "--tune", "lora", "--runs", str(runtime.runs), "--device", "cpu", "--quiet",
+        "--tune", "lora", "--runs", str(runtime.runs), "--device", "cpu", "--quiet", "--selection", "source-dev",
     ]  # fmt: skip
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
@@ -473,7 +473,9 @@ def test_results_tell_tuned_runs_from_others():
 
 
 def test_a_plan_s_hours_are_of_runs_with_as_many_trials(tmp_path):
-    Store(tmp_path).write(record("mpt", seconds=10.0))
+    Store(tmp_path).write(record("mpt"))
     fields = {"task": "logic", "model": "tiny", "test_units": 4}
     suites = [Suite(methods=("mpt",), shots=(4,), draws=3, run={**fields, "trials": count}) for count in (1, 2)]
-    assert [outlook(suite, Store(tmp_path))[0].seconds for suite in suites] == [30.0, None]
+    one, two = (outlook(suite, Store(tmp_path))[0].seconds for suite in suites)
+    assert one > 0
+    assert two is None

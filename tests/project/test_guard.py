@@ -93,7 +93,8 @@ model, data = sys.argv[1:]
 small = ("--languages", "en,fr", "--steps", "1", "--checkpoints", "1", "--model", model, "--device", "cpu")
 xnli = ("--task", "xnli", "--data-root", data)
 for words in (
-    ("compare", "--methods", "finetune,mpt", "--shots", "1", "--draws", "1", "--seeds", "1", *xnli, *small),
+    ("compare", "--methods", 'finetune,mpt(words="yes-no")', "--shots", "1", "--draws", "1", "--seeds", "1", *xnli,
+     *small),
     ("leaderboard", "--out", "board"),
     ("plan", "--suite", "demo"),
     ("show", "mpt", "--model", model, "--data-root", data, "--task", "xnli"),

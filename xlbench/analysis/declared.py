@@ -27,9 +27,15 @@ SENTENCES = {
     "are not there",
     "look": "an early look at {0} of {1} draws, at the level {2} (O'Brien–Fleming)",
     "absent": "{0}: no run of {1}",
+    "unfinished": "not converged, so that no verdict says which method is better",
     "gate": "numbers of shots are tested in the order {0}, each where all primary contrasts of the one before were "
     "shown",
     "exploratory": "What else stands below was not declared: it is exploratory, corrected over all pairs and tables",
+    "better": "{0}: {1} is better than {2} by {3} points ({4} to {5}, {6})",
+    "equal": "{0}: {1} and {2} are the same within {3} points (a difference of {4}, {5} to {6}, over {7})",
+    "open": "{0}: {1} and {2} are neither shown to differ nor to be the same within {3} points ({4}, {5} to {6}, over "
+    "{7})",
+    "early": "{0}: no verdict yet on {1} against {2}: {3}",
     "reference": "Each setting against {0} by Dunnett's steps, {1} in common: {2}",
 }
 
@@ -73,9 +79,39 @@ def declarations(group: Group, suites: Sequence[Suite]) -> list[tuple[str, ...]]
     return [_declaration(group, suite) for suite in suites if suite.declared and applies(suite, group)]
 
 
+def headlines(group: Group, suites: Sequence[Suite]) -> list[str]:
+    """What a board says first: each primary contrast that was declared of a group, in a sentence."""
+    if group.key["selection"] == ORACLE:
+        return []
+    return [
+        _headline(f"{group.title}, {in_words(shots, table.per_class)}", verdict, remark, suite.analysis.margin / 100)
+        for suite in suites
+        if suite.declared and applies(suite, group)
+        for shots, table, allowed in _in_order(group, suite)
+        for verdict, remark in _verdicts(table, suite, allowed)[0]
+    ]
+
+
+def _headline(where: str, verdict: Verdict, remark: str, margin: float) -> str:
+    pair = verdict.pair
+    ends = points(pair.difference.low), points(pair.difference.high)
+    by = points(pair.difference.estimate)
+    names, draws = (pair.first, pair.second), count(pair.draws, "draw")
+    if verdict.outcome.startswith(UNTESTED):
+        why = verdict.outcome.removeprefix(UNTESTED).strip(", ") or remark or "an earlier contrast was not shown"
+        return SENTENCES["early"].format(where, *names, why)
+    if verdict.outcome == SHOWN:
+        better, worse = names if pair.difference.estimate > 0 else names[::-1]
+        size = points(abs(pair.difference.estimate))
+        least, most = sorted((abs(pair.difference.low), abs(pair.difference.high)))
+        return SENTENCES["better"].format(where, better, worse, size, points(least), points(most), draws)
+    kind = "equal" if pair.within <= margin else "open"
+    return SENTENCES[kind].format(where, *names, points(margin), by, *ends, draws)
+
+
 def name_of(suite: Suite) -> str:
     """What tells one declaration from another: a digest of the suite, less its description and where its model lies."""
-    fields = suite.model_dump(mode="json", exclude={"description"})
+    fields = suite.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     fields["run"] = {**fields["run"], "model": next(suite.cells()).model_name}
     return digest(fields)[:12]
 
@@ -87,46 +123,67 @@ def _declaration(group: Group, suite: Suite) -> tuple[str, ...]:
     parts += [f"every setting against {analysis.reference}"] if analysis.reference else []
     parts.append(f"margin {analysis.margin:g} points, {count(suite.draws, 'draw')}")
     sentences = [SENTENCES["head"].format(suite.name, name_of(suite), "; ".join(parts))]
-    tables = {table.shots: table for table in group.tables}
-    several = [shots for shots in suite.shots if shots in tables]
     if len(suite.shots) > 1:
         sentences.append(SENTENCES["gate"].format(", ".join(str(shots or "all") for shots in suite.shots)))
-    go_on = True
-    for shots in several:
+    for shots, table, allowed in _in_order(group, suite):
         where = f"{in_words(shots)}: " if len(suite.shots) > 1 else ""
-        said, go_on = _of_table(tables[shots], suite, go_on)
-        sentences += [f"{where}{sentence}" for sentence in said]
+        sentences += [f"{where}{sentence}" for sentence in _of_table(table, suite, allowed)]
     return *sentences, SENTENCES["exploratory"]
 
 
-def _of_table(table: Table, suite: Suite, allowed: bool) -> tuple[list[str], bool]:
-    """Sentences of one number of shots, and whether all primary contrasts were shown."""
+def _in_order(group: Group, suite: Suite) -> list[tuple[int, Table, bool]]:
+    """A group's tables in the order of the suite's shots, and whether each may be tested: the first, and any whose
+    predecessors showed all of their primary contrasts."""
+    tables = {table.shots: table for table in group.tables}
+    found, allowed = [], True
+    for shots in suite.shots:
+        if shots not in tables:
+            allowed = False
+            continue
+        found.append((shots, tables[shots], allowed))
+        primary = _verdicts(tables[shots], suite, allowed)[0]
+        complete = len(primary) == len(suite.analysis.primary) > 0
+        allowed = allowed and complete and all(verdict.outcome == SHOWN for verdict, _ in primary)
+    return found
+
+
+Judged = list[tuple[Verdict, str]]
+
+
+def _verdicts(table: Table, suite: Suite, allowed: bool) -> tuple[Judged, Judged, list[str]]:
+    """Primary and secondary contrasts of a table, each with a remark, and which cannot be judged for want of runs."""
     analysis, runs = suite.analysis, _runs(table, suite)
-    sentences: list[str] = []
-    if table.unfinished:
-        sentences.append("not converged, so that no verdict says which method is better")
-        allowed = False
+    absent: list[str] = []
+    allowed = allowed and not table.unfinished
     pairs: dict[str, statistics.Pair] = {}
     for contrast, (first, second) in analysis.contrasts().items():
         lacking = [method for method in (first, second) if not runs.get(method)]
         difference = None if lacking else difference_of(draws_of(runs[first]), draws_of(runs[second]))
         if difference is None:
-            sentences.append(SENTENCES["absent"].format(contrast, " and of ".join(lacking) or "common draws"))
+            absent.append(SENTENCES["absent"].format(contrast, " and of ".join(lacking) or "common draws"))
             continue
         (pairs[contrast],) = statistics.compared({(first, second): difference})
-    shown = bool(analysis.primary)
-    for number, family in enumerate((analysis.primary, analysis.secondary)):
-        verdicts = _family([(contrast, pairs[contrast]) for contrast in family if contrast in pairs], suite, allowed)
-        kind = "primary" if number == 0 else "secondary"
+    families = [
+        [(contrast, pairs[contrast]) for contrast in family if contrast in pairs]
+        for family in (analysis.primary, analysis.secondary)
+    ]
+    primary = _family(families[0], suite, allowed)
+    complete = len(primary) == len(analysis.primary)
+    shown = complete and all(verdict.outcome == SHOWN for verdict, _ in primary)
+    return primary, _family(families[1], suite, allowed and shown), absent
+
+
+def _of_table(table: Table, suite: Suite, allowed: bool) -> list[str]:
+    """What is said of one number of shots."""
+    primary, secondary, absent = _verdicts(table, suite, allowed)
+    sentences = [SENTENCES["unfinished"]] if table.unfinished else []
+    for kind, verdicts in (("primary", primary), ("secondary", secondary)):
         for verdict, remark in verdicts:
-            sentences.append(f"{kind} {verdict.words(analysis.margin / 100)}{f'; {remark}' if remark else ''}")
-        complete = len(verdicts) == len(family)
-        if number == 0:
-            shown = shown and complete and all(verdict.outcome == SHOWN for verdict, _ in verdicts)
-            allowed = allowed and (shown or not analysis.primary)
-    if analysis.reference:
-        sentences += _against(analysis.reference, runs, suite)
-    return sentences, shown
+            sentences.append(f"{kind} {verdict.words(suite.analysis.margin / 100)}{f'; {remark}' if remark else ''}")
+    sentences += absent
+    if suite.analysis.reference:
+        sentences += _against(suite.analysis.reference, _runs(table, suite), suite)
+    return sentences
 
 
 def _family(pairs: Sequence[tuple[str, statistics.Pair]], suite: Suite, allowed: bool) -> list[tuple[Verdict, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from xlbench.analysis.declared import declarations
+from xlbench.analysis.declared import declarations, headlines
 from xlbench.analysis.evidence import count, evidence, points
 from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
 from xlbench.analysis.power import VarianceParts
@@ -79,6 +79,11 @@ def sharded(group: Group) -> list[str]:
     if group.key["test_design"] != "sharded":
         return []
     return ["each test unit in one language alone, so that a gap compares different units"]
+
+
+def first_words(group: Group) -> list[str]:
+    """What a board says first of a group: its declared primary contrasts, in sentences."""
+    return headlines(group, group.suites)
 
 
 def declared(group: Group) -> list[Block]:

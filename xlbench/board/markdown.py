@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
-from xlbench.board.content import ORACLE_WORDS, blocks, declared, leaks, origin, shared
+from xlbench.board.content import ORACLE_WORDS, blocks, declared, first_words, leaks, origin, shared
 from xlbench.board.selection_policies import side_by_side
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
@@ -22,7 +22,8 @@ def write(groups: Sequence[Group], out: Path, left_out: Sequence[str] = ()) -> P
     in sentences without their full stops. Raises XlbenchError.
     """
     words, missing = about(out), "".join(f"- Left out: {escape(sentence, 2000)}.\n" for sentence in left_out)
-    parts = [TITLE, words and f"{words}\n", missing, markdown(groups)]
+    first = "".join(f"**{escape(sentence, 2000)}.**\n\n" for group in groups for sentence in first_words(group))
+    parts = [TITLE, first, words and f"{words}\n", missing, markdown(groups)]
     return replace_file(out / "README.md", "\n".join(filter(None, parts)).encode())
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Command, Grid
-from xlbench.board.content import ORACLE_WORDS, blocks, declared, leaks, origin, shared
+from xlbench.board.content import ORACLE_WORDS, blocks, declared, first_words, leaks, origin, shared
 from xlbench.board.figures.data import KINDS, figure_name, titled
 from xlbench.board.selection_policies import side_by_side
 from xlbench.host.plain_text import lines, plain
@@ -62,8 +62,8 @@ def write_page(groups: Sequence[Group], out: Path, about: str, left_out: Sequenc
     text = environment.from_string(template).render(
         groups=groups, policies=side_by_side(groups), out=out, about=_about(about), left_out=left_out,
         policy=Markup(policy), style=Markup(style), script=Markup(script), oracle_words=ORACLE_WORDS,
-        version=__version__, shared=shared, leaks=leaks, declared=declared, figures=_figures, blocks=blocks,
-        origin=origin, in_words=in_words,
+        version=__version__, shared=shared, leaks=leaks, declared=declared, first_words=first_words, figures=_figures,
+        blocks=blocks, origin=origin, in_words=in_words,
     )  # fmt: skip
     return replace_file(out / "index.html", text.encode())
 

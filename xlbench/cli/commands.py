@@ -84,7 +84,8 @@ def compare_command(
 ) -> None:
     """Run what is missing of a table of methods × shots × draws × seeds, and print it.
 
-    With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …).
+    With --suite, what is given beside it holds in place of what the suite says (--model, --shots, --steps, …). Without
+    --selection, 16 shots and fewer are run by source dev and, for it has few rows then, by the last state too.
     """
     runtime = _runtime(given)
     fields = words.run_fields({**given, "with_": with_})
@@ -99,6 +100,7 @@ def compare_command(
         asked = words.suite_of(suite, axes, fields)
     else:
         axes = {"methods": words.method_choices(methods or ""), "shots": (4, 16), "draws": 3, "seeds": 2, **axes}
+        axes |= {} if "selection" in fields else {"beside": ("last",)}
         asked = parse(Suite, {**axes, "run": fields}, "the command line")
     if plan:
         from xlbench.cli.terminal import show_plan

@@ -139,7 +139,7 @@ def _trial_rows(record: Record) -> tuple[list[str], list[list[str]]]:
 def _asked_in_words(record: Record) -> list[str]:
     """What was trained and how, in two lines: model, seed, steps, rate; and all settings of the method."""
     spec, training = record.spec, record.spec.training
-    steps, planned = record.selection.get("steps"), record.selection.get("planned")
+    steps, planned = record.selection.get("steps") or training.steps, record.selection.get("planned")
     length = f"{training.epochs} epochs" if steps is None else f"{steps} steps"
     length += f" of {planned}" if planned not in (None, steps) else ""
     chosen = {**training.model_dump(), **(record.chosen or {}).get("training", {})}

@@ -25,10 +25,11 @@ def under_protocol(fields: Any) -> Any:
     if not isinstance(fields, Mapping):
         return fields
     name = fields.get("protocol", MATCHED)
-    if name not in protocols():
+    if not isinstance(name, str) or name not in protocols():
         raise ValueError(f"protocol must be one of {', '.join(protocols())}, not {name!r}")
     bundle = protocols()[name]
-    own = bundle.get("methods", {}).get(fields.get("method"), {})
+    method = fields.get("method")
+    own = bundle.get("methods", {}).get(method, {}) if isinstance(method, str) else {}
     given = {
         key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
         for key, value in fields.items()

@@ -11,7 +11,7 @@ from xlbench.errors import XlbenchError
 from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
 from xlbench.spec.parsing import Frozen, Scalar, merged, parse
 from xlbench.spec.protocol import MATCHED
-from xlbench.spec.run_spec import AXES, RunSpec, Shots, of_today
+from xlbench.spec.run_spec import AXES, RunSpec, Selection, Shots, of_today
 
 
 class MethodChoice(Frozen):
@@ -68,11 +68,7 @@ def _methods_of(contrast: str) -> tuple[str, str]:
 
 
 class Suite(Frozen):
-    """The runs of one comparison: what they share (`run`), the axes along which they differ, and the declared analysis.
-
-    Where `run` names no selection, few shots (`FEW_SHOTS`) are run by source dev and by the last state beside it, for
-    dev then has few rows.
-    """
+    """The runs of one comparison: what they share (`run`), the axes along which they differ, the declared analysis."""
 
     name: str = "comparison"
     description: str = ""
@@ -81,6 +77,9 @@ class Suite(Frozen):
     draws: int = Field(1, ge=1, description="number of few-shot draws")
     first_draw: int = Field(0, ge=0, description="number of the first draw; the others follow it")
     seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
+    beside: tuple[Selection, ...] = Field(
+        (), description="selections that few shots, whose dev rows are few, are run with beside the run's own"
+    )
     run: dict[str, Any] = Field({}, description="fields of RunSpec that all cells share")
     analysis: Analysis = Field(Analysis(), description="what is tested, declared before the runs")
 
@@ -126,8 +125,9 @@ class Suite(Frozen):
             fields = {**choice.over(self.run), "shots": shots or "all", "draw": draw, "seed": seed}
             spec = parse(RunSpec, fields, f"suite {self.name}")
             yield spec
-            if spec.few and spec.protocol == MATCHED and "selection" not in fields:
-                yield spec.with_(selection="last")
+            for selection in self.beside if spec.few and spec.protocol == MATCHED else ():
+                if selection != spec.selection:
+                    yield spec.with_(selection=selection)
 
     @classmethod
     def read(cls, path: Path) -> Self:
