@@ -237,9 +237,10 @@ def main() -> int:
 HEAD = f"""# What boards say, simulated
 
 Written by `benchmarks/calibration_designs.py`: {{boards}} boards a row through `xlbench.analysis.evidence.weigh`, four
-methods of equal worth, {UNITS} units of {ROWS} rows in {LANGUAGES} languages, each row right or wrong. Percentages: of
-95 % intervals that hold the truth, of boards that call a method better (5 at most is promised). Power: the difference
-that boards say is found in four cases of five, in points, the true one, and how often a pair at the stated one is found.
+methods of equal worth, {UNITS} units of {ROWS} rows in {LANGUAGES} languages, each row right or wrong. Percentages:
+of 95 % intervals that hold the truth, of boards that call a method better (5 at most is promised). Power: the
+difference that boards say is found in four cases of five, in points, the true one, and how often a pair at the stated
+one is found.
 
 """
 

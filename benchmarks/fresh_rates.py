@@ -11,7 +11,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import xlbench
 
 METHODS = ("finetune", "soft-prompt", "pct", "mpt")
 HERE = Path(__file__).parent
+KEPT = HERE / "fresh_rates_records"
 
 
 def suite_of(rate: float, asked: argparse.Namespace) -> xlbench.Suite:
@@ -51,10 +51,13 @@ def table(records: Sequence[xlbench.Record]) -> list[str]:
     for (shots, rate), by_method in sorted(cells.items()):
         devs, texts = [], []
         for name in METHODS:
+            if name not in by_method:  # did not end
+                texts.append("–")
+                continue
             dev = fmean(best_dev(one) for one in by_method[name])
             devs.append(dev)
             texts.append(f"{100 * dev:.1f}, {100 * fmean(one.mean for one in by_method[name]):.1f}")
-        lines.append(f"| {shots} | {rate:g} | {' | '.join(texts)} | {100 * fmean(devs):.1f} |")
+        lines.append(f"| {shots} | {rate:g} | {' | '.join(texts)} | {100 * fmean(devs):.1f} of {len(devs)} |")
     return lines
 
 
@@ -79,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--test-units", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=1, help="workers of each rate")
-    parser.add_argument("--runs", type=Path, help="where records are kept; nowhere where left out")
+    parser.add_argument("--runs", type=Path, default=KEPT, help="where records are kept")
+    parser.add_argument("--table", action="store_true", help="run nothing: write the table of the records in --runs")
     parser.add_argument("--rate", type=float, help=argparse.SUPPRESS)  # what the processes are told
     asked = parser.parse_args(arguments)
     if asked.rate is not None:
@@ -90,14 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = xlbench.compare(suite_of(asked.rate, asked), here)
         print(json.dumps(found.attrs))
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        runs = asked.runs or Path(folder)
-        words = list(arguments or sys.argv[1:])
-        words += [] if asked.runs else ["--runs", str(runs)]
-        started = [subprocess.Popen([sys.executable, __file__, *words, "--rate", f"{rate:g}"]) for rate in asked.rates]
-        if any(process.wait() for process in started):
-            return 1
-        records = [one for one in xlbench.store_at(runs).records() if one.status == "finished"]
+    rates = [] if asked.table else asked.rates
+    words = list(arguments or sys.argv[1:])
+    started = [subprocess.Popen([sys.executable, __file__, *words, "--rate", f"{rate:g}"]) for rate in rates]
+    codes = [process.wait() for process in started]
+    if any(codes):
+        return 1
+    records = [one for one in xlbench.store_at(asked.runs).records() if one.status == "finished"]
     device = records[0].environment.get("device_name", "?")
     lines = [
         "# Learning rates of fresh parts", "",

@@ -150,7 +150,8 @@ def _known(suite: Suite, store: Store) -> _Known:
     asked = (first.task, first.model_name)
     alike = [record for record in readable(store) if (record.spec.task, record.spec.model) == asked]
     tuned_alike = [record for record in alike if record.spec.trials == first.trials]
-    contrasts = len(suite.analysis.primary) or math.comb(len(suite.methods), 2)
+    tables = len(set(suite.shots))  # over which a board corrects too, where nothing is declared
+    contrasts = len(suite.analysis.primary) or tables * math.comb(len(suite.methods), 2)
     languages, classes = len(first.languages or task.languages), len(task().problem.strata())
     return _Known(
         suite, store, alike, tuned_alike, units, task.units, languages, classes, first_step(max(1, contrasts))
