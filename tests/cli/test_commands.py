@@ -371,7 +371,9 @@ def test_a_suite_alone_is_run_as_it_is(suites_run):
 
 def test_what_compare_does_where_little_is_said(suites_run):
     command("compare", "--methods", "finetune, mpt")
-    assert suites_run[0] == xlbench.Suite(methods=("finetune", "mpt"), shots=(4, 16), draws=3, seeds=2)
+    assert suites_run[0] == xlbench.Suite(
+        methods=("finetune", "mpt"), shots=(4, 16), draws=3, seeds=2, beside=("last",)
+    )
     assert next(suites_run[0].cells()).task == "xnli"
 
 

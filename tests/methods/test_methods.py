@@ -519,10 +519,10 @@ def test_what_learns_from_shuffled_labels_is_at_chance(name, runtime, logic, mon
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_with_enough_shots_every_method_learns_logic(tiny, runtime, name):
-    training = {"steps": 240, "learning_rate": 5e-4, "batch_size": 16, "checkpoints": 4}
+    training = {"steps": 160, "learning_rate": 5e-4, "batch_size": 16, "checkpoints": 2}
     asked = spec(name, shots=256, languages=("en", "fr"), test_units=60, max_length=64, training=training)
     record = xlbench.run(asked, runtime)
-    assert record.by_language["en"] > 0.45  # chance is 1/3, and 180 rows deviate by 0.035
+    assert record.by_language["en"] > 0.42  # chance is 1/3, and 180 rows deviate by 0.035
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -97,7 +97,7 @@ for words in (
      *small),
     ("leaderboard", "--out", "board"),
     ("plan", "--suite", "demo"),
-    ("show", "mpt", "--model", model, "--data-root", data, "--task", "xnli"),
+    ("show", "pct", "--model", model, "--data-root", data, "--task", "xnli"),
     ("check", "finetune", "--data-root", data),
     ("demo", "--runs", "demo", "--device", "cpu", "--jobs", "1"),  # here, where sockets are watched
     ("cite",),

@@ -63,7 +63,7 @@ def export(runs: Path | str, form: str, name: str | None = None) -> tuple[str, t
     if form == "csv":
         return csv_of(table), vetted.left_out
     if form == "json":
-        return table.to_json(orient="records", indent=1, force_ascii=False) + "\n", vetted.left_out
+        return table.to_json(orient="records", indent=1, force_ascii=False, double_precision=15) + "\n", vetted.left_out
     axes = ["comparison", "group", "shots"]
     if name is None:
         axes = ["task", "model", "selection", "trials", "group", "shots", "config"]
