@@ -29,7 +29,7 @@ from xlbench.prompts import Encoded
 from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
-from xlbench.records.vetting import kept
+from xlbench.records.vetting import kept, result_of
 from xlbench.spec import RunSpec, Runtime
 from xlbench.task import Row
 
@@ -40,7 +40,8 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """Compute a run, or find it among the records, and return its record.
 
     Raises XlbenchError for a mistake in what was asked (nothing is written), NotSupported where the method
-    cannot run on the task. Any other exception leaves a failed record and is raised again.
+    cannot run on the task, RefusedData for a record that no board takes for its data: it is kept, and not computed
+    again. Any other exception leaves a failed record and is raised again.
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
@@ -51,7 +52,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
         progress.say(f"the record {record.id} is there already, from {record.started}: nothing was computed")
         return record
     sweep(store.root)
-    return execute(prepared, runtime, progress)
+    return result_of(execute(prepared, runtime, progress), store).record
 
 
 def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
