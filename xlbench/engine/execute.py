@@ -153,7 +153,7 @@ def _train(
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
     spec, problem, watch, dev = prepared.spec, prepared.task.problem, session.watch, prepared.episode.shots.dev
-    if spec.selection == "oracle-target-dev":
+    if spec.oracle:
         dev = tuple(row for rows in prepared.episode.shots.target_dev.values() for row in rows)
     session.count(prepared.backbone if runtime.count_flops else None)
     checkpoint = _checkpoint(prepared, runtime, number, session)
