@@ -53,6 +53,10 @@ class Problem:
         """What a template's holes may name: the texts of a row."""
         return tuple(fields)
 
+    def sentences(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """What a row's texts say, a sentence each, as the contamination guard compares them."""
+        return tuple(texts)
+
     def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
         """What is wrong with a row's answer or choices, to be said after its place; empty where nothing is."""
         raise NotImplementedError
@@ -214,6 +218,9 @@ class TokenLabelling(Problem):
             spanned = any(tag.startswith("B-") for tag in self.labels)
             object.__setattr__(self, "metrics", ("span-F1",) if spanned else ("accuracy",))
         super().__post_init__()
+
+    def sentences(self, texts: Sequence[str]) -> tuple[str, ...]:
+        return (" ".join(texts),)
 
     def fault(self, texts: Sequence[str], gold: Any, choices: Sequence[str]) -> str:
         if not isinstance(gold, Sequence | np.ndarray):

@@ -3,6 +3,7 @@
 import string
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ from small_data import PREMISES, write, write_ntrex, write_xnli, xnli_file, xnli
 
 from xlbench import RunSpec, Runtime, XlbenchError, registry, run
 from xlbench.corpora import Pair
-from xlbench.engine.contamination import TestSentences, check, normalised, texts_of
+from xlbench.engine.contamination import TestSentences, check, normalised, texts_of, without_shared
+from xlbench.problem import Classification, MultipleChoice, TokenLabelling
 from xlbench.task import Row
 
 # Normalisation
@@ -76,12 +78,13 @@ def row(id_: str, *texts: str) -> Row:
     return Row(id_, texts, 0, "en", id_)
 
 
-TEST = TestSentences.of([row("t1", "The fox sleeps.", "It dreams."), row("t2", "A bear sings.", "...")])
+PLAIN = Classification(("a", "b"))
+TEST = TestSentences.of(PLAIN, [row("t1", "The fox sleeps.", "It dreams."), row("t2", "A bear sings.", "...")])
 CLEAN = row("ok", "Nothing of the kind.", "Nor this.")
 
 
 def texts(*rows: Row) -> list[tuple[str, str]]:
-    return [text for one in rows for text in texts_of(one)]
+    return texts_of(PLAIN, rows)
 
 
 def pairs(*made: Pair) -> list[tuple[str, str]]:
@@ -97,10 +100,27 @@ def test_clean_text_passes_and_is_counted():
 
 
 def test_the_words_of_a_row_whose_words_are_labelled_are_one_text():
-    words = Row("w", ("The", "fox", "sleeps", "."), (0, 1, 0, 0), "en", "w")
-    assert texts_of(words) == [("w", "The fox sleeps .")]
+    words = Row("w", ("The", "fox", "sleeps", "."), np.array([0, 1, 0, 0]), "en", "w")
+    said = texts_of(TokenLabelling(("O", "X")), [words])
+    assert said == [("w", "The fox sleeps .")]
     with pytest.raises(XlbenchError, match=r"1 train rows share .*: w \(test row t1\)"):
-        check(TEST, {"train": texts(words)})
+        check(TEST, {"train": said})
+
+
+def choosing(id_: str, text: str, *choices: str) -> Row:
+    return Row(id_, (text,), 0, "en", id_, "", choices)
+
+
+def test_a_choice_that_is_a_test_row_s_text_is_found_and_an_answer_of_many_rows_is_none():
+    problem = MultipleChoice()
+    test = TestSentences.of(
+        problem, [choosing("t1", "The fox sleeps.", "yes", "no"), choosing("t2", "Why?", "so", "no")]
+    )
+    learning = [choosing("l1", "Who?", "the fox SLEEPS", "yes"), choosing("l2", "Where?", "yes", "no")]
+    assert test.shared_with(texts_of(problem, learning)) == [("l1", "t1")]
+    assert [row.id for row in without_shared(test, problem, learning)] == ["l2"]
+    with pytest.raises(XlbenchError, match=r"1 dev rows share a sentence with the test rows: l1 \(test row t1\)"):
+        check(test, {"train": texts_of(problem, learning[1:]), "dev": texts_of(problem, learning)})
 
 
 def test_a_sentence_of_nothing_but_punctuation_is_no_match():

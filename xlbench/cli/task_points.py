@@ -105,9 +105,9 @@ def _drawn(task: Task, source: DataSource) -> str:
 
 
 def _clean(task: Task, source: DataSource) -> str:
-    test = TestSentences.of(task.read("test", task.source, source))
+    test = TestSentences.of(task.problem, task.read("test", task.source, source))
     rows = [row for split in ("train", "validation") for row in task.read(split, task.source, source)]
-    learning = [text for row in rows for text in texts_of(row)]
+    learning = texts_of(task.problem, rows)
     if task.parallel is not None:
         language = next(language for language in task.languages if language != task.source)
         corpus = task.parallel_pairs if task.parallel == task.name else partial(CORPORA[task.parallel], task.source)

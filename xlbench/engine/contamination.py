@@ -1,6 +1,8 @@
 """No test sentence among what a method learns from: shots, dev rows, parallel text.
 
-Sentences are compared after NFKC, case folding, and removal of punctuation, symbols and extra white space.
+Sentences are compared after NFKC, case folding, and removal of punctuation, symbols and extra white space. Those of
+a test row are its texts, as its problem has them; its choices are none, for many rows may have the same answers. Texts
+and choices of what is learnt from are held against them.
 """
 
 import sys
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from xlbench.errors import XlbenchError
+from xlbench.problem import Problem
 from xlbench.task import Row
 
 SHOWN = 5  # row ids that a message names
@@ -35,10 +38,10 @@ class TestSentences:
     rows: Mapping[str, str]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> "TestSentences":
+    def of(cls, problem: Problem, rows: Iterable[Row]) -> "TestSentences":
         sentences: dict[str, str] = {}
         for row in rows:
-            for _, text in texts_of(row):
+            for text in problem.sentences(row.texts):
                 sentences.setdefault(normalised(text), row.id)
         sentences.pop("", None)
         return cls(sentences)
@@ -48,16 +51,14 @@ class TestSentences:
         return [(id_, self.rows[key]) for id_, text in texts if (key := normalised(text)) in self.rows]
 
 
-def texts_of(row: Row) -> list[tuple[str, str]]:
-    """(id, text) of what a row says: each of its texts, or its words as one where words are labelled."""
-    if isinstance(row.gold, tuple | list):
-        return [(row.id, " ".join(row.texts))]
-    return [(row.id, text) for text in row.texts]
+def texts_of(problem: Problem, rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """(id, text) of what may be learnt from rows: their sentences and their choices."""
+    return [(row.id, text) for row in rows for text in (*problem.sentences(row.texts), *row.choices)]
 
 
-def without_shared(test: TestSentences, rows: Sequence[Row]) -> tuple[Row, ...]:
+def without_shared(test: TestSentences, problem: Problem, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows of which no text is a test sentence."""
-    shared = {id_ for id_, _ in test.shared_with(text for row in rows for text in texts_of(row))}
+    shared = {id_ for id_, _ in test.shared_with(texts_of(problem, rows))}
     return tuple(row for row in rows if row.id not in shared)
 
 

@@ -1,7 +1,7 @@
 """From a RunSpec to a run that may start: names, settings, data, draw and contamination, resolved and checked."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -99,7 +99,9 @@ def _episode(
     targets = [language for language in languages if language != task.source]
     drawn, left_out = task.draw(shots, number, source, split, target_shots, targets), 0
     if shots == ALL:  # those that share no sentence with the test
-        train, dev = (contamination.without_shared(test.sentences, rows) for rows in (drawn.train, drawn.dev))
+        train, dev = (
+            contamination.without_shared(test.sentences, task.problem, rows) for rows in (drawn.train, drawn.dev)
+        )
         if not train or not dev:
             raise XlbenchError(
                 f"--shots all leaves no {'dev' if train else 'train'} row of task {task.name}: each shares a sentence "
@@ -111,9 +113,10 @@ def _episode(
         raise XlbenchError("--selection oracle-target-dev needs a test language other than the source language")
     if oracle:
         drawn = replace(drawn, target_dev=drawn.target_dev or task.target_dev(drawn.dev, targets, source))
-    texts = {"train": _texts(drawn.train), "dev": _texts(drawn.dev)}
+    learning = {"train": drawn.train, "dev": drawn.dev}
     if drawn.target_train:
-        texts["target shots"] = _texts(row for rows in drawn.target_train.values() for row in rows)
+        learning["target shots"] = tuple(row for rows in drawn.target_train.values() for row in rows)
+    texts = {purpose: contamination.texts_of(task.problem, rows) for purpose, rows in learning.items()}
     compared = contamination.check(test.sentences, texts)
     return Episode(task, languages, source, test, drawn, left_out, compared)
 
@@ -124,17 +127,15 @@ def _test_set(
 ) -> TestSet:
     """Read and fingerprinted once a process, for the cells of a suite share it."""
     rows = TestRows.of(task(), languages, source, units, design)
-    sentences = contamination.TestSentences.of(row for side in rows.by_language.values() for row in side)
+    sentences = contamination.TestSentences.of(
+        task.problem, (row for side in rows.by_language.values() for row in side)
+    )
     return TestSet(rows, digest([content(side) for side in rows.by_language.values()])[:16], sentences)
 
 
 def content(rows: Sequence[Row]) -> str:
     """A digest of rows: ids, texts, answers, units, choices."""
     return digest_of_list((row.id, row.texts, row.gold, row.unit, row.choices) for row in rows)
-
-
-def _texts(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    return [text for row in rows for text in contamination.texts_of(row)]
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,8 @@ def _finding(episode: Episode, compared: Mapping[str, int]) -> dict[str, Any]:
     its checkpoint, and short sentences of theirs may be test sentences once translated: those are counted and named.
     """
     sentences = episode.test.sentences
-    texts = _texts(row for rows in episode.shots.target_dev.values() for row in rows)
+    target_dev = (row for rows in episode.shots.target_dev.values() for row in rows)
+    texts = contamination.texts_of(episode.task.problem, target_dev)
     shared = [list(pair) for pair in dict.fromkeys(sentences.shared_with(texts))]
     compared = {**compared, "target dev": len(texts)} if texts else dict(compared)
     finding = {"compared": compared, "test_sentences": len(sentences.rows), "shared": len(shared), "ids": shared}
