@@ -176,14 +176,24 @@ class Method:
 
         What `streams` gave for the step stands in `batch.streams`.
         """
-        logits = self.task.problem.arranged(self.logits(batch), batch).float()
+        logits = self.arranged_logits(batch)
         return nn.functional.cross_entropy(logits.flatten(0, -2), batch.labels.flatten(), ignore_index=-1)
 
     def score(self, batch: Batch) -> Tensor:
         """Log-probabilities of the answers: (rows, labels), (rows, choices) or (rows, words, tags)."""
-        problem = self.task.problem
-        logits = problem.arranged(self.logits(batch), batch).float()
-        return problem.where_read(nn.functional.log_softmax(logits, dim=-1), batch)
+        log_probs = nn.functional.log_softmax(self.arranged_logits(batch), dim=-1)
+        return self.task.problem.where_read(log_probs, batch)
+
+    def arranged_logits(self, batch: Batch) -> Tensor:
+        """`logits` as one distribution for each answer, in fp32. Raises XlbenchError where they have another shape."""
+        logits, problem = self.logits(batch), self.task.problem
+        shapes = problem.logit_shapes(batch)
+        if tuple(logits.shape) not in shapes:
+            raise XlbenchError(
+                f"method {self.name}: logits gave {tuple(logits.shape)} for a batch of {batch.rows} rows; for task "
+                f"{self.task.name} it must give {' or '.join(map(str, shapes))}"
+            )
+        return problem.arranged(logits, batch).float()
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         """What a step needs beside the shots, encoded once before training; nothing by default."""

@@ -81,6 +81,10 @@ class Problem:
         """The shape of a batch's scores, as `Method.score` must give them."""
         return batch.rows, len(self.labels)
 
+    def logit_shapes(self, batch: Any) -> tuple[tuple[int, ...], ...]:
+        """The shapes that a batch's logits may have, as `Method.logits` must give them."""
+        return (self.score_shape(batch),)
+
     def where_read(self, log_probs: Any, batch: Any) -> Any:
         """Log-probabilities with -inf where nothing was read."""
         return log_probs
@@ -193,6 +197,9 @@ class MultipleChoice(Problem):
 
     def score_shape(self, batch: Any) -> tuple[int, ...]:
         return batch.rows, batch.slots.width
+
+    def logit_shapes(self, batch: Any) -> tuple[tuple[int, ...], ...]:
+        return (len(batch),), (len(batch), 1)
 
     def constant_answers(self, gold: Answers) -> list[Answers]:
         return [np.full(len(gold), choice) for choice in range(int(np.max(gold)) + 1)]

@@ -2,7 +2,9 @@
 
 import datetime
 import itertools
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 from small_data import plugin
@@ -78,6 +80,28 @@ def test_a_plug_in_that_breaks_its_contract_is_named_with_its_line_and_has_no_sc
     assert failed.by_language == {}
     assert failed.error.endswith(sentence[sentence.rindex("(") :])
     assert [one.record.spec.method for one in vet(Store(runtime.runs)).results] == ["finetune"]
+
+
+def test_too_few_logits_in_a_loss_are_named_with_their_shape_whoever_wrote_the_loss(runtime, tmp_path):
+    """The score, padded by hand, has a label for each; the loss has none for the third."""
+    few = (HEAD, "self.head = nn.Linear(backbone.dimension, 2)")
+    padded = (SCORE, "return nn.functional.pad(self.logits(batch).float(), (0, 1)).log_softmax(-1)")
+    for name, loss in (("own-loss", LOSS), ("usual-loss", "return super().loss(batch)")):
+        file = plugin(tmp_path / f"{name}.py", name, few, padded, (LOSS, loss))
+        (sentence,) = run_suite(suite(name), runtime.model_copy(update={"plugins": (str(file),)})).failed
+        assert (
+            f": method {name}: logits gave (3, 2) for a batch of 3 rows; for task logic it must give (3, 3) ("
+            in sentence
+        )
+
+
+def test_a_method_that_gives_two_logits_a_choice_is_told_the_shape_of_one(runtime, tmp_path):
+    usual = (LOSS, "return super().loss(batch)"), (SCORE, "return super().score(batch)")
+    file = plugin(tmp_path / "two.py", "two", (HEAD, "self.head = nn.Linear(backbone.dimension, 2)"), *usual)
+    plugins = (str(file), str(Path(__file__).parents[1] / "probes.py"))
+    asked = suite("two", task="probe-choice")
+    (sentence,) = run_suite(asked, runtime.model_copy(update={"plugins": plugins})).failed
+    assert re.search(r"logits gave \((\d+), 2\) for a batch of 8 rows; .* must give \(\1,\) or \(\1, 1\) \(", sentence)
 
 
 def test_a_plug_in_that_says_the_same_of_every_row_is_at_chance_and_no_fault(runtime, tmp_path):

@@ -304,8 +304,13 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 
 def _loss(method: Method, batch: Batch) -> Tensor:
-    """What the method minimises. Raises XlbenchError where it is no single number."""
-    loss: object = method.loss(batch)
+    """What the method minimises. Raises XlbenchError where it is no single number, or has too few logits for it."""
+    try:
+        loss: object = method.loss(batch)
+    except IndexError:  # as torch's cross-entropy for an answer beyond the logits
+        with torch.no_grad():
+            method.arranged_logits(batch)
+        raise
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:80]
         raise XlbenchError(f"method {method.name}: loss gave {what}; it must give a scalar tensor")
