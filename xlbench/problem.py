@@ -29,7 +29,12 @@ class Problem:
     rows_are_apart: ClassVar[bool] = True  # the loss of a batch is the mean over those of equal parts of it
 
     def __post_init__(self) -> None:
-        """Raises XlbenchError for a metric that there is not, or none."""
+        """Raises XlbenchError for a metric that there is not, or none, and for a label that is no text."""
+        odd = [label for label in self.labels if not isinstance(label, str)]
+        if odd:
+            raise XlbenchError(
+                f"a problem of {self.kind} has the label {odd[0]!r}, which is no text; name it, as 'true'"
+            )
         for name in self.metrics or ("",):
             if name not in METRICS:
                 raise unknown("metric", name, METRICS, f"a problem of {self.kind}")

@@ -15,6 +15,7 @@ import numpy as np
 
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
+from xlbench.host.plain_text import plain
 from xlbench.problem import Classification, Problem, TokenLabelling, label_fault
 from xlbench.sources import DataSource, Table
 from xlbench.spec import ALL, TestDesign
@@ -248,7 +249,7 @@ def _read(task_class: type[Task], split: SplitName, language: str, source: DataS
     for number, row in enumerate(rows):
         fault = _fault(task, row, language, ids)
         if fault:
-            name = getattr(row, "id", None) or f"number {number}"
+            name = plain(getattr(row, "id", None) or f"number {number}")
             raise XlbenchError(f"task {task.name}, {split} split in {language}, row {name}: {fault}")
         ids.add(row.id)
     return rows
@@ -261,6 +262,8 @@ def _fault(task: Task, row: Row, language: str, ids: Collection[str]) -> str:
     for what, value, wanted in (("id", row.id, 1), ("unit", row.unit, 1), ("phenomenon", row.phenomenon, 0)):
         if not isinstance(value, str) or len(value) < wanted:
             return f"its {what} is {value!r}, no name"
+        if "\0" in value:
+            return f"its {what} {value!r} has the character NUL, which is lost where names are compared; leave it out"
     if row.id in ids:
         return "its id is there twice; each row of a split has one of its own"
     if row.language != language:

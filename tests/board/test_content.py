@@ -15,6 +15,7 @@ from xlbench.board.blocks import interval, percent
 from xlbench.board.content import score_rows
 from xlbench.board.markdown import escape, markdown, write
 from xlbench.board.page import write_page
+from xlbench.board.selection_policies import side_by_side
 from xlbench.cli.terminal import show_board
 from xlbench.records.index import Result
 
@@ -279,6 +280,18 @@ def test_the_oracle_is_named_and_never_ranked(tmp_path):
     assert "**Oracle**" in text
     assert "never ranked" in text
     assert [row[0] for row in lines_of(text, "method")[1:]] == ["a", "b"]
+
+
+def test_under_a_protocol_too_the_oracle_shares_no_table_and_no_place():
+    """The protocol's methods may be selected each in its own way, but none on target labels."""
+    asked = {"protocol": "pct", "split": None}
+    others = [record("a", spec=asked), record("b", {"en": 0.7, "fr": 0.7}, {**asked, "selection": "last"})]
+    oracle = record("b", {"en": 0.9, "fr": 0.9}, {**asked, "selection": "oracle-target-dev"})
+    groups = group([*others, oracle])
+    assert sorted((one.oracle, [line.method for line in one.tables[0].lines]) for one in groups) == [
+        (False, ["a", "b"]), (True, ["b"]),
+    ]  # fmt: skip
+    assert side_by_side(groups) == []
 
 
 def test_a_table_can_be_had_as_rows():

@@ -4,10 +4,10 @@ import pytest
 from hand_made import group, record, sound
 
 from xlbench import Store
-from xlbench.analysis.matching import ORACLE
 from xlbench.board.markdown import write
 from xlbench.board.page import write_page
 from xlbench.board.selection_policies import side_by_side
+from xlbench.spec import ORACLE
 
 
 def run(method, policy, accuracy, draw=0, **spec):

@@ -172,6 +172,11 @@ def test_an_unknown_metric_or_kind_is_refused():
         problem_of({"kind": "ranking"})
 
 
+def test_a_label_that_is_no_text_is_refused():
+    with pytest.raises(XlbenchError, match="a problem of classification has the label 0, which is no text; name it"):
+        Classification((0, 1))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("problem", [THREE, MultipleChoice(most=4), TokenLabelling(("O", "B-X"))])
 def test_a_problem_comes_back_from_its_description(problem):
     assert problem_of(problem.described()) == problem

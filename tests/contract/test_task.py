@@ -208,6 +208,7 @@ class Given(Numbers):
     {
         "no id": ({"id": None}, "row number 3: its id is None, no name"),
         "an id that is a number": ({"id": 7}, "row 7: its id is 7, no name"),
+        "an id with a NUL": ({"id": "a\0"}, r"row a\x00: its id 'a\x00' has the character NUL, which is lost"),
         "an empty unit": ({"unit": ""}, "row test-3: its unit is '', no name"),
         "no phenomenon": ({"phenomenon": None}, "row test-3: its phenomenon is None, no name"),
         "one text alone": ({"texts": "en"}, "row test-3: its texts are 'en', not a tuple of texts"),

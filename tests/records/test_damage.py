@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from hand_made import group, record, sound
 from small_data import plugin, write_xnli
 from typer.testing import CliRunner
 
-from xlbench import Store, Suite, XlbenchError
+from xlbench import RunSpec, Store, Suite, XlbenchError, run
 from xlbench.analysis.matching import drift
 from xlbench.board.markdown import markdown
 from xlbench.board.publish import publish
@@ -24,7 +25,7 @@ from xlbench.host.progress import Progress
 from xlbench.host.safe_parquet import read_parquet
 from xlbench.host.whole_files import replace_file
 from xlbench.records.record import read_record
-from xlbench.records.vetting import kept
+from xlbench.records.vetting import RefusedData, kept
 
 SHARED = {
     "task": "logic", "model": "tiny", "languages": ("en", "fr"), "test_units": 4,
@@ -122,6 +123,48 @@ def test_a_comparison_says_what_is_damaged_and_computes_it_alone_again(runtime):
     (sentence,) = [one for one in said.sentences if "computed again" in one]
     assert sentence.startswith(f"record {first.id} cannot be used: the predictions in {first.id} cannot be read (")
     assert "\n" not in sentence
+
+
+def too_wide(monkeypatch) -> None:
+    """From here on predictions of three labels have more columns than are read, as those of a thousand labels do."""
+    monkeypatch.setattr("xlbench.host.safe_parquet.COLUMNS", 6)
+
+
+REFUSED = (
+    r"record {id} is there and refused for its data \(the predictions in {id} has 7 columns; at most 6 are read\), and "
+    r"would come out the same again; mend the data, or delete {place} to have it computed again"
+)
+
+
+def test_a_run_that_is_refused_for_its_data_is_computed_once_and_said_each_time(runtime, monkeypatch):
+    too_wide(monkeypatch)
+    asked = RunSpec(method="finetune", shots=1, **SHARED)
+    with pytest.raises(RefusedData) as first:
+        run(asked, runtime)
+    (name,) = os.listdir(runtime.runs)
+    assert re.fullmatch(REFUSED.format(id=name, place=re.escape(str(runtime.runs / name))), str(first.value))
+    monkeypatch.setattr("xlbench.engine.execute.execute", lambda *_: pytest.fail("it was computed again"))
+    with pytest.raises(RefusedData) as second:
+        run(asked, runtime)
+    assert str(second.value) == str(first.value)
+    assert os.listdir(runtime.runs) == [name]
+
+
+def test_a_comparison_computes_what_is_missing_and_names_what_is_refused_for_its_data(runtime, monkeypatch):
+    good = run_suite(suite("finetune"), runtime).records
+    with monkeypatch.context() as narrow:
+        too_wide(narrow)
+        first = run_suite(suite("finetune"), runtime)
+        assert (first.computed, first.records, len(first.failed)) == (0, [], 2)
+        for kept_record, sentence in zip(good, first.failed, strict=True):
+            place = re.escape(str(runtime.runs / kept_record.id))
+            assert re.search(f": {REFUSED.format(id=kept_record.id, place=place)}$", sentence)
+        shutil.rmtree(runtime.runs / good[0].id)
+        said = Said()
+        again = run_suite(suite("finetune"), runtime, said)
+        assert (again.computed, len(again.failed)) == (1, 2)
+        assert "comparison: 2 cells, 0 done already, 1 refused for their data, 1 to compute" in said.sentences
+    assert run_suite(suite("finetune"), runtime).computed == 0
 
 
 def test_no_record_lies_outside_its_store(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from xlbench.analysis import statistics
 from xlbench.analysis.evidence import count, difference_of, draws_of, points, summary_of
-from xlbench.analysis.matching import ORACLE, Group, Table
+from xlbench.analysis.matching import Group, Table
 from xlbench.analysis.sequential import dunnett_p, levels
 from xlbench.records.predictions import Summary
 from xlbench.spec import Suite, digest, in_words
@@ -74,14 +74,14 @@ def applies(suite: Suite, group: Group) -> bool:
 
 def declarations(group: Group, suites: Sequence[Suite]) -> list[tuple[str, ...]]:
     """What a board says of each declared suite that a group belongs to, sentences without their full stops."""
-    if group.key["selection"] == ORACLE:
+    if group.oracle:
         return []
     return [_declaration(group, suite) for suite in suites if suite.declared and applies(suite, group)]
 
 
 def headlines(group: Group, suites: Sequence[Suite]) -> list[str]:
     """What a board says first: each primary contrast that was declared of a group, in a sentence."""
-    if group.key["selection"] == ORACLE:
+    if group.oracle:
         return []
     return [
         _headline(f"{group.title}, {in_words(shots, table.per_class)}", verdict, remark, suite.analysis.margin / 100)

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from xlbench.analysis import statistics
-from xlbench.analysis.matching import ORACLE, Table, once
+from xlbench.analysis.matching import Table, once
 from xlbench.analysis.power import Power, VarianceParts, pooled, power, variance_parts
 from xlbench.analysis.statistics import FloatArray
 from xlbench.errors import XlbenchError
@@ -274,7 +274,7 @@ def summary_of(result: Result) -> Summary:
 
 def findings(table: Table) -> list[str]:
     """What the predictions behind a table show, in sentences; of the oracle's nothing, for it is never ranked."""
-    if table.first.spec.selection == ORACLE:
+    if table.oracle:
         return []
     try:
         return evidence(table).words()

@@ -26,7 +26,6 @@ MATCHED = "matched"  # the protocol under which all methods are trained alike
 Shown = TypeVar("Shown")
 Made = TypeVar("Made")
 Cell = tuple[int, int, str]  # draw, seed, digest of the shots
-ORACLE = "oracle-target-dev"
 MAY_DIFFER = (*AXES, "resources")  # in records of one table
 shared_fields = attrgetter(*(name for name in RunSpec.model_fields if name not in MAY_DIFFER))
 VERSIONS = ("xlbench", "torch", "transformers")  # of what numbers may depend on, though no record's hash does
@@ -94,6 +93,11 @@ class Table:
         return self.first.metric
 
     @property
+    def oracle(self) -> bool:
+        """Whether checkpoints were chosen on target labels."""
+        return self.first.spec.oracle
+
+    @property
     def diverged(self) -> list[str]:
         """Which methods diverged how often, in sentences."""
         counts = {line.method: [run.status == "failed" for run in self.runs(line)] for line in self.lines}
@@ -142,7 +146,7 @@ class Table:
     @cached_property
     def by_mean(self) -> tuple[Line, ...]:
         """Methods by the metric's mean, best first; ties by name, and the oracle's by name alone."""
-        if self.first.spec.selection == ORACLE:
+        if self.oracle:
             return tuple(sorted(self.lines, key=lambda line: line.method))
         means = {line.method: line.mean(lambda record: record.mean) for line in self.lines}
         return tuple(sorted(self.lines, key=lambda line: (-means[line.method], line.method)))
@@ -176,7 +180,7 @@ class Group:
     @property
     def oracle(self) -> bool:
         """Whether checkpoints were chosen on target labels."""
-        return bool(self.key["selection"] == ORACLE)
+        return self.tables[0].oracle
 
 
 def matched_key(record: Record) -> dict[str, Any]:
@@ -186,7 +190,8 @@ def matched_key(record: Record) -> dict[str, Any]:
     for axis in MAY_DIFFER:
         del spec[axis]
     if record.spec.protocol != MATCHED:  # each method as its source trains it
-        spec |= {"training": f"as {record.spec.protocol}", "selection": f"as {record.spec.protocol}"}
+        spec["training"] = f"as {record.spec.protocol}"
+        spec["selection"] = spec["selection"] if record.spec.oracle else f"as {record.spec.protocol}"
     identity = {name: record.identity[name] for name in IDENTITY}
     return {**spec, **identity}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from xlbench.analysis.declared import declarations, headlines
 from xlbench.analysis.evidence import count, evidence, points
-from xlbench.analysis.matching import ORACLE, Group, Line, Table, mean_of, once, several_versions
+from xlbench.analysis.matching import Group, Line, Table, mean_of, once, several_versions
 from xlbench.analysis.power import VarianceParts
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
@@ -164,7 +164,7 @@ def design_of(records: Sequence[Record]) -> str:
 def _published_figures(line: Line) -> list[Figure]:
     """What was published for a method as it is; none for one whose settings were changed, and none for the oracle."""
     spec = next(iter(line.records.values())).spec
-    return [] if spec.config or spec.selection == ORACLE else figures(spec)
+    return [] if spec.config or spec.oracle else figures(spec)
 
 
 def _published(table: Table) -> list[Block]:
@@ -182,7 +182,7 @@ def _published(table: Table) -> list[Block]:
 
 def _evidence(table: Table) -> list[Block]:
     """What they say in words, intervals and places, the pairs, the variance parts; or why there are none."""
-    if table.first.spec.selection == ORACLE:
+    if table.oracle:
         return []
     try:
         weighed = evidence(table)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from xlbench import registry
 from xlbench.analysis.evidence import Evidence, evidence
-from xlbench.analysis.matching import ORACLE, Group, Table, group
+from xlbench.analysis.matching import Group, Table, group
 from xlbench.analysis.statistics import Pair
 from xlbench.board.blocks import Grid
 from xlbench.board.content import blocks
@@ -144,7 +144,7 @@ def _interval_rows(table: Table) -> list[dict[str, Any]]:
 
 def _weighed(table: Table) -> Evidence | None:
     """The evidence of a table; None where there is none, as of the oracle's."""
-    if table.first.spec.selection == ORACLE:
+    if table.oracle:
         return None
     try:
         return evidence(table)

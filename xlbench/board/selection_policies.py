@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import get_args
 
 from xlbench.analysis.evidence import count, points
-from xlbench.analysis.matching import ORACLE, Group, Line
+from xlbench.analysis.matching import Group, Line
 from xlbench.board.blocks import Grid
-from xlbench.spec import Selection, digest
+from xlbench.spec import ORACLE, Selection, digest
 
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end
 WORDS = (
@@ -43,6 +43,7 @@ def side_by_side(groups: Sequence[Group]) -> list[SideBySide]:
 
 def _family(family: Sequence[Group]) -> Iterator[SideBySide]:
     """The table of groups that differ in the policy alone; none where no method was run with two."""
+    family = [group for group in family if group.key["selection"] in POLICIES]  # a protocol's is none
     policies = [policy for policy in POLICIES if policy in {group.key["selection"] for group in family}]
     lines: dict[tuple[int, str], dict[str, Line]] = defaultdict(dict)
     for group in family:

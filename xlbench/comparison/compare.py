@@ -27,7 +27,7 @@ from xlbench.records.bucket import store_at
 from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record, as_row
-from xlbench.records.vetting import kept, result_of
+from xlbench.records.vetting import RefusedData, kept, result_of
 from xlbench.spec import RunSpec, Runtime, Suite, in_words
 
 
@@ -77,11 +77,24 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
         progress.say(f"declared analysis {name_of(suite)} of suite {suite.name}: kept for the boards of {runtime.runs}")
     sweep(store.root)
     index = Index(store.root)
-    done = {cell.id: result for cell in cells if (result := kept(store, cell.id, progress.say, index))}
+    done: dict[str, Result] = {}
+    missing = []
+    for cell in cells:
+        try:
+            result = kept(store, cell.id, progress.say, index)
+        except RefusedData as fault:
+            comparison.failed.append(f"{describe(cell.spec)}: {fault}")
+            continue
+        if result is None:
+            missing.append(cell)
+        else:
+            done[cell.id] = result
     index.save()
-    missing = [cell for cell in cells if cell.id not in done]
     part = f", {comparison.part}" if comparison.part else ""
-    progress.say(f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already, {len(missing)} to compute")
+    refused = f", {len(comparison.failed)} refused for their data" if comparison.failed else ""
+    progress.say(
+        f"{suite.name}{part}: {len(cells)} cells, {len(done)} done already{refused}, {len(missing)} to compute"
+    )
     for shots, sentence in short_budgets(missing).items():
         progress.say(f"{in_words(shots)}: {sentence}")
     records = [result.record for result in done.values()]

@@ -28,7 +28,7 @@ from xlbench.prompts import Encoded
 from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
-from xlbench.records.vetting import kept
+from xlbench.records.vetting import kept, result_of
 from xlbench.spec import RunSpec, Runtime
 from xlbench.task import Row
 
@@ -39,7 +39,8 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
     """Compute a run, or find it among the records, and return its record.
 
     Raises XlbenchError for a mistake in what was asked (nothing is written), NotSupported where the method
-    cannot run on the task. Any other exception leaves a failed record and is raised again.
+    cannot run on the task, RefusedData for a record that no board takes for its data: it is kept, and not computed
+    again. Any other exception leaves a failed record and is raised again.
     """
     runtime, progress = runtime or Runtime(), progress or Progress()
     prepared = prepare(spec, runtime)
@@ -50,7 +51,7 @@ def run(spec: RunSpec, runtime: Runtime | None = None, progress: Progress | None
         progress.say(f"the record {record.id} is there already, from {record.started}: nothing was computed")
         return record
     sweep(store.root)
-    return execute(prepared, runtime, progress)
+    return result_of(execute(prepared, runtime, progress), store).record
 
 
 def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
@@ -151,7 +152,7 @@ def _train(
 ) -> Trained:
     """One configuration, trained from the start: the same numbers whatever was trained before it."""
     spec, problem, watch, dev = prepared.spec, prepared.task.problem, session.watch, prepared.episode.shots.dev
-    if spec.selection == "oracle-target-dev":
+    if spec.oracle:
         dev = tuple(row for rows in prepared.episode.shots.target_dev.values() for row in rows)
     session.count(prepared.backbone if runtime.count_flops else None)
     checkpoint = _checkpoint(prepared, runtime, number, session)

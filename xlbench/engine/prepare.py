@@ -75,8 +75,7 @@ class Episode:
 def episode_of(task: type[Task], spec: RunSpec, source: DataSource) -> Episode:
     """The episode of a run: what it shares with every run of another method. Raises XlbenchError."""
     languages = task().check_languages(spec.languages)
-    oracle = spec.selection == "oracle-target-dev"
-    more = spec.test_units, spec.test_design, spec.shots, spec.draw, spec.split, spec.target_shots, oracle
+    more = spec.test_units, spec.test_design, spec.shots, spec.draw, spec.split, spec.target_shots, spec.oracle
     return _episode(task, languages, source, *more)  # type: ignore[arg-type]
 
 

@@ -28,6 +28,10 @@ Cell = tuple[int, int]  # draw, seed
 NAMES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_integer)
 
 
+class Unreadable(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
+    """Predictions in a file that is damaged: what they say is not known."""
+
+
 @dataclass(frozen=True, eq=False)
 class UnitScores:
     """One run by language and unit.
@@ -97,7 +101,8 @@ def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitS
 
     `aligned` wants every row in every language; else languages have rows of their own.
 
-    Raises XlbenchError for columns, rows or units that are missing or of another kind, for NaN, and for duplicates.
+    Raises XlbenchError for columns, rows or units that are missing or of another kind, for NaN, and for duplicates;
+    Unreadable for a file that is damaged.
     """
     place, table = "the predictions", source
     if isinstance(source, Path):
@@ -105,7 +110,7 @@ def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitS
         try:
             table = read_parquet(source / "predictions.parquet", place)
         except (ValueError, OSError) as fault:
-            raise XlbenchError(f"{place} cannot be read ({str(fault).splitlines()[0]}); run it again") from fault
+            raise Unreadable(f"{place} cannot be read ({str(fault).splitlines()[0]}); run it again") from fault
     names = _names_of(table, aligned, place)
     gold, given = problem.read(table, place)
     layout = _layout([table[name] for name in names], place)

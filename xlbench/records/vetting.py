@@ -1,4 +1,5 @@
-"""Which records can be trusted: a board leaves the others out by name, and a comparison computes them again."""
+"""Which records can be trusted: a board leaves the others out by name; a comparison computes those again that are
+damaged, and says of those that are refused for their data that they would come out the same."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from xlbench.host.plain_text import plain
 from xlbench.metric import METRICS
 from xlbench.problem import MultipleChoice, problem_of
 from xlbench.records.index import Index, Result, seal_of
-from xlbench.records.predictions import unit_scores
+from xlbench.records.predictions import Unreadable, unit_scores
 from xlbench.records.record import Record, read_record
 from xlbench.records.store import Store
 from xlbench.spec import in_words
@@ -32,6 +33,22 @@ class Vetted:
     @property
     def records(self) -> tuple[Record, ...]:
         return tuple(result.record for result in self.results)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why no board takes a record, to be said after its name. `of_data`: its files are whole, and what was computed is
+    refused, so that computing it again gives the same."""
+
+    sentence: str
+    of_data: bool = False
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class RefusedData(XlbenchError):  # noqa: N818 - as NotSupported: what was found, not what went wrong
+    """A record that is there, whole, and refused for its data: it is not computed again by itself."""
 
 
 def vet(store: Store) -> Vetted:
@@ -61,7 +78,7 @@ def vet(store: Store) -> Vetted:
     return Vetted(tuple(results), tuple(left_out), tuple(diverged))
 
 
-def _judged(folder: Path, index: Index) -> tuple[Record, Result | str]:
+def _judged(folder: Path, index: Index) -> tuple[Record, Result | Fault]:
     """A record as a result, or what is wrong with it; its files are not read where the index has seen them as they are.
 
     Raises XlbenchError where it cannot be read.
@@ -99,8 +116,8 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
     """The finished record of a run as a result; None where there is none, or one that no board would take.
 
     The latter is said and put aside, so that the run is computed again; predictions that the index knows are not read,
-    and others are added to it. Raises XlbenchError for a record that a newer xlbench wrote, and where a damaged one
-    cannot be moved.
+    and others are added to it. Raises RefusedData for one that would come out the same, XlbenchError for a record that
+    a newer xlbench wrote, and where a damaged one cannot be moved.
     """
     folder, index = store.path(run_id), index or Index(store.root)
     index.begin()
@@ -114,7 +131,9 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
     if isinstance(judged, Result):
         index.add(seal, judged)
         return judged
-    say(f"record {run_id} {judged.removesuffix('; run it again')}: it is computed again")
+    if judged.of_data:
+        raise _refused(record, judged, store)
+    say(f"record {run_id} {judged.sentence.removesuffix('; run it again')}: it is computed again")
     try:
         store.put_aside(run_id)
     except OSError as error:
@@ -123,24 +142,34 @@ def kept(store: Store, run_id: str, say: Callable[[str], None], index: Index | N
 
 
 def result_of(record: Record, store: Store) -> Result:
-    """A record with what its predictions show. Raises XlbenchError for one that no board would take."""
+    """A record with what its predictions show. Raises XlbenchError for one that no board would take, RefusedData where
+    that is for its data."""
     judged = judge(record, store.path(record.id))
     if isinstance(judged, Result):
         return judged
-    raise XlbenchError(f"record {record.id} {judged}")
+    raise _refused(record, judged, store) if judged.of_data else XlbenchError(f"record {record.id} {judged}")
 
 
-def judge(record: Record, folder: Path) -> Result | str:
-    """A record with what its predictions show; or what is wrong with it, to be said after its name."""
+def _refused(record: Record, fault: Fault, store: Store) -> RefusedData:
+    why = fault.sentence.removeprefix("cannot be used: ").removesuffix("; run it again")
+    return RefusedData(
+        f"record {record.id} is there and refused for its data ({why}), and would come out the same again; mend the "
+        f"data, or delete {store.name}/{record.id} to have it computed again"
+    )
+
+
+def judge(record: Record, folder: Path) -> Result | Fault:
+    """A record with what its predictions show, or why no board takes it."""
     if folder.name != record.id:
-        return misplaced(record)
+        return Fault(misplaced(record))
     if record.status == "failed":
-        return "failed, and has no result"
+        return Fault("failed, and has no result")
     missing = [name for name in IDENTITY if name not in record.identity]
     missing += [f"the number of test {name}" for name in ("rows", "units") if name not in record.test]
     if missing:
-        return f"lacks {', '.join(missing)}; run it again"
-    return malformed(record) or _wrong_scores(record) or _held_against_predictions(record, folder)
+        return Fault(f"lacks {', '.join(missing)}; run it again")
+    odd = malformed(record) or _wrong_scores(record)
+    return Fault(odd) if odd else _held_against_predictions(record, folder)
 
 
 def misplaced(record: Record) -> str:
@@ -194,20 +223,21 @@ def _wrong_scores(record: Record) -> str | None:
     return None
 
 
-def _held_against_predictions(record: Record, folder: Path) -> Result | str:
+def _held_against_predictions(record: Record, folder: Path) -> Result | Fault:
     if not (folder / "predictions.parquet").is_file():
-        return "lacks its predictions; run it again"
+        return Fault("lacks its predictions; run it again")
     try:
         scored = unit_scores(folder, problem_of(record.problem), aligned=record.aligned)
     except XlbenchError as fault:
-        return f"cannot be used: {str(fault).replace(f'{folder.parent}/', '')}"
+        why = str(fault).replace(f"{folder.parent}/", "")
+        return Fault(f"cannot be used: {why}", of_data=not isinstance(fault, Unreadable))
     for metric, by_language in record.scores.items():
         predicted = scored.scores.get(metric, {})
         if set(predicted) != set(by_language):
             languages = ", ".join(sorted(by_language))
-            return f"has predictions in {', '.join(predicted)} and {plain(metric)} in {languages}; run it again"
+            return Fault(f"has predictions in {', '.join(predicted)} and {plain(metric)} in {languages}; run it again")
         for language, value in predicted.items():
             if not abs(value - by_language[language]) <= TOLERANCE:
                 score = f"{100 * by_language[language]:.2f} % in {language}"
-                return f"says {score}, its predictions {100 * value:.2f} %; run it again"
+                return Fault(f"says {score}, its predictions {100 * value:.2f} %; run it again")
     return Result(record, scored.summary)

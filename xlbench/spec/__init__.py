@@ -8,6 +8,7 @@ from xlbench.spec.parsing import Frozen, Scalar, digest, digest_of_list, parse
 from xlbench.spec.run_spec import (
     ALL,
     AXES,
+    ORACLE,
     Lora,
     ParallelSettings,
     Precision,
@@ -25,7 +26,7 @@ from xlbench.spec.runtime import Runtime, is_url
 from xlbench.spec.suite import Analysis, MethodChoice, Suite
 
 __all__ = [
-    "ALL", "AXES", "Analysis", "Frozen", "Lora", "MethodChoice", "ParallelSettings", "Precision", "ResolvedSpec",
-    "ResolvedTraining", "RunSpec", "Runtime", "Scalar", "Selection", "Suite", "TestDesign", "Training", "Tune",
-    "by_shots", "digest", "digest_of_list", "in_words", "is_url", "parse",
+    "ALL", "AXES", "ORACLE", "Analysis", "Frozen", "Lora", "MethodChoice", "ParallelSettings", "Precision",
+    "ResolvedSpec", "ResolvedTraining", "RunSpec", "Runtime", "Scalar", "Selection", "Suite", "TestDesign", "Training",
+    "Tune", "by_shots", "digest", "digest_of_list", "in_words", "is_url", "parse",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from xlbench.spec.parsing import Frozen, Scalar, digest, merged
 from xlbench.spec.protocol import MATCHED, under_protocol
 
 Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
+ORACLE = "oracle-target-dev"  # the selection that looks at labels of target languages
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 TestDesign = Literal["parallel", "sharded"]
@@ -182,7 +183,7 @@ class RunSpec(Frozen):
     def _fit_together(self) -> Self:
         if self.shots == ALL and (self.draw or self.split):
             raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
-        if self.trials > 1 and self.selection == "oracle-target-dev":
+        if self.trials > 1 and self.oracle:
             raise ValueError(
                 f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "
                 "selection oracle-target-dev looks at the targets; use another selection, or try 1"
@@ -193,6 +194,11 @@ class RunSpec(Frozen):
     def settings(self) -> str:
         """The method's settings that differ from its defaults, in words; empty where none does."""
         return ", ".join(f"{name}={value}" for name, value in sorted(self.config.items()))
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the checkpoint is chosen on target labels, which few-shot transfer lacks: never ranked."""
+        return self.selection == ORACLE
 
     @property
     def random_seed(self) -> int:
