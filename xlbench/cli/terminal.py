@@ -244,8 +244,8 @@ def _plan_in_words(suite: Suite, outlooks: Sequence[Outlook]) -> list[str]:
         f"shows: the smallest difference of {pairs}, in points, that four such tables in five would show{corrected}; "
         "in brackets its 95 % interval, for variances are estimated too",
         "draws for 1, 2, 3: the draws that it takes to show so many points",
-        "hours: of computing if no patience ends a run early, by what records took for a step, a row and a set-up in the "
-        "median; – where a method has no record, or all shots are asked for without --steps",
+        "hours: of computing if no patience ends a run early, by the median of what records took for a step, a row and "
+        "a set-up; – where a method has no record, or all shots are asked for without --steps",
     ]
     if any(by_shots.basis == ASSUMED for by_shots in outlooks):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")
