@@ -5,8 +5,10 @@ from hand_made import predictions, record, scored
 from typer.testing import CliRunner
 
 from xlbench import Store, Suite, XlbenchError
+from xlbench.analysis.evidence import weigh
 from xlbench.analysis.outlook import ASSUMED, best_design, outlook
 from xlbench.cli import app
+from xlbench.records.vetting import result_of
 
 
 def suite(**axes) -> Suite:
@@ -34,9 +36,9 @@ def test_with_records_variances_and_time_are_theirs(tmp_path):
     four, sixteen = outlook(suite(shots=[4, 16]), kept(tmp_path, 3))
     assert four.basis == "from 6 runs"
     assert sixteen.basis == ASSUMED
-    # A run took 27 or 57 s beside 2 s for two steps of 16 and 1 s for 12 test rows, three a premise and language. Of 4
-    # shots 400 steps are of 12 rows, of 16 shots of 16; the test is 60 premises in 15 languages.
-    test, of_12, of_16 = 60 * 3 * 15 / 12, 400 * 12 / 16, 400 * 16 / 16
+    # A run took 27 or 57 s beside 2 s for two steps of its 12 rows and 1 s for 12 test rows, three a premise and
+    # language. Of 4 shots 400 steps are of 12 rows, of 16 shots of 16; the test is 60 premises in 15 languages.
+    test, of_12, of_16 = 60 * 3 * 15 / 12, 400, 400 * 16 / 12
     assert four.seconds == pytest.approx(5 * (27 + 57 + 2 * (of_12 + test)))
     assert sixteen.seconds == pytest.approx(5 * (27 + 57 + 2 * (of_16 + test)))
 
@@ -51,9 +53,62 @@ def test_hours_grow_with_what_is_asked(tmp_path):
 
     assert seconds(test_units=600) - seconds(test_units=60) == pytest.approx(5 * 2 * 540 * 3 * 15 / 12)
     longer = seconds(training={"steps": 2000}) - seconds(training={"steps": 1000})
-    assert longer == pytest.approx(5 * 2 * 1000)
+    assert longer == pytest.approx(5 * 2 * 1000 * 16 / 12)
     assert seconds(languages=["en", "fr"]) < seconds() == seconds(languages=None)
     assert seconds(test_design="sharded") == pytest.approx(seconds() - 5 * 2 * 60 * 3 * 14 / 12)
+
+
+def test_one_run_beside_others_on_a_machine_does_not_make_the_hours(tmp_path):
+    store = kept(tmp_path, 3)
+    (before,) = outlook(suite(), store)
+    slow = record("mpt", {"en": 0.6, "fr": 0.6}, {"draw": 3}, seconds=9000.0)
+    told = predictions(0.6, 99)
+    store.write(scored(slow, told), told)
+    (after,) = outlook(suite(), store)
+    assert after.seconds == pytest.approx(before.seconds)
+
+
+def test_all_shots_by_epochs_have_no_hours_for_their_rows_are_not_known(tmp_path):
+    store = kept(tmp_path, 3)
+    (epochs,) = outlook(suite(shots=["all"], draws=1), store)
+    (steps,) = outlook(suite(shots=["all"], draws=1, run={**suite().run, "training": {"steps": 100}}), store)
+    assert epochs.seconds is None
+    assert steps.seconds > 0
+    with pytest.raises(XlbenchError, match="--hours chooses a number of draws, and of all shots there is one"):
+        best_design(suite(shots=["all"], draws=1), store, 8)
+
+
+def test_board_and_plan_say_one_smallest_difference_of_one_design(tmp_path):
+    store = kept(tmp_path, 4)
+    (planned,) = outlook(suite(draws=4), store)
+    runs = {
+        method: {(one.spec.draw, 0, ""): result_of(one, store).summary for one in store.records()
+                 if one.spec.method == method}
+        for method in ("finetune", "mpt")
+    }  # fmt: skip
+    shown = weigh(runs).power
+    assert planned.power.smallest == pytest.approx(shown.smallest)
+    assert (planned.power.low, planned.power.high) == pytest.approx((shown.low, shown.high))
+    assert planned.power.low < planned.power.smallest < planned.power.high
+
+
+def test_parallel_runs_tell_what_a_sharded_test_would_show(tmp_path):
+    """On as many units in all, two languages a unit tell more than one; and the cheaper design has the hours' draws."""
+    store = kept(tmp_path, 4)
+    parallel, sharded = (
+        outlook(suite(run={**suite().run, "test_design": design}), store)[0] for design in ("parallel", "sharded")
+    )
+    assert (parallel.basis, sharded.basis) == ("from 8 runs", "from 8 runs, dealt out")
+    assert parallel.power.smallest < sharded.power.smallest
+    (chosen,) = best_design(suite(), store, 3)
+    assert chosen.test_design == "sharded"
+
+
+def test_hours_are_shared_by_the_numbers_of_shots(tmp_path):
+    store = kept(tmp_path, 4)
+    both = best_design(suite(shots=[4, 16]), store, 8)
+    assert sum(design.hours for design in both) <= 8
+    assert both[0] == best_design(suite(), store, 4)[0] or len({*both}) == 2
 
 
 def test_a_design_is_chosen_that_fits_the_hours_and_shows_most(tmp_path):

@@ -2,7 +2,7 @@
 
 import math
 import re
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xlbench.analysis.power import DEFAULT_PARTS, VarianceParts, power, variance_parts
+from xlbench.analysis.power import DEFAULT_PARTS, VarianceParts, pooled, pooled_degrees, power, variance_parts
 from xlbench.analysis.statistics import (
     OVER_DRAWS,
     OVER_SEEDS,
@@ -543,6 +543,39 @@ def test_more_draws_show_less_and_the_draws_named_are_the_fewest():
         assert power(DEFAULT_PARTS, draws, 2, 1670).smallest <= wanted
         assert power(DEFAULT_PARTS, draws - 1, 2, 1670).smallest > wanted
     assert found.notes == DEFAULT_PARTS.notes
+
+
+def test_powers_interval_is_that_of_the_variances():
+    """Of runs alone the smallest difference goes with the root of their variance: by the ends of its chi-square."""
+    runs = VarianceParts(0.02**2, None, 0.0, 0.0, None)
+    found = power(runs, 5, 1, 100, degrees=pooled_degrees(4, 5, 100))
+    assert pooled_degrees(4, 5, 100) == (12, 297)
+    assert found.low == pytest.approx(found.smallest * (12 / 23.3367) ** 0.5, rel=1e-4)  # as in any table, 12 degrees
+    assert found.high == pytest.approx(found.smallest * (12 / 4.4038) ** 0.5, rel=1e-4)
+    of_units = power(VarianceParts(0.02**2, None, 0.1**2, 0.0, None), 5, 1, 100, degrees=(12, 5))
+    assert (
+        of_units.high - of_units.smallest
+        > power(VarianceParts(0.02**2, None, 0.1**2, 0.0, None), 5, 1, 100, degrees=(12, 297)).high - of_units.smallest
+    )
+    assert power(runs, 5, 1, 100).low is None
+
+
+@pytest.mark.parametrize(("draws", "deviation"), [(3, 0.02), (5, 0.02), (5, 0.005), (10, 0.005)])
+def test_the_pooled_power_of_a_table_is_the_true_one_in_the_middle(draws, deviation):
+    """What the pairs of four methods say together, against the variances that they were drawn with: within a tenth."""
+    random, said, held = np.random.default_rng(draws), [], []
+    true = power(VarianceParts(2 * deviation**2, None, 0.02, 0.02, None), draws, 1, 100).smallest
+    for _ in range(40):
+        sides = [
+            deviation * random.standard_normal((draws, 1, 1)) + 0.1 * random.standard_normal((1, 1, 100))
+            + 0.1 * random.standard_normal((draws, 1, 100)) for _ in range(4)
+        ]  # fmt: skip
+        parts = pooled([variance_parts(one - other) for one, other in combinations(sides, 2)])
+        found = power(parts, draws, 1, 100, degrees=pooled_degrees(4, draws, 100))
+        said.append(found.smallest)
+        held.append(found.low <= true <= found.high)
+    assert np.median(said) == pytest.approx(true, rel=0.1)
+    assert np.mean(held) > 0.8
 
 
 def test_power_says_what_cannot_be_had():

@@ -77,32 +77,59 @@ def test_a_run_is_scored_boarded_and_not_computed_twice(runtime, tmp_path):
     assert "| finetune − soft-prompt |" in text or "| soft-prompt − finetune |" in text
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_the_standard_error_is_that_of_a_bootstrap_within_languages(seed):
-    """Units dealt out over three languages of unlike means: what a unit shows stands for the mean over languages, and
-    its spread for that of resampling units within each language."""
-
-    random = np.random.default_rng(seed)
-    chances = {"en": 0.9, "fr": 0.5, "sw": 0.3}
+def told(units_of: dict[str, list[str]], right: dict[tuple[str, str, int], bool]) -> pa.Table:
+    """Predictions of three rows a unit, the units of each language as named, right where it says so."""
     columns: dict[str, list] = {name: [] for name in ("row_id", "unit_id", "language", "gold")}
-    right: list[bool] = []
-    for number, (language, chance) in enumerate(chances.items()):
-        for unit in range(60):
+    said = []
+    for language, units in units_of.items():
+        for unit in units:
             for row in range(3):
-                columns["row_id"].append(f"{number}-{unit}-{row}")
-                columns["unit_id"].append(f"{language}/{unit}")
+                columns["row_id"].append(f"{unit}-{row}")
+                columns["unit_id"].append(unit)
                 columns["language"].append(language)
                 columns["gold"].append(row)
-                right.append(random.random() < chance)
-    said = [(gold + (not good)) % 3 for gold, good in zip(columns["gold"], right, strict=True)]
+                said.append(row if right[language, unit, row] else (row + 1) % 3)
     scores = {f"log_prob_{label}": np.where(np.array(said) == label, -0.1, -3.0) for label in range(3)}
-    found = unit_scores(pa.table({**columns, **scores}), Classification(("a", "b", "c")), aligned=False)
-    by_unit = np.array(right, dtype=float).reshape(3, 60, 3).mean(axis=2)
-    assert found.values.mean() == pytest.approx(by_unit.mean())
-    ours = float(np.std(found.values, ddof=1) / np.sqrt(len(found.values)))
-    stratified = float(np.sqrt((by_unit.var(axis=1, ddof=1) / 60).sum()) / 3)
-    assert ours == pytest.approx(stratified, rel=0.03)
+    return pa.table({**columns, **scores})
+
+
+CHANCES = {"en": 0.9, "fr": 0.5, "sw": 0.3}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(2, 40)] * 3))
+def test_the_standard_error_is_that_of_a_sample_within_each_language(seed, numbers):
+    """Units dealt out over languages of unlike means: what a unit shows stands for the mean over languages, and its
+    spread for s1²/n1 + s2²/n2 + s3²/n3 over nine, however few units a language has."""
+    random = np.random.default_rng(seed)
+    units_of = {
+        name: [f"{name}/{unit}" for unit in range(number)] for name, number in zip(CHANCES, numbers, strict=True)
+    }
+    right = {(name, unit, row): random.random() < CHANCES[name] for name in CHANCES for unit in units_of[name]
+             for row in range(3)}  # fmt: skip
+    found = unit_scores(told(units_of, right), Classification(("a", "b", "c")), aligned=False)
+    by_unit = [np.array([[right[name, unit, row] for row in range(3)] for unit in units_of[name]]).mean(axis=1)
+               for name in CHANCES]  # fmt: skip
+    assert found.values.mean() == pytest.approx(np.mean([units.mean() for units in by_unit]))
+    ours = float(np.var(found.values, ddof=1) / len(found.values))
+    assert ours == pytest.approx(sum(units.var(ddof=1) / len(units) for units in by_unit) / 9, abs=1e-12)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_parallel_run_dealt_out_is_what_the_sharded_one_shows(first):
+    random = np.random.default_rng(first)
+    units = [f"{number:02}" for number in range(13)]
+    right = {
+        (name, unit, row): random.random() < CHANCES[name] for name in CHANCES for unit in units for row in range(3)
+    }
+    problem = Classification(("a", "b", "c"))
+    parallel = unit_scores(told(dict.fromkeys(CHANCES, units), right), problem)
+    of = {name: units[(number - first) % 3 :: 3] for number, name in enumerate(CHANCES)}
+    own = {(name, f"{name}/{unit}", row): good for (name, unit, row), good in right.items()}
+    sharded = unit_scores(
+        told({name: [f"{name}/{unit}" for unit in side] for name, side in of.items()}, own), problem, aligned=False
+    )
+    assert sorted(parallel.dealt(first)) == pytest.approx(sorted(sharded.values))
 
 
 def test_a_suite_may_begin_with_another_draw_and_run_few_shots_with_other_selections():

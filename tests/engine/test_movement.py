@@ -8,8 +8,7 @@ from torch import nn
 import xlbench
 from xlbench import registry
 from xlbench.backbone import Backbone
-from xlbench.engine.movement import Movement
-from xlbench.engine.train import generator, rows_seen
+from xlbench.engine.train import Movement, generator, rows_seen
 from xlbench.method import Stream
 from xlbench.prompts import Encoded, PromptEncoder, Template, Verbalizer
 from xlbench.spec import ResolvedTraining, RunSpec, Training

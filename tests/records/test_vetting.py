@@ -201,3 +201,13 @@ def test_the_same_bad_records_give_the_same_bytes(store, tmp_path):
         publish(tmp_path / name / "runs", tmp_path / name / "board")
         boards.append([(tmp_path / name / "board" / file).read_bytes() for file in ("README.md", "index.html")])
     assert boards[0] == boards[1]
+
+
+def test_a_problem_without_labels_is_named(tmp_path):
+    """Found by the fuzz: there is no answer that could always be given."""
+    store = Store(tmp_path)
+    store.write(GOOD, sound(GOOD))
+    bad = BAD.model_copy(update={"problem": {"kind": "classification", "metrics": ["accuracy"]}})
+    store.write(bad, sound(bad))
+    (sentence,) = vet(store).left_out
+    assert sentence.endswith("has a problem without labels; run it again")

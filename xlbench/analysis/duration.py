@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import median
 
 from xlbench.records.record import Record
-from xlbench.spec import RunSpec
+from xlbench.spec import ALL, RunSpec
 
 
 @dataclass(frozen=True)
@@ -28,31 +28,34 @@ class Pace:
         if not steps or not test.get("rows") or not test.get("units") or any(name not in costs for name in needed):
             return None
         looks = len([entry for entry in history if "dev_loss" in entry]) if isinstance(history, list) else 0
-        dev_rows = max(1, looks) * record.spec.shots * _classes(record)
+        rows = record.spec.shots * _classes(record)
+        dev_rows = max(1, looks) * rows
         parallel = len(record.by_language) if record.aligned else 1
         counted = sum(costs.get(f"{stage}_seconds", 0.0) for stage in ("training", "evaluation", "test"))
         return cls(
             max(0.0, record.seconds - counted),
-            costs["training_seconds"] / steps / record.spec.training.batch_size,
+            costs["training_seconds"] / steps / _batch(record.spec, rows),
             costs.get("evaluation_seconds", 0.0) / dev_rows if dev_rows else 0.0,
             costs["test_seconds"] / test["rows"],
             test["rows"] / test["units"] / parallel,
         )
 
     @classmethod
-    def mean(cls, paces: Sequence["Pace"]) -> "Pace":
-        """The mean of several, stage by stage."""
+    def median(cls, paces: Sequence["Pace"]) -> "Pace":
+        """The median of several, stage by stage: a run beside others on one machine may take many times as long."""
         names = ("once", "step_of_a_row", "dev_row", "test_row", "rows_a_unit")
-        return cls(*(fmean(getattr(pace, name) for pace in paces) for name in names))
+        return cls(*(median(getattr(pace, name) for pace in paces) for name in names))
 
-    def seconds(self, spec: RunSpec, classes: int, units: int, languages: int) -> float:
-        """Of a run, if no patience ends it early: `units` in all where they are dealt out, else in each language."""
+    def seconds(self, spec: RunSpec, classes: int, units: int, languages: int) -> float | None:
+        """Of a run, if no patience ends it early: `units` in all where they are dealt out, else in each language. None
+        where all shots are asked for by epochs, for how many rows these are is not known before they are read."""
+        if spec.shots == ALL and spec.training.steps is None:
+            return None
         rows = spec.shots * classes
         steps = spec.training.planned_steps(rows)
         looks = min(spec.training.checkpoints, steps) if spec.selection in LOOKING else 0
         tested = units * self.rows_a_unit * (1 if spec.test_design == "sharded" else languages)
-        batch = min(spec.training.batch_size, rows) if rows else spec.training.batch_size
-        training = steps * batch * self.step_of_a_row
+        training = steps * _batch(spec, rows) * self.step_of_a_row
         return self.once + training + looks * rows * self.dev_row + tested * self.test_row
 
 
@@ -67,8 +70,13 @@ def paces(records: Sequence[Record], shots: int) -> dict[str, Pace]:
                if (pace := Pace.of(record)) is not None]  # fmt: skip
         if own:
             nearest = min({number for number, _ in own}, key=lambda number: abs(number - shots))
-            found[method] = Pace.mean([pace for number, pace in own if number == nearest])
+            found[method] = Pace.median([pace for number, pace in own if number == nearest])
     return found
+
+
+def _batch(spec: RunSpec, rows: int) -> int:
+    """The rows of a step, of so many in all; 0 is not known."""
+    return min(spec.training.batch_size, rows) if rows else spec.training.batch_size
 
 
 def _classes(record: Record) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from xlbench.analysis import statistics
 from xlbench.analysis.matching import Table, once
-from xlbench.analysis.power import Power, VarianceParts, pooled, power, variance_parts
+from xlbench.analysis.power import Power, VarianceParts, pooled, pooled_degrees, power, variance_parts
 from xlbench.analysis.statistics import FloatArray
 from xlbench.errors import XlbenchError
 from xlbench.records.index import Result
@@ -158,7 +158,7 @@ def weigh(
     `unit` is the task's word for what is resampled; `alpha` is shared by all pairs. Raises XlbenchError for runs that
     are not of the same test rows.
     """
-    _refuse_other_tests(runs)
+    of_pairs = differences(runs)
     by_draw = {method: draws_of(cells) for method, cells in runs.items()}
     designs = {
         method: design_of([list(seeds.values()) for seeds in draws.values()]) for method, draws in by_draw.items()
@@ -166,15 +166,10 @@ def weigh(
     chance = next(iter(next(iter(runs.values())).values())).chance
     on_units = {name: statistics.above_chance(design, chance, over_draws=False) for name, design in designs.items()}
     above_draws = {name: statistics.above_chance(design, chance) for name, design in designs.items()}
-    differences = {
-        (first, second): difference
-        for first, second in combinations(designs, 2)
-        if (difference := difference_of(by_draw[first], by_draw[second])) is not None
-    }
-    pairs = statistics.compared(differences, statistics.shaffer_steps(len(designs)), level=1 - alpha)
+    pairs = statistics.compared(of_pairs, statistics.shaffer_steps(len(designs)), level=1 - alpha)
     several = [pair for pair in pairs if pair.draws > 1]
     ranked = [name for name in designs if on_units[name].above and _compared(name, several, designs)]
-    parts = {pair: variance_parts(difference) for pair, difference in differences.items()}
+    parts = {pair: variance_parts(difference) for pair, difference in of_pairs.items()}
     shapes = {name: (len(design), design.shape[1], design.shape[2]) for name, design in designs.items()}
     return Evidence(
         {name: (len(cells), len(by_draw[name])) for name, cells in runs.items()},
@@ -208,8 +203,20 @@ def _power(
         return None
     draws = max(pair.draws for pair in pairs)
     seeds, units = max(seeds for _, seeds, _ in shapes.values()), next(iter(shapes.values()))[2]
-    degrees = (methods - 1) * (draws - 1)
+    degrees = pooled_degrees(methods, draws, units)
     return power(together, draws, seeds, units, level=1 - alpha / len(parts), degrees=degrees)
+
+
+def differences(runs: Mapping[str, Mapping[Run, Summary]]) -> dict[tuple[str, str], FloatArray]:
+    """(draws, seeds, units) of first minus second of every pair with draws in common. Raises XlbenchError for runs that
+    are not of the same test rows."""
+    _refuse_other_tests(runs)
+    by_draw = {method: draws_of(cells) for method, cells in runs.items()}
+    return {
+        (first, second): difference
+        for first, second in combinations(by_draw, 2)
+        if (difference := difference_of(by_draw[first], by_draw[second])) is not None
+    }
 
 
 def draws_of(cells: Mapping[Run, Summary]) -> dict[Hashable, dict[int, Summary]]:

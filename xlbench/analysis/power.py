@@ -149,13 +149,19 @@ def pooled(differences: Sequence[VarianceParts]) -> VarianceParts | None:
     return VarianceParts(unit=mean("unit") or 0.0, notes=known[0].notes, **means)
 
 
+def pooled_degrees(methods: int, draws: int, units: int) -> tuple[int, int]:
+    """With how many degrees of freedom `pooled` tells what runs and what units do, of all pairs of so many methods."""
+    return (methods - 1) * (draws - 1), (methods - 1) * (units - 1)
+
+
 def power(
-    parts: VarianceParts, draws: int, seeds: int, units: int, *, level: float = LEVEL, degrees: float | None = None
-) -> Power:
+    parts: VarianceParts, draws: int, seeds: int, units: int, *, level: float = LEVEL,
+    degrees: tuple[int, int] | None = None,
+) -> Power:  # fmt: skip
     """What a design can show: the smallest difference found with probability POWER, and the draws for POINTS.
 
     `parts` are those of the paired difference (`variance_parts(first - second)`, `pooled` over pairs, or
-    DEFAULT_PARTS); `degrees` are those of freedom that they were estimated with, for the interval; the test is that of
+    DEFAULT_PARTS), `degrees` those of `pooled_degrees`, for the interval; the test is that of
     `xlbench.analysis.statistics.compared`, two-sided. For m pairs, the level 1 - 0.05 / m is that of the correction's
     first step. Raises XlbenchError where the draw's part is not known, or the design is none.
     """
@@ -165,15 +171,25 @@ def power(
         raise XlbenchError(f"a design needs a draw, a seed and two units, not {draws} x {seeds} x {units}")
     smallest = None if draws == 1 else _Test(parts, draws, seeds, units, level).smallest()
     needed = {difference: _draws_for(difference, parts, seeds, units, level) for difference in POINTS}
-    low, high = (
-        None if smallest is None or not degrees else
-        _Test(_scaled(parts, degrees / special.chdtri(degrees, tail)), draws, seeds, units, level).smallest()
-        for tail in (0.025, 0.975)
-    )  # fmt: skip
-    return Power(units, smallest, needed, parts.notes, low, high)
+    if smallest is None or degrees is None:
+        return Power(units, smallest, needed, parts.notes)
+    return Power(units, smallest, needed, parts.notes, *_ends(smallest, parts, (draws, seeds, units), level, degrees))
 
 
-def _scaled(parts: VarianceParts, factor: float) -> VarianceParts:
+def _ends(
+    smallest: float, parts: VarianceParts, design: tuple[int, int, int], level: float, degrees: tuple[int, int]
+) -> tuple[float, float]:
+    """The 95 % interval of a design's smallest difference: how far what runs do and what units do move it at the ends
+    of their own intervals (chi-square), as the root of the sum of squares (MOVER, as intervals of means have it)."""
+    moves = []
+    for tail in (0.025, 0.975):
+        of_runs, of_units = (number / special.chdtri(number, tail) for number in degrees)
+        moved = _of_runs_times(parts, of_runs), replace(parts, unit=of_units * parts.unit)
+        moves.append(math.hypot(*(_Test(other, *design, level).smallest() - smallest for other in moved)))
+    return max(0.0, smallest - moves[0]), smallest + moves[1]
+
+
+def _of_runs_times(parts: VarianceParts, factor: float) -> VarianceParts:
     """With what draws and seeds do, so many times as large."""
 
     def times(value: float | None) -> float | None:

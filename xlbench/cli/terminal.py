@@ -16,7 +16,7 @@ from rich.text import Text
 
 from xlbench.analysis.evidence import count, findings, points
 from xlbench.analysis.matching import Group, apart, group, mismatches
-from xlbench.analysis.outlook import ASSUMED, Outlook, best_design, outlook
+from xlbench.analysis.outlook import ASSUMED, Design, Outlook, best_design, outlook
 from xlbench.analysis.power import DEFAULT_PARTS, MOST_DRAWS, POINTS
 from xlbench.board.blocks import costs_of, percent
 from xlbench.board.content import score_rows, tuning
@@ -205,6 +205,8 @@ def show_plan(suite: Suite, runs: Path | str, within: float | None = None) -> No
     for by_shots in outlooks:
         smallest = by_shots.power.smallest
         shown = "nothing" if smallest is None or smallest >= 1 else points(smallest)
+        if shown != "nothing" and by_shots.power.low is not None:
+            shown += f" ({points(by_shots.power.low)}–{points(min(1.0, by_shots.power.high or 1.0))})"
         draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in by_shots.power.draws_for.values())
         hours = "–" if by_shots.seconds is None else f"{by_shots.seconds / 3600:.1f}"
         rows.append([str(by_shots.shots or "all"), shown, *draws, hours, by_shots.basis])
@@ -212,13 +214,26 @@ def show_plan(suite: Suite, runs: Path | str, within: float | None = None) -> No
     asked = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(outlooks[0].power.units, 'unit')}"
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {asked}", head, rows))
     show(*_plan_in_words(suite, outlooks))
-    for design in best_design(suite, store, within) if within is not None else ():
-        shown = "nothing" if design.smallest >= 1 else f"{points(design.smallest)} points"
+    if within is not None:
+        designs = best_design(suite, store, within)
+        show(*(f"{in_words(design.shots)}: {_design_in_words(design)}" for design in designs))
+        parts = ", in equal parts for each number of shots" if len(designs) > 1 else ""
         show(
-            f"{in_words(design.shots)}, in {within:g} hours: {design.draws} draws and {design.units} test units show "
-            f"{shown} in {design.hours:.1f} hours: --draws {design.draws} --test-units {design.units} --checkpoints "
-            f"{design.checkpoints}"
+            f"within {within:g} hours{parts}: fewer checkpoints take less time, and what they change in the state that "
+            "is chosen is not counted"
         )
+        if any(design.test_design == "sharded" for design in designs):
+            show("sharded: each test unit in one language alone, so that a gap would compare different units")
+
+
+def _design_in_words(design: Design) -> str:
+    """What a design shows, in how long, and the options that ask for it."""
+    shown = "nothing" if design.smallest >= 1 else f"{points(design.smallest)} points"
+    return (
+        f"{design.draws} draws and {count(design.units, 'test unit')} ({design.test_design}) show {shown} in "
+        f"{design.hours:.1f} hours: --draws {design.draws} --test-units {design.units} --test-design "
+        f"{design.test_design} --checkpoints {design.checkpoints}"
+    )
 
 
 def _plan_in_words(suite: Suite, outlooks: Sequence[Outlook]) -> list[str]:
@@ -226,10 +241,11 @@ def _plan_in_words(suite: Suite, outlooks: Sequence[Outlook]) -> list[str]:
     pairs = "a declared primary contrast" if suite.analysis.primary else "two methods"
     corrected = "" if suite.analysis.primary else ", corrected over the pairs"
     sentences = [
-        f"shows: the smallest difference of {pairs}, in points, that four such tables in five would show{corrected}",
+        f"shows: the smallest difference of {pairs}, in points, that four such tables in five would show{corrected}; "
+        "in brackets its 95 % interval, for variances are estimated too",
         "draws for 1, 2, 3: the draws that it takes to show so many points",
-        "hours: of computing at most, by what the records took for a step, a row and a set-up; – where a method has no "
-        "record",
+        "hours: of computing if no patience ends a run early, by the median of what records took for a step, a row and "
+        "a set-up; – where a method has no record, or all shots are asked for without --steps",
     ]
     if any(by_shots.basis == ASSUMED for by_shots in outlooks):
         sentences.append(f"{ASSUMED}: {DEFAULT_PARTS.notes[0]}")

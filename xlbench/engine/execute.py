@@ -11,12 +11,11 @@ import torch
 
 from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
 from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
-from xlbench.engine.movement import Movement
 from xlbench.engine.predict import TokenBudget, predict
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.engine.session import Session, gpu_joules, joules_since, parameters, peak_memory
 from xlbench.engine.trackers import Followed
-from xlbench.engine.train import Fitted, fit, generator, rows_seen
+from xlbench.engine.train import Fitted, Movement, fit, generator, rows_seen
 from xlbench.engine.tuning import Choice, Configuration, Trained, best_of
 from xlbench.errors import NotSupported, Refused, XlbenchError
 from xlbench.host.fault_place import place_of

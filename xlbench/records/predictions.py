@@ -8,6 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -53,6 +54,17 @@ class UnitScores:
         """(units,): the mean over languages, each with equal weight."""
         return self.by_language.mean(axis=0)
 
+    def dealt(self, first: int = 0) -> FloatArray:
+        """(units,) of the sharded design: what the run would have shown, had each unit been in one language alone, the
+        first unit in language number `first` and so on in turn. Of rows that all languages share; two units each."""
+        number, size = self.by_language.shape
+        language = (np.arange(size) + first) % number
+        asked = language == np.arange(number)[:, None]
+        counts = asked.sum(axis=1, keepdims=True)
+        means = (self.by_language * asked).sum(axis=1, keepdims=True) / counts
+        apart = np.where(asked, (self.by_language - means) * size / counts, 0.0)
+        return np.asarray((means + _stretch(asked) * apart).mean(axis=0))
+
     @property
     def summary(self) -> "Summary":
         """What statistics need of it, without the rest."""
@@ -88,6 +100,12 @@ class _Layout:
     order: IntArray
     named: Any
     constants: dict[tuple[Problem, str], FloatArray] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> NDArray[np.bool_]:
+        """(languages, units): whether a language has rows of a unit."""
+        size = len(self.languages) * len(self.ids)
+        return (np.bincount(self.number, minlength=size) > 0).reshape(len(self.languages), len(self.ids))
 
     def sums(self, credits: FloatArray) -> FloatArray:
         """Credits of predictions, (n, c), summed over each unit's in each language: (languages, units, c)."""
@@ -127,18 +145,31 @@ def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitS
     test = digest.hexdigest()
     if (problem, test) not in layout.constants:
         layout.constants[problem, test] = _best_constant(problem, gold, layout)
-    values, constant = _by_unit(problem.metric, sums[0]), layout.constants[problem, test]
+    values, constant = _by_unit(problem.metric, sums[0], layout), layout.constants[problem, test]
     return UnitScores(tuple(layout.languages), layout.ids, values, constant, scores, test[:12])
 
 
-def _by_unit(metric: Metric, sums: FloatArray) -> FloatArray:
-    return np.stack([metric.unit_values(of_language) for of_language in sums])
+def _by_unit(metric: Metric, sums: FloatArray, layout: _Layout) -> FloatArray:
+    values = np.stack([metric.unit_values(of_language) for of_language in sums])
+    if layout.asked.all():
+        return values
+    means = values.mean(axis=1, keepdims=True)
+    return np.asarray(means + _stretch(layout.asked) * (values - means))
+
+
+def _stretch(asked: NDArray[np.bool_]) -> FloatArray:
+    """(languages, 1): by what units are moved away from the mean of their language, where languages have units of their
+    own (`asked`: languages × units), so that the spread over all units is that of means of a sample within each
+    language, with n - 1 units of n free in each (Cochran 1977, chapter 5); 1 where all languages have all units, and
+    where a language has one alone, whose spread cannot be told."""
+    counts, size = asked.sum(axis=1, keepdims=True), asked.shape[1]
+    return np.where(counts > 1, np.sqrt(counts / np.maximum(counts - 1, 1) * (size - 1) / size), 1.0)
 
 
 def _best_constant(problem: Problem, gold: Answers, layout: _Layout) -> FloatArray:
     """(languages, units) of the one answer that, always given, has the best metric in the mean over languages."""
     every = (
-        _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)))
+        _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)), layout)
         for answers in problem.constant_answers(gold)
     )
     return max(every, key=np.mean)

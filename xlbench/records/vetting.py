@@ -9,7 +9,7 @@ from pathlib import Path
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.metric import METRICS
-from xlbench.problem import problem_of
+from xlbench.problem import MultipleChoice, problem_of
 from xlbench.records.index import Index, Result, seal_of
 from xlbench.records.predictions import Unreadable, unit_scores
 from xlbench.records.record import Record, read_record
@@ -190,6 +190,8 @@ def malformed(record: Record) -> str | None:
     texts = all(isinstance(problem[name], list) for name in ("labels", "metrics"))
     if not texts or not all(isinstance(text, str) for text in problem["labels"] + problem["metrics"]):
         return "has a problem that cannot be read; run it again"
+    if not problem["labels"] and problem.get("kind") != MultipleChoice.kind:
+        return "has a problem without labels; run it again"
     trials, chosen = record.selection.get("trials", []), record.selection.get("chosen", -1)
     readable_trials = isinstance(trials, list) and all(map(_is_trial, trials)) and type(chosen) is int
     if not readable_trials or (trials and not 0 <= chosen < len(trials)):
