@@ -166,6 +166,7 @@ def test_every_record_of_schema_1_on_the_leaderboard_is_read_and_sound(folder):
     for one in found.records:
         old = json.loads((store.path(one.id) / "record.json").read_text(encoding="utf-8"))
         assert old["schema_version"] == 1
+        assert {file.name for file in store.path(one.id).iterdir()} == {"record.json", "predictions.parquet"}
         assert (one.metric, one.by_language) == ("accuracy", old["accuracy"])
         assert one.test["units"] == old["test"]["premises"]
         assert [at["dev_score"] for at in one.selection["history"]] == [
