@@ -111,7 +111,7 @@ class Backbone(nn.Module):
     def mask_features(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
         if self.transform is None:
-            raise XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
+            raise self._no_head()
         on_cpu = batch.ids.device.type == "cpu"  # elsewhere it would wait for the device
         if on_cpu and (batch.ids.gather(1, batch.read_at[:, None]) != self.tokenizer.mask_token_id).any():
             raise XlbenchError("the features of <mask> are asked of a row without one; its template needs a <mask>")
@@ -120,12 +120,14 @@ class Backbone(nn.Module):
 
     def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
         """Logits of the label words, (n, labels), from features (n, d)."""
-        assert self.decoder is not None
+        if self.decoder is None:
+            raise self._no_head()
         return verbalizer.scores(features, self.decoder.weight, self.decoder.bias, self._decoder_rows())
 
     def vocabulary_logits(self, features: Tensor) -> Tensor:
         """Logits of the whole vocabulary, (n, vocabulary), from features (n, d)."""
-        assert self.decoder is not None
+        if self.decoder is None:
+            raise self._no_head()
         if self._decoder_rows() is not None:
             raise XlbenchError(
                 "the whole vocabulary is read in training by a method that does not say so; "
@@ -133,6 +135,9 @@ class Backbone(nn.Module):
             )
         logits: Tensor = self.decoder(features)
         return logits
+
+    def _no_head(self) -> XlbenchError:
+        return XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
 
     def _at(self, batch: Batch, position: Tensor, prompt: Tensor | None) -> Tensor:
         """The last hidden state at one `position` (n,) of each row, (n, d).
@@ -182,8 +187,9 @@ class Backbone(nn.Module):
         return True
 
     def untrim(self, decay: float) -> None:
-        """Put the trained embeddings back among the others, of each of which weight decay has left the part `decay`."""
-        assert self._all_words is not None
+        """Put trimmed embeddings back among the others, of each of which weight decay has left the part `decay`."""
+        if self._all_words is None:
+            return
         words, (vocabulary, chosen) = self._words(), self._all_words
         with torch.no_grad():
             vocabulary.mul_(decay)

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,9 @@ def spec(method: str, model: str) -> xlbench.RunSpec:
 def test_without_a_masked_lm_head_prompts_are_refused_and_fine_tuning_works(headless, runtime):
     backbone = Backbone.load(headless)
     assert not backbone.has_masked_lm_head
+    for ask in (partial(backbone.label_logits, verbalizer=None), backbone.vocabulary_logits):
+        with pytest.raises(XlbenchError, match="has no masked-LM head; choose a masked language model or `finetune`"):
+            ask(torch.zeros(1, backbone.dimension))
     with pytest.raises(XlbenchError, match="has no masked-LM head"):
         backbone.mask_features(batch_of(backbone))
     with pytest.raises(XlbenchError) as fault:

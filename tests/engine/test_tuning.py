@@ -235,7 +235,7 @@ def chosen(*dev: tuple[float, float] | None, by_loss: bool = False):
         module(torch.ones(2)).sum().backward()
         seen.append(weakref.ref(module))
         method = type("Trivial", (), {"backbone": nn.Identity()})()
-        return Trained(configuration, method, module, Fitted(1, 1, 1, 1.0, []), result, {})
+        return Trained(configuration, method, module, Fitted(1, 1, 1, 1.0, []), lambda: result, {})
 
     training = ResolvedTraining(learning_rate=1e-3)
     asked = [Configuration(None, training, {"config": {"number": number}}) for number in range(len(dev))]

@@ -191,7 +191,8 @@ def _train(
             method.notes.append(close)
         with watch.stage("training"):
             apart = training.optimiser == "adamw" or not training.weight_decay  # else Adam moves words unread, too
-            trimmed = read is not None and apart and method.backbone.trim(read)
+            if read is not None and apart:
+                method.backbone.trim(read)
             fitted = fit(
                 method,
                 module,
@@ -204,8 +205,7 @@ def _train(
                 session,
                 checkpoint,
             )
-            if trimmed:
-                method.backbone.untrim(fitted.decay)
+            method.backbone.untrim(fitted.decay)
         learnt["movement"] = movement.of_parts()
         learnt["rows seen"] = {**rows_seen(streams, training.batch_size, fitted.steps)}
         method.notes.extend(movement.untrained())
@@ -215,10 +215,7 @@ def _train(
     with torch.no_grad():
         learnt["measures"] = method.measures()
     learnt = {name: values for name, values in learnt.items() if values}
-    if spec.trials == 1:
-        return Trained(configuration, method, module, fitted, None, learnt)
-    with watch.stage("evaluation"):
-        return Trained(configuration, method, module, fitted, evaluate(), learnt)
+    return Trained(configuration, method, module, fitted, evaluate, learnt)
 
 
 def before_training(prepared: Prepared) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from xlbench.engine.session import Session
-from xlbench.engine.train import Fitted, generator
+from xlbench.engine.train import Evaluate, Fitted, generator
 from xlbench.errors import Diverged, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
@@ -95,14 +95,14 @@ def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool =
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained method. `dev`: metric and mean loss on source dev of the state that would be tested; none where there
-    is nothing to choose. `learnt`: what `Record.learnt` keeps of it."""
+    """A trained method. `evaluate` gives metric and mean loss on source dev of the state that would be tested; `learnt`
+    is what `Record.learnt` keeps of it."""
 
     configuration: Configuration
     method: Method
     module: nn.Module
     fitted: Fitted
-    dev: tuple[float, float] | None
+    evaluate: Evaluate
     learnt: Mapping[str, Mapping[str, float]]
 
     def set_aside(self) -> None:
@@ -162,8 +162,8 @@ def best_of(
             trial: dict[str, Any] = {kind: dict(values) for kind, values in configuration.searched.items()}
             try:
                 trained = train(configuration)
-                assert trained.dev is not None
-                score, loss = trained.dev
+                with session.watch.stage("evaluation"):
+                    score, loss = trained.evaluate()
                 trial |= {"step": trained.fitted.step, "dev_score": score, "dev_loss": loss}
                 trained.set_aside()
                 rank = (-loss, score) if by_loss else (score, -loss)
