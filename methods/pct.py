@@ -59,8 +59,10 @@ class PCT(PromptMethod):
 
     @classmethod
     def template_languages(cls, task: Task, languages: Sequence[str]) -> tuple[str, ...]:
-        """All of the task's that have the template, tested or not."""
-        return tuple(name for name in task.languages if cls.template_text(task, cls.template, name) is not None)
+        """All of the task's that have the template in words of their own, tested or not."""
+        texts = {name: cls.template_text(task, cls.template, name) for name in task.languages}
+        ours = texts.get(task.source)
+        return tuple(name for name, text in texts.items() if text and (name == task.source or text != ours))
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         return {"augmented": Stream(self._augmented(resources.shots, resources.random), aligned=True)}

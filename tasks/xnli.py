@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import ClassVar
@@ -7,7 +7,7 @@ from xlbench.errors import XlbenchError
 from xlbench.nli import RIGHT_WRONG, NLITask
 from xlbench.registry import register_task
 from xlbench.sources import DataSource
-from xlbench.task import FewShot, Row, SplitName, read_row, rows_of
+from xlbench.task import FewShot, Row, SplitName, Untranslated, read_row, rows_of
 
 DATASET = "facebook/xnli"
 FEW_SHOT = "xnli-few-shot-splits.parquet"
@@ -26,6 +26,7 @@ class XNLI(NLITask):
     word_sets: ClassVar = {"yes-no": NLITask.label_words, "right-wrong": RIGHT_WRONG}
     splits = ("zhao-schuetze",)
     parallel = "ntrex-128"
+    machine_translated = "machine translation, as published with XNLI"
     license = "CC BY-NC 4.0 (XNLI); the training rows are MNLI's, under its own terms"
     citation = "Conneau et al. (2018), XNLI: Evaluating Cross-lingual Sentence Representations, EMNLP. arXiv 1809.05053"
 
@@ -38,6 +39,17 @@ class XNLI(NLITask):
         if shots not in train or shots not in dev:
             raise XlbenchError(f"--split {name} has no --shots {shots}; it has {', '.join(map(str, sorted(train)))}")
         return FewShot(train[shots], dev[shots])
+
+    def translated(self, rows: Sequence[Row], language: str, source: DataSource) -> tuple[Row, ...]:
+        if not rows[0].id.startswith("zhao-schuetze-"):
+            return super().translated(rows, language, source)
+        by_id = {row.id: row for found in _published("train", language, source).values() for row in found}
+        return tuple(by_id[row.id] for row in rows)
+
+    def test_in_source(self, language: str, source: DataSource) -> Mapping[str, tuple[str, ...]]:
+        if self.source != "en":
+            raise Untranslated("the translations that are published are into en")
+        return _in_english(language, source)
 
     def target_dev(
         self, dev: Sequence[Row], languages: Sequence[str], source: DataSource
@@ -52,6 +64,17 @@ class XNLI(NLITask):
 
 
 @cache
+def _in_english(language: str, source: DataSource) -> dict[str, tuple[str, ...]]:
+    """The published machine translation of a language's test rows. Raises Untranslated where there is none."""
+    try:
+        table = source.table(DATASET, language, "test_translated_to_en", XNLI.fields)
+    except XlbenchError as fault:
+        raise Untranslated(str(fault)) from fault
+    rows = zip(*(table.columns[name] for name in XNLI.fields), strict=True)
+    return {f"test-{index}": texts for index, texts in enumerate(rows)}
+
+
+@cache
 def _rows(split: SplitName, language: str, source: DataSource) -> tuple[Row, ...]:
     table = source.table(DATASET, language, split, (*XNLI.fields, "label"))
     if split == "train":  # MNLI's rows as published, in no groups
@@ -60,8 +83,9 @@ def _rows(split: SplitName, language: str, source: DataSource) -> tuple[Row, ...
         groups = [f"{split}-premise-{number}" for number in _premises(split, source, len(table), table.place)]
     rows = tuple(rows_of(table, XNLI.fields, XNLI.labels, language, split, groups))
     if split != "train" and language != XNLI.source:
-        theirs = source.table(DATASET, XNLI.source, split, ("label",)).columns["label"]
-        for index, (row, label) in enumerate(zip(rows, theirs, strict=True)):
+        theirs = source.table(DATASET, XNLI.source, split, (*XNLI.fields, "label"))
+        for index, row in enumerate(rows):
+            _, label = read_row(theirs, index, XNLI.fields, XNLI.labels)
             if row.gold != label:
                 raise XlbenchError(
                     f"{table.place}, row {index}: the label is {row.gold} but {XNLI.source} has {label!r}; "

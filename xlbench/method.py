@@ -99,6 +99,7 @@ class Method:
     also_reads: ClassVar[frozenset[str]] = frozenset()  # other templates that the method fills
     templates: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}  # its own: one text, or by language
     needs_masked_lm: ClassVar[bool] = False
+    scores_untrained: ClassVar[bool] = False  # True where nothing that scores is drawn anew, but for a soft prompt
     whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
@@ -301,19 +302,20 @@ class PromptMethod(Method):
 
     Config: ClassVar[type[MethodConfig]] = PromptConfig
     needs_masked_lm: ClassVar[bool] = True
+    scores_untrained: ClassVar[bool] = True
     published_words: ClassVar[str] = ""  # a name in the task's `word_sets`, if it has that set
 
     def __post_init__(self) -> None:
         """Raises XlbenchError for a template without `<mask>`, or without `<prompt>` where there are prompt vectors,
         and for label words that are too few or cannot be scored."""
-        for language in self.template_languages(self.task, self.languages):
+        for language in self._spoken:
             template = self.template_in(self.template, language)
             for special, needed in (("<mask>", True), ("<prompt>", self.prompt_length() > 0)):
                 if needed and special not in template.text:
                     raise XlbenchError(
                         f"{template.place}: {template.text!r} has no {special}, which method {self.name} reads; add it"
                     )
-        for language in self.template_languages(self.task, self.languages):
+        for language in self._spoken:
             self.verbalizer(language)
         read, width = self.backbone.embedding_dimension, self.backbone.dimension
         if self.prompt_length() and read != width:
@@ -328,9 +330,14 @@ class PromptMethod(Method):
     @classmethod
     def supports(cls, task: Task) -> str | None:
         lacking = super().supports(task)
-        if lacking is None and not task.label_words.get(task.source):
+        if lacking is None and not task.words.get(task.source):
             return f"task {task.name} has no label words in {task.source}"
         return lacking
+
+    @property
+    def _spoken(self) -> tuple[str, ...]:
+        """The languages whose templates and words a run may read: those of `template_languages`, and of the test."""
+        return tuple(dict.fromkeys((*self.template_languages(self.task, self.languages), *self.languages)))
 
     def prompts_read(self) -> dict[str, Any]:
         spoken = self.template_languages(self.task, self.languages)
@@ -364,8 +371,11 @@ class PromptMethod(Method):
                     f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) "
                     f"for {len(labels)} labels ({', '.join(labels)}); give one for each"
                 )
+            several = config.multi_token
+            if not self.task.label_words and several == "error":  # nobody chose these words
+                several = "mean"
             try:
-                cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, config.multi_token)
+                cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, several)
             except XlbenchError as fault:
                 others = ", ".join(self.task.word_sets)
                 raise XlbenchError(f"{fault}{f', or --set words=NAME of {others}' if others else ''}") from fault
@@ -377,11 +387,11 @@ class PromptMethod(Method):
         if config.words is not None and config.words not in self.task.word_sets:
             place = f"the label words of task {self.task.name}"
             raise unknown("set", config.words, self.task.word_sets, place)
-        return self.task.word_sets.get(config.words or self.published_words, self.task.label_words)
+        return self.task.word_sets.get(config.words or self.published_words, self.task.words)
 
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""
-        spoken = map(self.verbalizer, self.template_languages(self.task, self.languages))
+        spoken = map(self.verbalizer, self._spoken)
         return frozenset(piece for words in spoken for pieces in words.pieces for piece in pieces)
 
     def label_logits(self, features: Tensor, batch: Batch) -> Tensor:

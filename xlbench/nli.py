@@ -9,28 +9,10 @@ a soft prompt and `<mask>` for the token at which label words are scored.
 from typing import ClassVar
 
 from xlbench.task import Task
+from xlbench.wording import QUESTION_WORDS as QUESTION_WORDS
+from xlbench.wording import template
 
 NLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-
-# language → (question, answer, question mark)
-QUESTION_WORDS = {
-    "en": ("question:", "Answer:", "?"),
-    "fr": ("question:", "réponse:", "?"),
-    "de": ("frage:", "Antwort:", "?"),
-    "es": ("pregunta:", "Respuesta:", "?"),
-    "el": ("ερώτηση:", "Απάντηση:", "?"),
-    "bg": ("въпрос:", "Отговор:", "?"),
-    "ru": ("вопрос:", "Ответ:", "?"),
-    "tr": ("soru:", "Cevap:", "?"),
-    "vi": ("câu hỏi:", "Trả lời:", "?"),
-    "th": ("คำถาม:", "คำตอบ:", "?"),
-    "zh": ("问题:", "答案:", "?"),
-    "hi": ("प्रश्न:", "उत्तर:", "?"),
-    "sw": ("swali:", "Jibu:", "?"),
-    "ur": ("سوال:", "جواب:", "؟"),
-    "ar": ("سؤال:", "الجواب:", "؟"),
-}
-
 
 # The label words of the released code of Zhao & Schütze (2021), which SoftMV shares.
 RIGHT_WRONG: dict[str, tuple[str, ...]] = {
@@ -60,12 +42,8 @@ class NLITask(Task):
     languages: ClassVar[tuple[str, ...]] = NLI_LANGUAGES
 
     templates: ClassVar[dict[str, dict[str, str]]] = {
-        "pair": dict.fromkeys(NLI_LANGUAGES, "{premise}<sep>{hypothesis}"),
-        "soft": dict.fromkeys(NLI_LANGUAGES, "{premise.} . {hypothesis.} ? <prompt> <mask> ."),
-        "question": {
-            language: f"{{premise}}<sep>{question} {{hypothesis}}{mark} {answer} <mask>"
-            for language, (question, answer, mark) in QUESTION_WORDS.items()
-        },
+        name: {language: template(name, fields, language) or "" for language in NLI_LANGUAGES}
+        for name, fields in dict.fromkeys(("pair", "soft", "question"), ("premise", "hypothesis")).items()
     }
 
     label_words: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -85,3 +63,7 @@ class NLITask(Task):
         "ur": ("ہاں", "شاید", "نہیں"),
         "ar": ("نعم", "ربما", "لا"),
     }
+
+    def template(self, name: str, language: str) -> str | None:
+        """The text of a template; in a language beside the 15 the general one, in that language's words."""
+        return super().template(name, language) or template(name, self.fields, language)

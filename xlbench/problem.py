@@ -310,6 +310,42 @@ def problem_of(described: Mapping[str, Any]) -> Problem:
     return kind(tuple(described.get("labels", ())), tuple(described.get("metrics", ())), **more)
 
 
+def label_number(
+    value: Any, labels: Sequence[str], class_names: Sequence[str] = (), values: Mapping[str, str] | None = None
+) -> int:
+    """The number among `labels` of a label as a file holds it.
+
+    A number of a ClassLabel stands for its name there (`class_names`), unless those are digits too; `values` says which
+    label a file's value is; a text is a label's name, or its number. Raises ValueError saying what is wrong.
+    """
+    written = value
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    named = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if named and class_names and not all(name.isdigit() for name in class_names):
+        if not 0 <= value < len(class_names):
+            raise ValueError(f"its label {written!r} is none of the {len(class_names)} that the file names")
+        value = class_names[value]
+        if value not in labels and value not in (values or {}):
+            raise ValueError(
+                f"the file calls label {written!r} {value!r}, which is none of the task's labels "
+                f"({', '.join(labels)}); say which one it is in the task's label_values"
+            )
+    key = str(value).strip()
+    if values is not None and key in values:
+        return labels.index(values[key])
+    if key in labels:
+        return labels.index(key)
+    number = int(key) if values is None and key.isascii() and key.removeprefix("-").isdigit() else value
+    fault = label_fault(number, labels)
+    if fault:
+        known = f"; the task maps {', '.join(map(repr, values))}" if values is not None else ""
+        missing = value is None or value == "" or key == "-1"
+        reason = "it has no label" if missing else fault.replace(repr(number), repr(written))
+        raise ValueError(f"{reason}{known}")
+    return int(number)
+
+
 def label_fault(label: Any, labels: Sequence[str]) -> str:
     """What is wrong with a label's number; empty where nothing is."""
     if _is_number(label, len(labels)):

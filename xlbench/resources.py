@@ -32,7 +32,7 @@ class Surroundings:
     @property
     def targets(self) -> tuple[str, ...]:
         """The test languages other than the source."""
-        return tuple(language for language in self.languages if language != self.task.source)
+        return tuple(language for language in self.languages if language not in self.task.sources)
 
 
 class Resource(Generic[Loaded]):
@@ -73,9 +73,10 @@ class ParallelText(Resource[Mapping[str, Sequence[Pair]]]):
         return {"corpus": corpus, "size": self.settings.size}
 
     def load(self, around: Surroundings) -> Mapping[str, Sequence[Pair]]:
-        chosen, task = self.resolved(around.task), type(around.task)
+        chosen, task = self.resolved(around.task), around.task
+        asked = type(task), task.sources, chosen["corpus"]
         pairs = {
-            language: _pairs(task, chosen["corpus"], language, chosen["size"], around.source)  # type: ignore[arg-type]
+            language: _pairs(*asked, language, chosen["size"], around.source)  # type: ignore[arg-type]
             for language in around.targets
         }
         return {language: side for language, side in pairs.items() if side}
@@ -87,8 +88,10 @@ class ParallelText(Resource[Mapping[str, Sequence[Pair]]]):
 
 
 @cache
-def _pairs(task: type[Task], corpus: str, language: str, size: int, source: DataSource) -> tuple[Pair, ...]:
-    """Read once a process, for the cells of a suite share them; a task has no state."""
+def _pairs(
+    task: type[Task], sources: tuple[str, ...], corpus: str, language: str, size: int, source: DataSource
+) -> tuple[Pair, ...]:
+    """Read once a process, for the cells of a suite share them."""
     if corpus == task.name:
-        return tuple(task().parallel_pairs(language, size, source))
-    return tuple(CORPORA[corpus](task.source, language, size, source))
+        return tuple(task(sources).parallel_pairs(language, size, source))
+    return tuple(CORPORA[corpus](sources[0], language, size, source))

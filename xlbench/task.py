@@ -6,7 +6,7 @@ columns and says how a split is read. Drawing, subsetting and vetting are done h
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -16,9 +16,10 @@ import numpy as np
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.host.plain_text import plain
-from xlbench.problem import Classification, Problem, TokenLabelling, label_fault
+from xlbench.problem import Classification, Problem, TokenLabelling, label_number
 from xlbench.sources import DataSource, Table
-from xlbench.spec import ALL, TestDesign
+from xlbench.spec import ALL, NONE, TestDesign
+from xlbench.wording import template as template_of
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -55,11 +56,17 @@ class FewShot:
     dev: tuple[Row, ...]
     target_dev: dict[str, tuple[Row, ...]] = field(default_factory=dict)
     target_train: dict[str, tuple[Row, ...]] = field(default_factory=dict)
+    left_out: int = 0  # rows of the pools that share a sentence with the test, and were not drawn from
+    notes: tuple[str, ...] = ()
 
     @property
     def learnt(self) -> tuple[Row, ...]:
         """All rows to train on, the source language's first."""
         return (*self.train, *(row for rows in self.target_train.values() for row in rows))
+
+
+class Untranslated(XlbenchError):  # noqa: N818 - as NotSupported: what is not there, and may be no mistake
+    """A language to or from which a task has no translations."""
 
 
 class Task:
@@ -68,7 +75,8 @@ class Task:
     name: ClassVar[str]  # set by @register_task
     version: ClassVar[str] = "1"
     languages: ClassVar[tuple[str, ...]]
-    source: ClassVar[str] = "en"
+    tested: ClassVar[tuple[str, ...]] = ()  # the languages of a test for which none are named; none: all
+    source: str = "en"  # the language of the shots, where a run names no other
     problem: ClassVar[Problem]  # what is asked; Classification(labels) where a class sets `labels` alone
     labels: ClassVar[tuple[str, ...]] = ()
     fields: ClassVar[tuple[str, ...]]  # names of a row's texts, as templates use them: premise, hypothesis
@@ -81,6 +89,9 @@ class Task:
     units: ClassVar[int | None] = None  # in the test set, where that is known before it is read: for plans
     aligned: ClassVar[bool] = True  # rows of one id are translations of each other, in every split and language
     target_pool: ClassVar[SplitName] = "validation"  # where labelled rows of target languages are drawn from
+    recurring: ClassVar[Literal["refuse", "drop"]] = "refuse"  # rows to draw from that share a sentence with the test
+    rare: ClassVar[Literal["refuse", "all"]] = "refuse"  # a class with fewer rows than shots
+    machine_translated: ClassVar[str] = ""  # who translated the train split, or the test to the source, if a machine
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
 
@@ -90,6 +101,14 @@ class Task:
             cls.labels = cls.problem.labels
         elif "labels" in vars(cls):
             cls.problem = Classification(cls.labels)
+
+    def __init__(self, sources: Sequence[str] = ()) -> None:
+        """A task whose shots are in some languages: the first is `source`, whose template and words are the others'
+        too. Raises XlbenchError for a language that it lacks."""
+        if sources:
+            self.check_languages(sources)
+            self.source = sources[0]
+        self.sources = tuple(sources) or (self.source,)
 
     def rows(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         """All rows of a split in a language, row-aligned over languages. Raises XlbenchError."""
@@ -103,14 +122,34 @@ class Task:
         """Translated pairs of a corpus that the task itself brings, named like the task; none by default."""
         return []
 
+    def translated(self, rows: Sequence[Row], language: str, source: DataSource) -> tuple[Row, ...]:
+        """Train rows of the source language in another language, by id, where its train split holds them. Raises
+        Untranslated where it does not."""
+        if not self.aligned:
+            raise Untranslated("its languages have rows of their own")
+        try:
+            return self._translated(rows, "train", language, source)
+        except XlbenchError as fault:
+            raise Untranslated(str(fault)) from fault
+
+    def test_in_source(self, language: str, source: DataSource) -> Mapping[str, tuple[str, ...]]:
+        """The texts of a language's test rows, translated to the source language, by row id; none by default. Raises
+        Untranslated where there are none."""
+        raise Untranslated("the task brings none; give a file with --translations")
+
     def template(self, name: str, language: str) -> str | None:
         """The text of a template; None where the task has none of this name and language.
 
-        `pair`, where a task does not say, is its texts one after the other, `<sep>` between them.
+        Of `pair`, `soft` and `question` there are general ones (see xlbench.wording) for a task that brings no own.
         """
-        if name == "pair" and name not in self.templates:
-            return "<sep>".join(f"{{{field}}}" for field in self.problem.fields(self.fields))
-        return self.templates.get(name, {}).get(language)
+        if name in self.templates:
+            return self.templates[name].get(language)
+        return template_of(name, self.problem.fields(self.fields), language)
+
+    @property
+    def words(self) -> Mapping[str, tuple[str, ...]]:
+        """The label words by language; the labels' names, in the source language, where the task brings none."""
+        return self.label_words or {self.source: self.labels}
 
     def read(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         """`rows`, each vetted once a process. Raises XlbenchError naming task, split and row where one is odd."""
@@ -122,7 +161,7 @@ class Task:
             if language not in self.languages:
                 languages = ", ".join(self.languages)
                 raise XlbenchError(f"unknown language {language!r} for task {self.name}; it has {languages}")
-        return tuple(asked) if asked else self.languages
+        return tuple(asked) if asked else self.tested or self.languages
 
     def draw(
         self,
@@ -132,13 +171,15 @@ class Task:
         split: str | None = None,
         target_shots: int = 0,
         targets: Sequence[str] = (),
+        is_tested: Callable[[Row], bool] | None = None,
     ) -> FewShot:
         """`shots` rows a class for training and as many for dev; a function of (task, shots, number) alone.
 
-        Train comes from the source language's train split and dev from its validation split, so the pools are
+        Train comes from each source language's train split and dev from its validation split, so the pools are
         disjoint. With `split`, a published fixed split is read instead and every number gives the same rows; with
-        shots 0 (all), every row of both. With `target_shots`, so many rows a class of each target language come with
-        them, of which no unit is in the dev rows.
+        shots 0 (all), every row of both; with shots none, no row. With `target_shots`, so many rows a class of each
+        target language come with them, of which no unit is in the dev rows. `is_tested` says whether a row shares a
+        sentence with the test: a task that drops such rows draws the next ones in their place.
         """
         if split is not None:
             if split not in self.splits:
@@ -146,15 +187,34 @@ class Task:
             if target_shots:
                 raise XlbenchError(f"--split {split} is a published draw without target shots; leave one of them out")
             return self.fixed_split(split, shots, source)
-        target_train = self._target_train(target_shots, number, targets, source) if target_shots else {}
+        if shots == NONE:
+            return FewShot((), ())
+        pools = _Pools(self, shots, number, source, is_tested if self.recurring == "drop" else None)
+        target_train = self._target_train(pools, target_shots, targets) if target_shots else {}
         held_out = {row.unit for rows in target_train.values() for row in rows}
         if shots == ALL:
-            train, dev = (self.read(name, self.source, source) for name in ("train", "validation"))
+            train, dev = (self._all(name, source) for name in ("train", "validation"))
             dev = [row for row in dev if row.unit not in held_out]
             return FewShot(tuple(train), tuple(dev), target_train=target_train)
-        train = self._drawn("train", self.source, shots, number, source, ("train",))
-        dev = self._drawn("validation", self.source, shots, number, source, ("validation",), held_out)
-        return FewShot(train, dev, target_train=target_train)
+        drawn = [self._of_sources(pools, name, held_out) for name in ("train", "validation")]
+        return FewShot(drawn[0], drawn[1], {}, target_train, pools.left_out(), tuple(pools.notes))
+
+    def _all(self, split: SplitName, source: DataSource) -> list[Row]:
+        """Every row of a split in the source languages; those of the second and later with an id of their own."""
+        return [
+            row if language == self.source else replace(row, id=f"{row.id}@{language}")
+            for language in self.sources
+            for row in self.read(split, language, source)
+        ]
+
+    def _of_sources(self, pools: "_Pools", split: SplitName, without: Collection[str]) -> tuple[Row, ...]:
+        """Rows a class of each source language, those of every one drawn for itself."""
+        drawn: list[Row] = []
+        for language in self.sources:
+            own = () if language == self.source else (language,)
+            for row in pools.drawn(split, language, (split, *own), without if split == "validation" else ()):
+                drawn.append(replace(row, id=f"{row.id}@{language}") if own else row)
+        return tuple(drawn)
 
     def target_dev(
         self, dev: Sequence[Row], languages: Sequence[str], source: DataSource
@@ -187,18 +247,17 @@ class Task:
         order = _generator(self.name, "test premises").permutation(len(names))
         return [names[i] for i in order[:units]]
 
-    def _target_train(
-        self, shots: int, number: int, targets: Sequence[str], source: DataSource
-    ) -> dict[str, tuple[Row, ...]]:
+    def _target_train(self, pools: "_Pools", shots: int, targets: Sequence[str]) -> dict[str, tuple[Row, ...]]:
         """Rows a class of each target language: the first's, by id, or its own where it is not aligned with it."""
         if not targets:
             raise XlbenchError("--target-shots needs a test language other than the source language")
-        pool, first = self.target_pool, targets[0]
+        pool, first, source = self.target_pool, targets[0], pools.source
+        pools = replace(pools, shots=shots)
         rows = {name: self.read(pool, name, source) for name in targets}
         apart = {name for name in targets if not self.aligned or _apart({first: rows[first], name: rows[name]})}
-        drawn = self._drawn(pool, first, shots, number, source, ("target",))
+        drawn = pools.drawn(pool, first, ("target",))
         return {
-            name: self._drawn(pool, name, shots, number, source, ("target", name))
+            name: pools.drawn(pool, name, ("target", name))
             if name in apart
             else self._translated(drawn, pool, name, source)
             for name in targets
@@ -211,33 +270,65 @@ class Task:
             raise XlbenchError(f"task {self.name} has no {split} row {missing[0]} in {language}")
         return tuple(by_id[row.id] for row in rows)
 
-    def _drawn(
-        self,
-        split: SplitName,
-        language: str,
-        shots: int,
-        number: int,
-        source: DataSource,
-        purpose: tuple[str, ...],
-        without: Collection[str] = (),
+
+@dataclass(frozen=True)
+class _Pools:
+    """The pools of one draw, and what is found of them: rows that are dropped, and classes that are rare."""
+
+    task: Task
+    shots: int
+    number: int
+    source: DataSource
+    is_tested: Callable[[Row], bool] | None
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def drawn(
+        self, split: SplitName, language: str, purpose: tuple[str, ...], without: Collection[str] = ()
     ) -> tuple[Row, ...]:
-        pool = self.read(split, language, source)
+        """`shots` rows of each class, in a drawn order. Raises XlbenchError where a class has fewer, unless the task
+        takes all that there are."""
+        task, pool = self.task, self.task.read(split, language, self.source)
         members: dict[Hashable, list[int]] = defaultdict(list)
         for index, row in enumerate(pool):
             if row.unit not in without:
-                members[self.problem.stratum(row.gold)].append(index)
+                members[task.problem.stratum(row.gold)].append(index)
         chosen: list[int] = []
-        random = _generator(self.name, *purpose, shots, number)
-        for stratum, name in self.problem.strata().items():
-            if shots > len(members[stratum]):
-                option = "--target-shots" if purpose[0] == "target" else "--shots"
-                raise XlbenchError(
-                    f"{option} {shots} is more than the {len(members[stratum])} rows of class {name} "
-                    f"in the {split} pool of task {self.name} in {language}"
-                )
-            chosen.extend(random.choice(members[stratum], size=shots, replace=False).tolist())
+        random = _generator(task.name, *purpose, self.shots, self.number)
+        for stratum, name in task.problem.strata().items():
+            there = members[stratum]
+            if self.is_tested is not None:
+                order = random.permutation(len(there)).tolist()
+                clean = [there[place] for place in order if not self.is_tested(pool[there[place]])]
+                self.seen[split, language] = self.seen.get((split, language), 0) + len(there) - len(clean)
+                found = clean[: self.shots]
+            elif len(there) >= self.shots:
+                found = random.choice(there, size=self.shots, replace=False).tolist()
+            else:
+                found = random.permutation(there).tolist() if there else []
+            if len(found) < self.shots:
+                self._rare(split, language, name, len(found), purpose)
+            chosen.extend(found)
+        if not chosen:
+            raise XlbenchError(f"the {split} pool of task {task.name} in {language} has no row to draw")
         random.shuffle(chosen)
         return tuple(pool[index] for index in chosen)
+
+    def _rare(self, split: str, language: str, name: str, there: int, purpose: tuple[str, ...]) -> None:
+        option, task = "--target-shots" if purpose[0] == "target" else "--shots", self.task
+        if task.rare == "refuse":
+            raise XlbenchError(
+                f"{option} {self.shots} is more than the {there} rows of class {name} "
+                f"in the {split} pool of task {task.name} in {language}"
+            )
+        self.notes.append(
+            f"of class {name} the {split} pool in {language} has {there} rows, fewer than the {self.shots} shots: all "
+            "of them are taken"
+        )
+
+    def left_out(self) -> int:
+        """How many rows of the pools share a sentence with the test."""
+        return sum(self.seen.values())
 
 
 @cache
@@ -379,9 +470,10 @@ def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[s
     for name, text in zip(fields, texts, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise XlbenchError(f"{table.place}, row {index}: the {name} is empty; repair or remove the row")
-    if fault := label_fault(label, labels):
-        raise XlbenchError(f"{table.place}, row {index}: {fault}")
-    return texts, label
+    try:
+        return texts, label_number(label, labels, table.class_names.get("label", ()))
+    except ValueError as fault:
+        raise XlbenchError(f"{table.place}, row {index}: {fault}") from fault
 
 
 def _generator(*parts: object) -> np.random.Generator:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from xlbench.corpora import Pair
@@ -31,6 +31,10 @@ class Logic(NLITask):
 
     def rows(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         return _rows(split, language)
+
+    def test_in_source(self, language: str, source: DataSource) -> Mapping[str, tuple[str, ...]]:
+        """The grammar says the same in the source language: exact translations."""
+        return {row.id: row.texts for row in _rows("test", self.source)}
 
     def parallel_pairs(self, language: str, size: int, source: DataSource) -> list[Pair]:
         """Sentences of the grammar and their translations, two by two as premise and hypothesis."""

@@ -112,7 +112,7 @@ CELLS = {
 @fuzz
 @given(st.fixed_dictionaries({}, optional=CELLS), st.integers(0, 400), st.integers(0, 255), st.booleans())
 def test_data_of_anything(columns, at, byte, damaged):
-    sources._read.cache_clear()
+    sources.read_files.cache_clear()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "me" / "rows" / "en" / "train.parquet"
         file.parent.mkdir(parents=True)

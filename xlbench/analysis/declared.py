@@ -12,7 +12,7 @@ from xlbench.analysis.evidence import count, difference_of, draws_of, points, su
 from xlbench.analysis.matching import Group, Table
 from xlbench.analysis.sequential import dunnett_p, levels
 from xlbench.records.predictions import Summary
-from xlbench.spec import Suite, digest, in_words
+from xlbench.spec import Suite, digest, in_words, written
 
 ALPHA = 1 - statistics.LEVEL
 SHOWN, NOT_SHOWN, UNTESTED = "differs", "not shown to differ", "not tested"
@@ -124,7 +124,7 @@ def _declaration(group: Group, suite: Suite) -> tuple[str, ...]:
     parts.append(f"margin {analysis.margin:g} points, {count(suite.draws, 'draw')}")
     sentences = [SENTENCES["head"].format(suite.name, name_of(suite), "; ".join(parts))]
     if len(suite.shots) > 1:
-        sentences.append(SENTENCES["gate"].format(", ".join(str(shots or "all") for shots in suite.shots)))
+        sentences.append(SENTENCES["gate"].format(", ".join(str(written(shots)) for shots in suite.shots)))
     for shots, table, allowed in _in_order(group, suite):
         where = f"{in_words(shots)}: " if len(suite.shots) > 1 else ""
         sentences += [f"{where}{sentence}" for sentence in _of_table(table, suite, allowed)]

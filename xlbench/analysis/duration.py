@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from xlbench.records.record import Record
-from xlbench.spec import ALL, RunSpec
+from xlbench.spec import ALL, NONE, RunSpec
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Pace:
         where all shots are asked for by epochs, for how many rows these are is not known before they are read."""
         if spec.shots == ALL and spec.training.steps is None:
             return None
-        rows = spec.shots * classes
-        steps = spec.training.planned_steps(rows)
+        rows = max(0, spec.shots) * classes
+        steps = 0 if spec.shots == NONE else spec.training.planned_steps(rows)
         looks = min(spec.training.checkpoints, steps) if spec.selection in LOOKING else 0
         tested = units * self.rows_a_unit * (1 if spec.test_design == "sharded" else languages)
         training = steps * _batch(spec, rows) * self.step_of_a_row

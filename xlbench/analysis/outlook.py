@@ -20,7 +20,7 @@ from xlbench.records.predictions import Summary, unit_scores
 from xlbench.records.record import Record
 from xlbench.records.store import Store
 from xlbench.records.vetting import readable, result_of
-from xlbench.spec import ALL, RunSpec, Suite, TestDesign
+from xlbench.spec import ALL, NONE, RunSpec, Suite, TestDesign, in_words
 
 ASSUMED = "assumed"
 MOST_DRAWS_TRIED = 60
@@ -85,9 +85,9 @@ def best_design(suite: Suite, store: Store, hours: float) -> list[Design]:
     known, designs = _known(suite, store), []
     each = hours / len(set(suite.shots))
     for shots in dict.fromkeys(suite.shots):
-        if shots == ALL:
+        if shots in (ALL, NONE):
             raise XlbenchError(
-                "--hours chooses a number of draws, and of all shots there is one; ask for fewer --shots"
+                f"--hours chooses a number of draws, and of {in_words(shots)} there is one; ask for a number of --shots"
             )
         specs, pace = known.specs(shots), paces(known.tuned_alike, shots)
         if lacking := sorted({spec.method for spec in specs} - pace.keys()):

@@ -20,7 +20,7 @@ from xlbench.records.analyses import kept_analyses
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.vetting import vet
-from xlbench.spec import digest
+from xlbench.spec import digest, written
 
 FORMATS = ("csv", "json", "latex")
 TABLES = {  # what a table is asked for by: what the board calls it
@@ -81,7 +81,7 @@ def _table(groups: Sequence[Group], name: str, runs: Path | str, numbers: bool) 
         frames = [_frame({"comparison": family.title}, family.grid) for family in side_by_side(groups)]
     for matched in groups if name != "policies" else ():
         for table in matched.tables:
-            before = {"comparison": matched.title, "group": digest(matched.key)[:8], "shots": str(table.shots or "all")}
+            before = {"comparison": matched.title, "group": digest(matched.key)[:8], "shots": str(written(table.shots))}
             if numbers and name in NUMBERS:
                 frames += [pd.DataFrame([before | row for row in NUMBERS[name](table)])]
                 continue

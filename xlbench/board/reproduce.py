@@ -12,7 +12,7 @@ from xlbench.analysis.matching import shared_fields
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.records.record import Record
-from xlbench.spec import AXES, RunSpec, by_shots, digest
+from xlbench.spec import AXES, RunSpec, by_shots, digest, written
 from xlbench.spec.words import NESTED, OPTIONS, PARALLEL_OPTIONS, TRAINING_OPTIONS, method_choices
 
 
@@ -56,7 +56,7 @@ def _command(specs: Sequence[RunSpec]) -> Again:
     shots = sorted({spec.shots for spec in specs}, key=by_shots)
     first, seeds = min(spec.draw for spec in specs), 1 + max(spec.seed for spec in specs)
     draws = 1 + max(spec.draw for spec in specs) - first
-    numbers = ",".join(str(number or "all") for number in shots)
+    numbers = ",".join(str(written(number)) for number in shots)
     words = ["xlbench", "compare", "--methods", ",".join(methods), "--shots", numbers]
     words += ["--draws", str(draws), *(["--first-draw", str(first)] if first else []), "--seeds", str(seeds)]
     words += _shared(specs[0])

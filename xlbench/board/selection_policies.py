@@ -9,7 +9,7 @@ from typing import get_args
 from xlbench.analysis.evidence import count, points
 from xlbench.analysis.matching import Group, Line
 from xlbench.board.blocks import Grid
-from xlbench.spec import ORACLE, Selection, digest
+from xlbench.spec import ORACLE, Selection, digest, written
 
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end
 WORDS = (
@@ -66,4 +66,4 @@ def _row(shots: int, method: str, by_policy: dict[str, Line], policies: Sequence
         policy: points(fmean(line.records[cell].mean for cell in common)) if common else "–"
         for policy, line in by_policy.items()
     }
-    return [method, str(shots or "all"), count(len(common), "run"), *(means.get(policy, "–") for policy in policies)]
+    return [method, str(written(shots)), count(len(common), "run"), *(means.get(policy, "–") for policy in policies)]

@@ -26,7 +26,7 @@ from xlbench.host.whole_files import replace_file
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Result
 from xlbench.records.record import Record, trial_settings
-from xlbench.spec import Suite, in_words
+from xlbench.spec import Suite, in_words, written
 
 NO_WIDTH = 10_000  # letters a line, where what is printed goes into a pipe or a file
 
@@ -209,7 +209,7 @@ def show_plan(suite: Suite, runs: Path | str, within: float | None = None) -> No
             shown += f" ({points(by_shots.power.low)}–{points(min(1.0, by_shots.power.high or 1.0))})"
         draws = (f"> {MOST_DRAWS}" if number is None else str(number) for number in by_shots.power.draws_for.values())
         hours = "–" if by_shots.seconds is None else f"{by_shots.seconds / 3600:.1f}"
-        rows.append([str(by_shots.shots or "all"), shown, *draws, hours, by_shots.basis])
+        rows.append([str(written(by_shots.shots)), shown, *draws, hours, by_shots.basis])
     head = ["shots", "shows", *(f"draws for {100 * step:.0f}" for step in POINTS), "hours", "variances"]
     asked = f"{count(suite.draws, 'draw')}, {count(suite.seeds, 'seed')}, {count(outlooks[0].power.units, 'unit')}"
     out.print(table_of(f"{suite.name}: {count(len(suite.methods), 'method')}, {asked}", head, rows))

@@ -29,7 +29,7 @@ from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
 from xlbench.records.vetting import kept, result_of
-from xlbench.spec import RunSpec, Runtime
+from xlbench.spec import NONE, RunSpec, Runtime
 from xlbench.task import Row
 
 UNTRAINED_ROWS = 300  # by which it is told what a method scores before training
@@ -132,12 +132,8 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
     )
     method = choice.trained.method
     session.count(method.backbone if runtime.count_flops else None)
-    with session.watch.stage("encoding"):
-        encoded = [method.encode_labelled(rows) for rows in test.by_language.values()]
-    with session.progress.stage("test", sum(map(len, encoded))), session.watch.stage("test"):
-        scores = predict(method, Encoded.join(encoded), session, "test")
-    sides = np.split(scores, np.cumsum([len(side) for side in encoded])[:-1])
-    by_language = dict(zip(test.by_language, sides, strict=True))
+    by_language = _tested(prepared, method, session)
+    scores = np.concatenate([_widened(side, by_language) for side in by_language.values()])
     measured = _measured(prepared, choice, by_language)
     rows = [row for side in test.by_language.values() for row in side]
     smaller = TokenBudget(session.tokens, device, method.backbone.name).note
@@ -145,6 +141,34 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
     costs = _costs(prepared, choice, session) | session.flops | joules_since(joules, device)
     told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, notes)))}
     return measured | told, _predictions(prepared, rows, scores)
+
+
+def _tested(prepared: Prepared, method: Method, session: Session) -> dict[str, np.ndarray]:
+    """Log-probabilities of the test rows by language: read as they are, in translation, or as the mean of the two
+    probabilities, as the run says."""
+    test, read, moved = prepared.episode.test.rows, prepared.spec.read, prepared.episode.in_source.rows
+    own = {name: rows for name, rows in test.by_language.items() if read != "translation" or name not in moved}
+    views = [("own", name, rows) for name, rows in own.items()]
+    views += [("translation", name, rows) for name, rows in moved.items()]
+    with session.watch.stage("encoding"):
+        encoded = [method.encode_labelled(rows) for _, _, rows in views]
+    with session.progress.stage("test", sum(map(len, encoded))), session.watch.stage("test"):
+        scores = predict(method, Encoded.join(encoded), session, "test")
+    sides = np.split(scores, np.cumsum([len(side) for side in encoded])[:-1])
+    by_view = {(view, name): side for (view, name, _), side in zip(views, sides, strict=True)}
+    found = {}
+    for name in test.by_language:
+        of_language = [by_view[view, name] for view in ("own", "translation") if (view, name) in by_view]
+        with np.errstate(divide="ignore"):
+            found[name] = of_language[0] if len(of_language) == 1 else np.log(np.exp(of_language).mean(axis=0))
+    return found
+
+
+def _widened(scores: np.ndarray, all_scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Scores as wide as the widest of several languages, with -inf where they have none."""
+    widths = np.array([side.shape[1:] for side in all_scores.values()]).max(axis=0)
+    more = [(0, 0), *((0, int(wide - own)) for own, wide in zip(scores.shape[1:], widths, strict=True))]
+    return np.pad(scores, more, constant_values=-np.inf)
 
 
 def _train(
@@ -159,9 +183,10 @@ def _train(
     try:
         method, module, resources = _built(prepared, session, configuration.config)
         with watch.stage("encoding"):
-            shots = method.encode_labelled(resources.shots)
-            selecting = method.encode_labelled(dev)
-            streams = method.streams(resources)
+            if spec.shots != NONE:
+                shots = method.encode_labelled(resources.shots)
+                selecting = method.encode_labelled(dev)
+                streams = method.streams(resources)
     except NotSupported:
         raise
     except XlbenchError as fault:
@@ -173,7 +198,10 @@ def _train(
         return problem.scores(gold, scores)[problem.metrics[0]], problem.loss(scores, gold)
 
     learnt: dict[str, dict[str, float]] = {}
-    if not method.learns_by_gradient():
+    if spec.shots == NONE:
+        module.eval()
+        fitted = Fitted(0, 0, 0, 1.0, [])
+    elif not method.learns_by_gradient():
         fitted = Fitted(0, 0, 0, 1.0, [])
         with watch.stage("training"):
             method.fit(resources)
@@ -204,13 +232,15 @@ def _train(
                 spec.random_seed,
                 session,
                 checkpoint,
+                len(prepared.episode.shots.train) if spec.target_mode == "sequential" else None,
             )
             method.backbone.untrim(fitted.decay)
         learnt["movement"] = movement.of_parts()
         learnt["rows seen"] = {**rows_seen(streams, training.batch_size, fitted.steps)}
         method.notes.extend(movement.untrained())
-    with watch.stage("training"):
-        method.finish(resources)
+    if spec.shots != NONE:
+        with watch.stage("training"):
+            method.finish(resources)
     method.notes.extend(checkpoint.notes if checkpoint else ())
     with torch.no_grad():
         learnt["measures"] = method.measures()
@@ -331,7 +361,8 @@ def _of_data(prepared: Prepared) -> list[str]:
     drawn = f"target shots drawn apart, for the rows to draw from are not aligned over languages: {', '.join(own)}"
     same = f"sentences of the oracle's dev rows that are test sentences too: {shared}; the ids are in the record"
     fewer = f"rows left out of all labelled ones, for they share a sentence with the test: {left_out}"
-    return [prepared.episode.test.rows.note, *[drawn] * bool(own), *[same] * bool(shared), *[fewer] * bool(left_out)]
+    told = [(drawn, own), (same, shared), (fewer, left_out)]
+    return [prepared.episode.test.rows.note, *prepared.episode.notes, *(note for note, found in told if found)]
 
 
 def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,25 @@ from xlbench.engine import contamination
 from xlbench.engine.tuning import RATES, Configuration, configurations, search_space
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig
+from xlbench.problem import TokenLabelling
 from xlbench.resources import Resource, Surroundings
 from xlbench.sources import DataSource
-from xlbench.spec import ALL, Lora, ResolvedSpec, RunSpec, Runtime, TestDesign, Training, digest, digest_of_list, parse
+from xlbench.spec import (
+    ALL,
+    NONE,
+    Lora,
+    ResolvedSpec,
+    RunSpec,
+    Runtime,
+    TestDesign,
+    Training,
+    TrainOn,
+    digest,
+    digest_of_list,
+    parse,
+)
 from xlbench.task import FewShot, Row, Task, TestRows
+from xlbench.translations import NOTHING, Translated, learnt_from, shots_in, tests_in_source
 
 PROTOCOL = "3"  # raised when a change in the harness, or in a default of a spec, changes numbers
 
@@ -56,6 +72,8 @@ class Episode:
     shots: FewShot
     left_out: int
     compared: Mapping[str, int]
+    in_source: Translated = NOTHING  # the test rows that are read in translation
+    notes: tuple[str, ...] = ()
     _resources: dict[tuple[str, str], LoadedResource] = field(default_factory=dict, compare=False, repr=False)
 
     def resource(self, resource: Resource[Any]) -> LoadedResource:
@@ -74,14 +92,25 @@ class Episode:
 
 def episode_of(task: type[Task], spec: RunSpec, source: DataSource) -> Episode:
     """The episode of a run: what it shares with every run of another method. Raises XlbenchError."""
-    languages = task().check_languages(spec.languages)
-    more = spec.test_units, spec.test_design, spec.shots, spec.draw, spec.split, spec.target_shots, spec.oracle
-    return _episode(task, languages, source, *more)  # type: ignore[arg-type]
+    asked = task(spec.source or ())
+    languages = asked.check_languages(spec.languages)
+    drawn = spec.shots, spec.draw, spec.split, spec.target_shots, spec.oracle, spec.train_on, spec.untranslated
+    episode = _episode(task, asked.sources, languages, source, spec.test_units, spec.test_design, *drawn)  # type: ignore[arg-type]
+    if spec.read == "own":
+        return episode
+    if isinstance(task.problem, TokenLabelling):
+        raise XlbenchError(f"--read {spec.read}: the words of task {spec.task} have tags, which no translation keeps")
+    tested = tests_in_source(
+        asked, episode.test.rows.by_language, spec.read, spec.untranslated, spec.translations, source
+    )
+    read = tested.note("test rows were read in translation")
+    return replace(episode, in_source=tested, notes=(*episode.notes, read))
 
 
 @lru_cache(maxsize=256)
 def _episode(
     task_class: type[Task],
+    sources: tuple[str, ...],
     languages: tuple[str, ...],
     source: DataSource,
     test_units: int | None,
@@ -91,13 +120,20 @@ def _episode(
     split: str | None,
     target_shots: int,
     oracle: bool,
+    train_on: TrainOn,
+    untranslated: str,
 ) -> Episode:
     if split is not None and number:
         raise XlbenchError(f"--split {split} is one fixed draw, so --draw must be 0, not {number}")
-    task = task_class()
+    task = task_class(sources)
     test = _test_set(task_class, languages, source, test_units, test_design)  # type: ignore[arg-type]
-    targets = [language for language in languages if language != task.source]
-    drawn, left_out = task.draw(shots, number, source, split, target_shots, targets), 0
+    targets = [language for language in languages if language not in sources]
+
+    def is_tested(row: Row) -> bool:
+        return bool(test.sentences.shared_with(contamination.texts_of(task.problem, [row])))
+
+    drawn = task.draw(shots, number, source, split, target_shots, targets, is_tested)
+    left_out = drawn.left_out
     if shots == ALL:  # those that share no sentence with the test
         train, dev = (
             contamination.without_shared(test.sentences, task.problem, rows) for rows in (drawn.train, drawn.dev)
@@ -109,6 +145,10 @@ def _episode(
             )
         left_out = len(drawn.train) + len(drawn.dev) - len(train) - len(dev)
         drawn = replace(drawn, train=train, dev=dev)
+    translated = NOTHING
+    if train_on != "source":
+        translated = shots_in(task, drawn.train, targets, untranslated, source)
+        drawn = replace(drawn, train=learnt_from(train_on, drawn.train, translated))
     if oracle and not targets:
         raise XlbenchError("--selection oracle-target-dev needs a test language other than the source language")
     if oracle:
@@ -118,7 +158,8 @@ def _episode(
         learning["target shots"] = tuple(row for rows in drawn.target_train.values() for row in rows)
     texts = {purpose: contamination.texts_of(task.problem, rows) for purpose, rows in learning.items()}
     compared = contamination.check(test.sentences, texts)
-    return Episode(task, languages, source, test, drawn, left_out, compared)
+    notes = (*drawn.notes, translated.note("shots were translated"))
+    return Episode(task, languages, source, test, drawn, left_out, compared, notes=notes)
 
 
 @cache
@@ -173,7 +214,7 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     task_class: type[Task] = class_of("task", spec.task, Task)
     method_class: type[Method] = class_of("method", spec.method, Method)
     config = parse(method_class.Config, spec.config, f"the config of method {spec.method}")
-    _refuse_unsupported(method_class, task_class(), spec)
+    _refuse_unsupported(method_class, task_class(spec.source or ()), spec)
     device = torch_device(runtime.device)
     episode = episode_of(task_class, spec, DataSource(runtime.data_root))
     resources = _resources(method_class, episode.task, spec)
@@ -189,13 +230,19 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
             f"the backbone {spec.model} has {backbone.headless}, which method {spec.method} needs; "
             "choose a masked language model, or --method finetune"
         )
+    if spec.shots == NONE and not method_class.scores_untrained:
+        raise NotSupported(
+            f"method {spec.method} scores with parts that it draws anew, so it says nothing with --shots none; use a "
+            "method that scores label words"
+        )
     backbone.text(spec.max_length)  # raises where the backbone reads fewer tokens
     task, languages = episode.task, episode.languages
     method = method_class(config, backbone, task, languages, spec.max_length)  # raises for what cannot be scored
     settings = {name: resource.resolved(task) for name, resource in resources.items()}
-    resolved = _resolved(spec, config, languages, settings, backbone, device)
+    resolved = _resolved(spec, task, config, languages, settings, backbone, device)
     shots = episode.shots
     learnt = [*shots.learnt, *shots.dev, *(row for rows in shots.target_dev.values() for row in rows)]
+    read = {language: content(rows) for language, rows in episode.in_source.rows.items()}
     identity = {
         "protocol": PROTOCOL,
         "task_version": task.version,
@@ -207,6 +254,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
         "revision": backbone.revision,
         "method_source": digest(registry.code_of(method_class))[:16],
     }
+    if read:
+        identity["translations"] = digest(read)[:16]
     if spec.trials > 1:
         rates = RATES if method.learns_by_gradient() else {}
         identity["search"] = digest([rates, search_space(spec.method, method_class.Config)])[:16]
@@ -267,6 +316,7 @@ def class_of(kind: registry.Kind, name: str, base: type) -> Any:
 
 def _resolved(
     spec: RunSpec,
+    task: Task,
     config: MethodConfig,
     languages: tuple[str, ...],
     resources: Mapping[str, Any],
@@ -288,6 +338,8 @@ def _resolved(
             name: value for name, value in config.model_dump().items() if value != defaults[name] or name in fixed
         },
         "model": spec.model_name,
+        "source": spec.source if spec.source != (type(task).source,) else None,
+        "translations": spec.translations and Path(spec.translations).name,
         "revision": None,  # the commit or digest stands in the record's identity
         "resources": resources,
         "precision": precision,

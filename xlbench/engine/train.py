@@ -65,10 +65,12 @@ def fit(
     seed: int,
     session: Session,
     checkpoint: Checkpoint | None = None,
+    first: int | None = None,
 ) -> Fitted:
     """Train `module` in place by the method's loss; it ends in the state that the policy selects.
 
-    last: the final state. average-last: the mean of the weights at the last checkpoints. source-dev and
+    last: the final state. average-last and average-all: the mean of the weights at the last checkpoints, or at all (of
+    the last phase). source-dev and
     oracle-target-dev: the checkpoint with the best metric by `evaluate` (ties: the lower loss, then the
     earlier), among those of the method's last phase. With a `checkpoint`, what an earlier process left there is where
     training begins, and what the next step depends on is kept there now and then. Raises Diverged where the loss is not
@@ -76,11 +78,17 @@ def fit(
 
     Where dev is looked at, training ends past `training.least_steps` once the dev loss has not fallen for
     `training.patience` checkpoints.
+
+    `first`: the number of rows that are trained on alone before the others are, each for as many steps as so many rows
+    are given; then only the others' checkpoints are selected from.
     """
     trained, device = trained_parameters(module), session.device
     if not trained:
         raise NotSupported(nothing_trains(method))
-    steps = training.planned_steps(len(shots))
+    phases = [len(shots)] if first is None else [first, len(shots) - first]
+    lengths = [training.planned_steps(rows) for rows in phases]
+    steps = sum(lengths)
+    last_phase = max(method.last_phase, 1 - lengths[-1] / steps)
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
     kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
     optimiser = kind(method.parameter_groups(module, training), weight_decay=training.weight_decay, fused=True)
@@ -91,14 +99,15 @@ def fit(
     if checkpoint is not None and (state := checkpoint.read()) is not None:
         course.resume(*state)
     size, parts_a_step = training.batch_size, training.accumulate
-    batches = training_steps(method, shots, streams, size, seed, device, parts_a_step, skip=course.step)
+    change = None if first is None else (first, lengths[0])
+    batches = training_steps(method, shots, streams, size, seed, device, parts_a_step, course.step, change)
     module.train()
     with session.progress.stage("train", steps):
         if course.step:
             session.progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
-            looked = course.step in checkpoints and course.step >= training.least_steps
-            if looked and course.waited(method.last_phase * steps) >= patience:
+            looked = course.step in checkpoints and course.step >= steps - lengths[-1] + training.least_steps
+            if looked and course.waited(last_phase * steps) >= patience:
                 break
             parts = next(batches)
             method.progress = (step - 1) / steps
@@ -130,7 +139,7 @@ def fit(
                         facts["dev_score"], facts["dev_loss"] = evaluate()
                     module.train()
                 course.history.append({"step": step, **facts})
-                if step > method.last_phase * steps or step == steps:
+                if step > last_phase * steps or step == steps:
                     course.keep(facts)
             session.progress.step(1, **facts)
             if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
@@ -172,6 +181,9 @@ class _Course:
             if self.best is not None and rank <= self.best:
                 return
             self.best = rank
+        if self.selection == "average-all":
+            self._add()
+            return
         most = self.last if self.selection == "average-last" else 1
         state = self.states.pop(0)[2] if len(self.states) == most else {}  # its memory serves again
         if self.selection != "last":
@@ -181,12 +193,25 @@ class _Course:
                 state[name].copy_(value.detach())
         self.states.append((self.step, self.decay, state))
 
+    def _add(self) -> None:
+        """Keep the mean of the weights of this checkpoint and of those before it, and of their decays."""
+        number = 1 + (self.states[0][0] if self.states else 0)  # in place of a step: how many it is the mean of
+        decay, mean = self.states[0][1:] if self.states else (self.decay, {})
+        for name, value in self.trained.items():
+            if name not in mean:
+                mean[name] = value.detach().clone()
+            else:
+                mean[name] += (value.detach() - mean[name]) / number
+        self.states = [(number, decay + (self.decay - decay) / number, mean)]
+
     def select(self) -> tuple[int, float]:
         """Put the selected state back; its step (the last of those that were averaged) and its decay."""
         with torch.no_grad():
             for name, value in self.trained.items():
                 if self.selection != "last":
                     value.copy_(torch.stack([state[name] for _, _, state in self.states]).mean(dim=0))
+        if self.selection == "average-all":
+            return self.step, self.states[0][1]
         return self.states[-1][0], sum(decay for _, decay, _ in self.states) / len(self.states)
 
     def tensors(self) -> State:
@@ -302,15 +327,22 @@ def training_steps(
     device: torch.device,
     accumulate: int = 1,
     skip: int = 0,
+    change: tuple[int, int] | None = None,
 ) -> Iterator[list[Batch]]:
     """The batch of each step without end, less the first `skip`, in `accumulate` parts that are alike in numbers.
 
     A mean over the rows of a batch is then the mean of those over its parts. Where some rows make no equal parts (at
-    the end of an epoch), there are fewer.
+    the end of an epoch), there are fewer. `change`: (rows, steps) of which the first are trained on alone, for so many
+    steps, before the rows behind them.
     """
     pad = method.backbone.tokenizer.pad_token_id
     group_of = {name: "" if stream.aligned else stream.group or name for name, stream in streams.items()}
     orders = {"": _order(len(shots), size, seed, "shots")}
+    if change is not None:
+        first, steps = change
+        before = itertools.islice(_order(first, size, seed, "shots"), steps)
+        behind = (first + rows for rows in _order(len(shots) - first, size, seed, "target shots"))
+        orders[""] = itertools.chain(before, behind)
     for name, stream in streams.items():
         rows = stream.rows_a_step or size
         orders.setdefault(group_of[name], _order(len(stream.encoded), rows, seed, group_of[name]))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
-from xlbench.spec import ResolvedSpec
+from xlbench.spec import ResolvedSpec, written
 
 SCHEMA_VERSION = 3
 
@@ -107,7 +107,7 @@ def as_row(record: Record) -> dict[str, Any]:
     steps = record.selection.get("steps") or training.steps
     return {
         "record": record.id, "status": record.status, "task": spec.task, "model": spec.model, "method": spec.method,
-        "config": spec.settings, "shots": spec.shots or "all", "draw": spec.draw, "seed": spec.seed,
+        "config": spec.settings, "shots": written(spec.shots), "draw": spec.draw, "seed": spec.seed,
         "metric": record.metric, "score": record.mean if record.by_language else None, "seconds": record.seconds,
         "selection": spec.selection, "trials": spec.trials, "tune": spec.tune, "split": spec.split,
         "commit": record.commit, "started": record.started, "steps": steps if isinstance(steps, int) else None,

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, field_validator, model_validator
 
 from xlbench.spec.parsing import Frozen, Scalar, digest, merged
 from xlbench.spec.protocol import MATCHED, under_protocol
 
-Selection = Literal["source-dev", "last", "average-last", "oracle-target-dev"]
+Selection = Literal["source-dev", "last", "average-last", "average-all", "oracle-target-dev"]
 ORACLE = "oracle-target-dev"  # the selection that looks at labels of target languages
 Tune = Literal["all", "lora", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 TestDesign = Literal["parallel", "sharded"]
+TrainOn = Literal["source", "translated", "both"]
+Read = Literal["own", "translation", "both"]
 AXES = ("method", "config", "shots", "draw", "seed")  # along which the cells of a comparison differ
 ALL = 0  # shots: every labelled row of the source language
+NONE = -1  # shots: no row; nothing is trained
 FEW_EPOCHS = 10  # passes over the shots below which a budget is said to be short
 FEW_SHOTS = 16  # a class: up to here configurations are chosen by dev loss, and a comparison shows `last` too
 
@@ -104,13 +107,19 @@ class Lora(Frozen):
 
 def _or_all(shots: Any) -> Any:
     if isinstance(shots, int | float) and not isinstance(shots, bool) and shots < 1:
-        raise ValueError(f"shots must be 1 or more, or all, not {shots}")
-    return ALL if shots == "all" else shots
+        raise ValueError(f"shots must be 1 or more, all or none, not {shots}")
+    return SHOTS_IN_WORDS.get(shots, shots) if isinstance(shots, str) else shots
 
 
-AllInWords = PlainSerializer(lambda shots: shots or "all", return_type=int | str)
-# `all` is the number that stands for it, which nobody may write.
-Shots = Annotated[int, Field(ge=0), BeforeValidator(_or_all), AllInWords]
+SHOTS_IN_WORDS = {"all": ALL, "none": NONE}
+AllInWords = PlainSerializer(lambda shots: written(shots), return_type=int | str)
+# `all` and `none` are numbers that stand for them, which nobody may write.
+Shots = Annotated[int, Field(ge=NONE), BeforeValidator(_or_all), AllInWords]
+
+
+def written(shots: int) -> int | str:
+    """A number of shots as a spec writes it: a number, all or none."""
+    return {number: word for word, number in SHOTS_IN_WORDS.items()}.get(shots, shots)
 
 
 class RunSpec(Frozen):
@@ -140,8 +149,28 @@ class RunSpec(Frozen):
         "parallel",
         description="parallel: every language is tested on the same units; sharded: each unit in one language alone",
     )
+    source: tuple[str, ...] | None = Field(
+        None, description="languages of the shots, as de, or en,de for so many of each; none: the task's own"
+    )
     target_shots: int = Field(
         0, ge=0, description="labelled examples per class of each target language, beside the shots"
+    )
+    target_mode: Literal["joint", "sequential"] = Field(
+        "joint", description="target shots: trained on with the source's, or after them, alone, for as many steps"
+    )
+    train_on: TrainOn = Field(
+        "source", description="the shots as they are, their translations to the target languages, or both"
+    )
+    read: Read = Field(
+        "own", description="test rows in their own language, translated to the source, or both (mean probabilities)"
+    )
+    untranslated: Literal["refuse", "own"] = Field(
+        "refuse", description="languages without a translation: refused, or read as they are and left out of training"
+    )
+    translations: str | None = Field(
+        None,
+        description="a file with test rows translated to the source (columns language, id and the texts); none: those "
+        "that the task brings",
     )
     model: str = Field("xlm-roberta-base", description="masked language model: hub id, folder, or `tiny`")
     revision: str | None = Field(None, description="commit, branch or tag of a hub model")
@@ -172,17 +201,26 @@ class RunSpec(Frozen):
     def _of_today(cls, fields: Any) -> Any:
         return under_protocol(of_today(fields))
 
-    @field_validator("languages")
+    @field_validator("languages", "source")
     @classmethod
-    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _distinct(cls, value: tuple[str, ...] | None, field: ValidationInfo) -> tuple[str, ...] | None:
         if value is not None and (not value or len(set(value)) != len(value)):
-            raise ValueError(f"languages must be one or more, each once, not {list(value)}")
+            raise ValueError(f"{field.field_name} must be one or more, each once, not {list(value)}")
         return value
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.shots == ALL and (self.draw or self.split):
-            raise ValueError("shots all takes every labelled row: there is one draw (--draws 1), and no split")
+        if self.shots in (ALL, NONE) and (self.draw or self.split):
+            what = "takes every labelled row" if self.shots == ALL else "takes no labelled row"
+            raise ValueError(f"shots {written(self.shots)} {what}: there is one draw (--draws 1), and no split")
+        if self.shots == NONE and (self.target_shots or self.trials > 1 or self.train_on != "source" or self.oracle):
+            raise ValueError(
+                "shots none trains nothing: leave out --target-shots, --train-on, a number for --tune, and the oracle"
+            )
+        if self.target_mode == "sequential" and not self.target_shots:
+            raise ValueError("target_mode sequential trains on target shots last; ask for --target-shots N")
+        if self.translations is not None and self.read == "own":
+            raise ValueError("translations are of test rows, which are read as they are; add --read translation")
         if self.trials > 1 and self.oracle:
             raise ValueError(
                 f"{self.trials} configurations (--tune {self.trials}) are chosen among by source dev alone, and "
@@ -278,7 +316,7 @@ def of_today(fields: Any) -> Any:
 
 def in_words(shots: int, after: str = "") -> str:
     """A number of shots as it is said: 16 shots per class, 16 shots, all rows; `after` is said of a number alone."""
-    return "all rows" if shots == ALL else f"{shots} shots{after}"
+    return {ALL: "all rows", NONE: "no shots"}.get(shots) or f"{shots} shots{after}"
 
 
 def by_shots(shots: int) -> float:

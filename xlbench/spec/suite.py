@@ -11,7 +11,7 @@ from xlbench.errors import XlbenchError
 from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
 from xlbench.spec.parsing import Frozen, Scalar, merged, parse
 from xlbench.spec.protocol import MATCHED
-from xlbench.spec.run_spec import AXES, RunSpec, Selection, Shots, of_today
+from xlbench.spec.run_spec import AXES, RunSpec, Selection, Shots, of_today, written
 
 
 class MethodChoice(Frozen):
@@ -122,7 +122,7 @@ class Suite(Frozen):
         """Every run of the suite; draw by draw, so that a suite cut short is whole for the draws it has."""
         draws = range(self.first_draw, self.first_draw + self.draws)
         for draw, seed, shots, choice in product(draws, range(self.seeds), self.shots, self.methods):
-            fields = {**choice.over(self.run), "shots": shots or "all", "draw": draw, "seed": seed}
+            fields = {**choice.over(self.run), "shots": written(shots), "draw": draw, "seed": seed}
             spec = parse(RunSpec, fields, f"suite {self.name}")
             yield spec
             for selection in self.beside if spec.few and spec.protocol == MATCHED else ():

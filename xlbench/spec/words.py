@@ -13,14 +13,14 @@ from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.host.safe_reading import from_toml
 from xlbench.spec.parsing import merged, parse
-from xlbench.spec.run_spec import RunSpec
+from xlbench.spec.run_spec import SHOTS_IN_WORDS, RunSpec
 from xlbench.spec.suite import Suite
 
 # The fields that have an option of their own, made by `xlbench.cli.options`; any other of a run is given by --with.
 FIRST_OPTIONS = ("method", "shots", "task", "draw", "seed")  # of one run; a suite has most of them in the plural
 OPTIONS = (
-    "model", "revision", "languages", "test_units", "test_design", "target_shots", "protocol", "split", "tune",
-    "max_length", "precision", "selection",
+    "model", "revision", "source", "languages", "test_units", "test_design", "train_on", "read", "translations",
+    "untranslated", "target_shots", "target_mode", "protocol", "split", "tune", "max_length", "precision", "selection",
 )  # fmt: skip
 PARALLEL_OPTIONS = {"corpus": "parallel", "size": "parallel_size"}  # settings of the resource `parallel`, and options
 TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "fresh_learning_rate", "warmup", "checkpoints")
@@ -118,16 +118,18 @@ def method_choices(text: str) -> list[dict[str, Any]]:
 def whole_numbers(text: str) -> list[int | str]:
     """`4,16,all` → [4, 16, "all"]."""
     try:
-        return [part if part == "all" else int(part) for part in listed(text)]
+        return [part if part in SHOTS_IN_WORDS else int(part) for part in listed(text)]
     except ValueError:
-        raise XlbenchError(f"--shots takes whole numbers, as 4,16, or all, not {text!r}") from None
+        raise XlbenchError(f"--shots takes whole numbers, as 4,16, or all, or none, not {text!r}") from None
 
 
 def whole_number(text: str) -> int | str:
     """`16` → 16, `all` → all."""
     numbers = whole_numbers(text)
     if len(numbers) != 1:
-        raise XlbenchError(f"--shots takes one whole number here, as 16, or all, not {text!r}; compare takes several")
+        raise XlbenchError(
+            f"--shots takes one whole number here, as 16, or all, or none, not {text!r}; compare takes several"
+        )
     return numbers[0]
 
 
