@@ -7,6 +7,7 @@ PAWS-X brings sentence pairs, and in NTREX-128 (running news text) a sentence is
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xlbench.language_codes import language_of
 from xlbench.sources import DataSource, MissingColumn
 
 
@@ -25,13 +26,14 @@ def paws_x(source_language: str, language: str, size: int, source: DataSource) -
 
     The train split is left out: its translations are a machine's. None for a language that it lacks.
     """
-    if not {source_language, language} <= {"de", "en", "es", "fr", "ja", "ko", "zh"}:
+    codes = language_of(source_language), language_of(language)
+    if not {*codes} <= {"de", "en", "es", "fr", "ja", "ko", "zh"}:
         return []
     pairs: list[Pair] = []
     for split in ("validation", "test"):
         sides = [
             source.table("google-research-datasets/paws-x", side, split, ("id", "sentence1", "sentence2")).columns
-            for side in (source_language, language)
+            for side in codes
         ]
         ours, theirs = (
             dict(zip(side["id"], zip(side["sentence1"], side["sentence2"], strict=True), strict=True)) for side in sides
@@ -48,10 +50,10 @@ def ntrex(source_language: str, language: str, size: int, source: DataSource) ->
     Sentences 0-1, 2-3, … come first, so that a small size covers as much text as it can; then 1-2, 3-4, …
     """
     try:
-        columns = source.file("ntrex-128.parquet", (source_language, language)).columns
+        columns = source.file("ntrex-128.parquet", tuple(map(language_of, (source_language, language)))).columns
     except MissingColumn:
         return []
-    ours, theirs = columns[source_language], columns[language]
+    ours, theirs = columns[language_of(source_language)], columns[language_of(language)]
     starts = [*range(0, len(ours) - 1, 2), *range(1, len(ours) - 1, 2)]
     pairs = [Pair(f"ntrex-128-{i}", language, (ours[i], ours[i + 1]), (theirs[i], theirs[i + 1])) for i in starts]
     return [pair for pair in pairs if all((*pair.source, *pair.target))][:size]

@@ -5,6 +5,7 @@ predictions; the first metric selects, ranks and is shown. Nothing here imports 
 it only asks them for what numpy arrays and tensors both have.
 """
 
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -331,7 +332,7 @@ def label_number(
                 f"the file calls label {written!r} {value!r}, which is none of the task's labels "
                 f"({', '.join(labels)}); say which one it is in the task's label_values"
             )
-    key = str(value).strip()
+    key = re.sub(r"\.0+$", "", str(value).strip())
     if values is not None and key in values:
         return labels.index(values[key])
     if key in labels:

@@ -6,7 +6,7 @@ and tasks are registered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -94,4 +94,5 @@ def _pairs(
     """Read once a process, for the cells of a suite share them."""
     if corpus == task.name:
         return tuple(task(sources).parallel_pairs(language, size, source))
-    return tuple(CORPORA[corpus](sources[0], language, size, source))
+    pairs, texts = CORPORA[corpus](sources[0], language, size, source), len(task.fields)
+    return tuple(replace(pair, source=pair.source[:texts], target=pair.target[:texts]) for pair in pairs)

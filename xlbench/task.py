@@ -114,6 +114,10 @@ class Task:
         """All rows of a split in a language, row-aligned over languages. Raises XlbenchError."""
         raise NotImplementedError
 
+    def reading_notes(self, split: SplitName, language: str, source: DataSource) -> tuple[str, ...]:
+        """What a record says of how a split was read, in sentences: rows that were left out, say."""
+        return ()
+
     def fixed_split(self, name: str, shots: int, source: DataSource) -> FewShot:
         """The rows of a published few-shot split named in `splits`."""
         raise unknown("split", name, self.splits, f"task {self.name}")

@@ -41,10 +41,11 @@ def shots_in(
     be refused, and where none has one."""
     found: dict[str, tuple[Row, ...]] = {}
     lacking = {}
+    as_read = [replace(row, id=row.id.removesuffix(f"@{row.language}")) for row in shots]  # a second source's say so
     for language in targets:
         try:
             found[language] = tuple(
-                replace(row, id=f"{row.id}@{language}") for row in task.translated(shots, language, source)
+                replace(row, id=f"{row.id}@{language}") for row in task.translated(as_read, language, source)
             )
         except Untranslated as reason:
             lacking[language] = str(reason)
@@ -59,7 +60,8 @@ def tests_in_source(
     `shots_in`, and for a row that a translation lacks."""
     if read == "own":
         return NOTHING
-    given = _given(Path(file).expanduser(), task.fields) if file is not None else None
+    columns = (*task.fields, *getattr(task, "choice_columns", ()))
+    given = _given(Path(file).expanduser(), columns) if file is not None else None
     found: dict[str, tuple[Row, ...]] = {}
     lacking = {}
     for language, rows in test.items():
@@ -80,7 +82,11 @@ def tests_in_source(
                 f"{place} lacks {len(missing)} of the {len(rows)} test rows of {language}, {missing[0]} the first of "
                 f"them; it has {', '.join(list(texts)[:2])}, …: it must hold the test split, by row id"
             )
-        found[language] = tuple(replace(row, texts=texts[row.id], language=task.source) for row in rows)
+        number = len(task.fields)
+        found[language] = tuple(
+            replace(row, texts=texts[row.id][:number], choices=texts[row.id][number:], language=task.source)
+            for row in rows
+        )
     _refuse(task, lacking, found, untranslated, "--read", "its test rows")
     by = f"the file {Path(file).name}" if file is not None else task.machine_translated
     return Translated(found, tuple(lacking), by)

@@ -158,7 +158,11 @@ def _episode(
         learning["target shots"] = tuple(row for rows in drawn.target_train.values() for row in rows)
     texts = {purpose: contamination.texts_of(task.problem, rows) for purpose, rows in learning.items()}
     compared = contamination.check(test.sentences, texts)
-    notes = (*drawn.notes, translated.note("shots were translated"))
+    notes = (
+        *(note for language in languages for note in task.reading_notes("test", language, source)),
+        *drawn.notes,
+        translated.note("shots were translated"),
+    )
     return Episode(task, languages, source, test, drawn, left_out, compared, notes=notes)
 
 
