@@ -1,3 +1,5 @@
+from typing import Any
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -7,6 +9,7 @@ from xlbench.classification_head import classification_head
 from xlbench.method import Method, MethodConfig
 from xlbench.problem import Classification, MultipleChoice, TokenLabelling
 from xlbench.registry import register_method
+from xlbench.spec import ResolvedTraining
 from xlbench.task import Task
 
 # By the names of BERT and its kin, DeBERTa and DistilBERT; the last layer is wrapped (xlbench.last_layer). peft's own
@@ -22,12 +25,16 @@ class IA3(Method):
     Published: in each layer a vector scales the keys, one the values, and one the inner activations of the feed-forward
     part, 2 d + d_ff numbers; all begin as ones, so that training begins with the pretrained encoder; the backbone is
     frozen. There for T0 and prompts, with losses of their own; here for an encoder, through the library peft.
-    Chosen: input, head and cross-entropy are those of fine-tuning; vectors and head train at `fresh_learning_rate`.
+    Chosen: input, head and cross-entropy are those of fine-tuning; the head trains at `fresh_learning_rate`, the vectors
+    at `rate_times` of it, 3e-3.
     """
 
     class Config(MethodConfig):
         head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
-        search = {"head_dropout": (0.0, 0.1, 0.2, 0.3)}
+        rate_times: float = Field(
+            3.0, gt=0, description="step size of the vectors, as a multiple of fresh_learning_rate"
+        )
+        search = {"head_dropout": (0.0, 0.1, 0.2, 0.3), "rate_times": (1.0, 3.0, 10.0)}
 
     config: "IA3.Config"
     solves = frozenset({Classification, MultipleChoice, TokenLabelling})
@@ -46,6 +53,12 @@ class IA3(Method):
             )
         )
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
+
+    def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
+        rate = training.fresh_learning_rate * self.config.rate_times
+        of_vectors = training.model_copy(update={"fresh_learning_rate": rate})
+        groups = super().parameter_groups(module.get_submodule("encoder"), of_vectors)
+        return [*groups, *super().parameter_groups(self.head, training)]
 
     def logits(self, batch: Batch) -> Tensor:
         logits: Tensor = self.head(self.backbone.answer_states(batch))

@@ -9,6 +9,7 @@ from xlbench.classification_head import classification_head
 from xlbench.method import Method, MethodConfig
 from xlbench.problem import Classification, MultipleChoice, TokenLabelling
 from xlbench.registry import register_method
+from xlbench.spec import ResolvedTraining
 from xlbench.task import Task
 
 
@@ -20,7 +21,7 @@ class Prefix(Method):
     Published (P-tuning v2 and its code for XNLI): L = 32 keys and values in every layer, an embedding (L, 2 · layers ·
     d) drawn from N(0, 1) without reparameterisation, dropout 0.1 on it, attended to by every token; the backbone is
     frozen. Chosen: a head and input as fine-tuning's, where theirs has the frozen pooler before one layer; prefix and
-    head train at `fresh_learning_rate`, 1e-3 as theirs; the texts' positions stay what they are without a prefix, where
+    head train at `fresh_learning_rate`, 1e-3 as theirs for XNLI; the texts' positions stay what they are without a prefix, where
     in their code they begin after it.
     """
 
@@ -33,7 +34,10 @@ class Prefix(Method):
             description="inner width of two layers that give the keys and values; none: they train themselves",
         )
         head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
-        search = {"prefix_length": (4, 8, 16, 32), "head_dropout": (0.0, 0.1, 0.2, 0.3)}
+        rate_times: float = Field(
+            1.0, gt=0, description="step size of the prefix, as a multiple of fresh_learning_rate"
+        )
+        search = {"prefix_length": (4, 8, 16, 32), "head_dropout": (0.0, 0.1, 0.2, 0.3), "rate_times": (1.0, 5.0, 10.0)}
 
     config: "Prefix.Config"
     solves = frozenset({Classification, MultipleChoice, TokenLabelling})
@@ -57,6 +61,12 @@ class Prefix(Method):
 
     def _dropped(self, module: nn.Module, _: Any, prefix: Tensor) -> Tensor:
         return nn.functional.dropout(prefix, self.config.prefix_dropout, module.training)
+
+    def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
+        rate = training.fresh_learning_rate * self.config.rate_times
+        of_prefix = training.model_copy(update={"fresh_learning_rate": rate})
+        groups = super().parameter_groups(module.get_submodule("encoder"), of_prefix)
+        return [*groups, *super().parameter_groups(self.head, training)]
 
     def logits(self, batch: Batch) -> Tensor:
         logits: Tensor = self.head(self.backbone.answer_states(batch))

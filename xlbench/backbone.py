@@ -274,7 +274,7 @@ class Backbone(nn.Module):
         return self.encoder
 
     def pretrained(self) -> frozenset[int]:
-        """The `id` of each of its parameters that was not added by `fresh` or `adapt`: what a method draws anew is not here."""
+        """The `id` of each of its parameters but those that `fresh` or `adapt` added; no method has drawn them anew."""
         return frozenset(map(id, self.parameters())) - self._added
 
     @staticmethod

@@ -43,7 +43,7 @@ class LastLayer(nn.Module):
 
     @staticmethod
     def _attend(attention: Any, own: Tensor, hidden: Tensor, mask: Tensor | None, prefix: Any = None) -> Tensor:
-        """What one position of each row, (n, 1, d), takes from all of them, (n, t, d), and from a prefix before them."""
+        """What one position of each row, (n, 1, d), takes from all of them, (n, t, d), and from a prefix."""
         query, key, value = (
             projected.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
             for projected in (attention.query(own), attention.key(hidden), attention.value(hidden))

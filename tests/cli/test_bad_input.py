@@ -73,7 +73,7 @@ def mistake(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("--method", "fintune"), "unknown method 'fintune'; did you mean 'finetune'? known: finetune, mpt, pct"),
+        (("--method", "fintune"), "unknown method 'fintune'; did you mean 'finetune'? known: "),
         (("--task", "logik"), "unknown task 'logik'; did you mean 'logic'? known: logic, xnli"),
         (("--languages", "en,xx"), "unknown language 'xx' for task logic; it has ar, bg, de,"),
         (("--languages", ""), "languages must be one or more, each once, not []"),

@@ -134,7 +134,7 @@ def test_with_every_weight_in_place_of_the_biases_bitfit_is_fine_tuning(tiny, lo
     steps = []
     for method in (ours, theirs):
         step(method)
-        steps.append({name: value for name, value in method.module.named_parameters()})
+        steps.append(dict(method.module.named_parameters()))
     assert steps[0].keys() == steps[1].keys()
     assert all(torch.equal(value, steps[1][name]) for name, value in steps[0].items())
 
@@ -142,14 +142,14 @@ def test_with_every_weight_in_place_of_the_biases_bitfit_is_fine_tuning(tiny, lo
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_ia3_trains_two_d_and_d_ff_numbers_a_layer(tiny, logic, family):
     method = made("ia3", small(family, tiny.tokenizer), logic)
-    trained = {name: value for name, value in trained_parameters(method.module["encoder"]).items()}
+    trained = trained_parameters(method.module["encoder"])
     assert sum(value.numel() for value in trained.values()) == 2 * (2 * 16 + 24)
     assert all(bool((value == 1).all()) for value in trained.values())
     assert not any("attention.output" in name or "out_lin" in name for name in trained)
 
 
 def test_ia3_scales_keys_values_and_inner_activations(tiny, logic):
-    """Vectors k, v, f do what rows of the key and value matrices times k and v, and columns of the output's times f do."""
+    """Vectors k, v, f do what k and v times the rows of key and value, and f times the columns of the output, do."""
     method, by_hand = made("ia3", tiny.fresh(), logic), tiny.fresh().eval()
     shaken(method.module["encoder"])
     vector = {name: value.detach().flatten() for name, value in trained_parameters(method.module["encoder"]).items()}
@@ -290,14 +290,17 @@ def test_in_half_precision_it_is_about_the_same(tiny, logic, name):
 # Rates, parts, memory
 
 
-@pytest.mark.parametrize("name", ["ia3", "prefix"])
-def test_what_is_added_is_fresh(tiny, logic, name):
-    method = made(name, tiny.fresh(), logic)
-    groups = method.parameter_groups(method.module, ResolvedTraining(learning_rate=1e-5))
-    assert {group["lr"] for group in groups} == {1e-3}
-    assert {id(value) for group in groups for value in group["params"]} == set(
-        map(id, trained_parameters(method.module).values())
-    )
+@pytest.mark.parametrize(
+    ("name", "config", "rate"), [("ia3", {}, 3e-3), ("prefix", {}, 1e-3), ("prefix", {"rate_times": 5}, 5e-3)]
+)
+def test_what_is_added_is_fresh(tiny, logic, name, config, rate):
+    method = made(name, tiny.fresh(), logic, **config)
+    groups = method.parameter_groups(method.module, ResolvedTraining(learning_rate=1e-5, decay_biases=False))
+    rate_of = {id(value): group["lr"] for group in groups for value in group["params"]}
+    assert {rate_of.pop(id(value)) for value in method.head.parameters()} == {1e-3}
+    added = trained_parameters(method.module["encoder"]).values()
+    assert [rate_of.pop(id(value)) for value in added] == pytest.approx([rate] * len(added))
+    assert not rate_of
 
 
 def test_bitfits_biases_have_a_multiple_of_the_backbones_rate(tiny, logic):

@@ -84,7 +84,7 @@ from pathlib import Path
 import xlbench
 from xlbench import registry
 assert Path(xlbench.__file__).is_relative_to(sys.argv[1]), xlbench.__file__
-assert registry.names("method") == ["finetune", "mpt", "pct", "soft-prompt"], registry.names("method")
+assert {"finetune", "mpt", "pct", "soft-prompt"} <= set(registry.names("method")), registry.names("method")
 assert registry.names("task") == ["logic", "xnli"], registry.names("task")
 assert Path(sys.modules["xlbench"].__file__).is_relative_to(sys.argv[1])
 from xlbench.backbone import Backbone
