@@ -25,8 +25,8 @@ class IA3(Method):
     Published: in each layer a vector scales the keys, one the values, and one the inner activations of the feed-forward
     part, 2 d + d_ff numbers; all begin as ones, so that training begins with the pretrained encoder; the backbone is
     frozen. There for T0 and prompts, with losses of their own; here for an encoder, through the library peft.
-    Chosen: input, head and cross-entropy are those of fine-tuning; the head trains at `fresh_learning_rate`, the vectors
-    at `rate_times` of it, 3e-3.
+    Chosen: input, head and cross-entropy are those of fine-tuning; the head trains at `fresh_learning_rate`, the
+    vectors at `rate_times` as much, 3e-3.
     """
 
     class Config(MethodConfig):

@@ -20,9 +20,9 @@ class Prefix(Method):
 
     Published (P-tuning v2 and its code for XNLI): L = 32 keys and values in every layer, an embedding (L, 2 · layers ·
     d) drawn from N(0, 1) without reparameterisation, dropout 0.1 on it, attended to by every token; the backbone is
-    frozen. Chosen: a head and input as fine-tuning's, where theirs has the frozen pooler before one layer; prefix and
-    head train at `fresh_learning_rate`, 1e-3 as theirs for XNLI; the texts' positions stay what they are without a prefix, where
-    in their code they begin after it.
+    frozen. Chosen: a head and input as fine-tuning's, where theirs has the frozen pooler before one layer; the head
+    trains at `fresh_learning_rate`, the prefix at `rate_times` as much, 1e-3 as theirs for XNLI; the texts' positions
+    stay what they are without a prefix, where in their code they begin after it.
     """
 
     class Config(MethodConfig):
