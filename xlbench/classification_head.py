@@ -7,6 +7,7 @@ def classification_head(dimension: int, outputs: int, dropout: float) -> nn.Sequ
     """XLM-R's head, (…, d) → (…, outputs): dropout, Linear(d, d), tanh, dropout, Linear(d, outputs).
 
     Weights are drawn from N(0, 0.02), biases are 0 (Conneau et al. 2020, transformers' `XLMRobertaClassificationHead`).
+    `finetune` has the same in its own file, on which the identity of its records depends.
     """
     first, last = nn.Linear(dimension, dimension), nn.Linear(dimension, outputs)
     for layer in (first, last):
