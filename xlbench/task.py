@@ -258,7 +258,7 @@ class Task:
         pool, first, source = self.target_pool, targets[0], pools.source
         pools = replace(pools, shots=shots)
         rows = {name: self.read(pool, name, source) for name in targets}
-        apart = {name for name in targets if not self.aligned or _apart({first: rows[first], name: rows[name]})}
+        apart = {name for name in targets if not self.aligned or _apart(self, {first: rows[first], name: rows[name]})}
         drawn = pools.drawn(pool, first, ("target",))
         return {
             name: pools.drawn(pool, name, ("target", name))
@@ -411,7 +411,7 @@ class TestRows:
         """
         sharded = design == "sharded"
         rows = {language: task.test(language, source, None if sharded else units) for language in languages}
-        apart = _apart(rows) if task.aligned else ""
+        apart = _apart(task, rows) if task.aligned else ""
         if sharded:
             if apart or not task.aligned:
                 raise XlbenchError(
@@ -443,15 +443,16 @@ def _dealt(task: Task, rows: Mapping[str, Sequence[Row]], units: int | None) -> 
     }
 
 
-def _apart(rows: Mapping[str, Sequence[Row]]) -> str:
+def _apart(task: Task, rows: Mapping[str, Sequence[Row]]) -> str:
     """In what the rows of two languages differ, where they are not aligned; empty where they are."""
     first, ours = next(iter(rows.items()))
-    facts = {row.id: (row.unit, row.gold) for row in ours}
+    translates = task.problem.translates
+    facts = {row.id: (row.unit, row.gold if translates else None) for row in ours}
     for language, theirs in rows.items():
         if len(theirs) != len(ours):
             return f"{first} has {len(ours)} and {language} {len(theirs)}"
         for row in theirs:
-            if facts.get(row.id) != (row.unit, row.gold):
+            if facts.get(row.id) != (row.unit, row.gold if translates else None):
                 what = "another answer or unit" if row.id in facts else "no counterpart"
                 return f"row {row.id} of {language} has {what} in {first}"
     return ""
