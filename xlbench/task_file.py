@@ -130,8 +130,8 @@ def task_of(file: Path) -> type[TableTask]:
 
 
 def _class_of(said: TaskFile, file: Path) -> type[TableTask]:
-    members: dict[str, Any] = {name: getattr(said, name) for name in TaskFile.model_fields if hasattr(TableTask, name)}
-    members.pop("name", None)
+    apart = {"name", "description", "kind", "labels", "metrics"}
+    members: dict[str, Any] = {name: getattr(said, name) for name in TaskFile.model_fields if name not in apart}
     if not said.label_values:
         members["label_values"] = None
     members |= {"problem": said.problem, "folder": file.parent, "place": str(file), "fields": said.fields}

@@ -221,7 +221,7 @@ def show_command(
     With --task and --model alone: what each method scores before training, which says whom the model favours.
     """
     registry.load_plugins(plugin or ())
-    name, task = (registry.task_in(given) if (given or "").endswith(".toml") else given for given in (name, task))
+    name, task = (registry.task_in(given) if given and given.endswith(".toml") else given for given in (name, task))
     if name is None:
         if task is None:
             raise XlbenchError("show what? give a name, or --task and --model for what methods score before training")

@@ -16,24 +16,25 @@ SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "eval": "test",
 }  # fmt: skip
-LABELS = (
-    "label",
-    "labels",
-    "category",
-    "class",
-    "sentiment",
-    "intent",
-    "topic",
-    "answer",
-    "gold",
-    "target",
-    "ner_tags",
-    "tags",
-    "upos",
-)  # noqa: E501
+LABELS = tuple(
+    [
+        "label",
+        "labels",
+        "category",
+        "class",
+        "sentiment",
+        "intent",
+        "topic",
+        "answer",
+        "gold",
+        "target",
+        "ner_tags",
+        "tags",
+        "upos",
+    ]
+)
 KEYS = ("id", "idx", "index_id", "row_id", "guid", "key")
 LANGUAGES = ("language", "lang", "locale")
-TEXTS = 3.0  # a column of texts has so many different values for each label there is, at least
 MOST_LABELS = 200
 
 
@@ -46,8 +47,8 @@ class _File:
 
 
 def write_task(data: Path, out: Path | None) -> list[str]:
-    """Write a task's file for some data; what was guessed, and why, in lines. Raises XlbenchError where nothing is to be
-    guessed from, or the file is there already."""
+    """Write a task's file for some data; what was guessed, and why, in lines. Raises XlbenchError where nothing is
+    to be guessed from, or the file is there already."""
     if not data.exists():
         raise XlbenchError(f"there is no file or folder {data}")
     folder = data if data.is_dir() else data.parent
@@ -76,27 +77,23 @@ def _name(data: Path) -> str:
 def _named(path: Path, folder: Path) -> _File:
     """What a file's name says: its split and language, and the pattern with holes in their places."""
     split, language, parts = "", "", []
-    for part in re.split(r"([/._\- ])", str(path.relative_to(folder).with_suffix(""))):
-        if not split and part.lower() in SPLITS:
-            split = part
-            parts.append("{split}")
-        elif not language and re.fullmatch(r"[a-z]{2,3}", part) and (part in SHORT or part in set(SHORT.values())):
-            language = part
-            parts.append("{language}")
-        else:
-            parts.append(part)
-    text = re.sub(r"\{language\}([_\-])([A-Za-z]{2}|[A-Z][a-z]{3})(?=[/._\-]|$)", _with_region, "".join(parts))
-    region = (
-        re.search(rf"(?<![A-Za-z]){language}[_\-]([A-Za-z]{{2}}|[A-Z][a-z]{{3}})(?![A-Za-z])", str(path))
-        if language
-        else None
-    )
-    code = region[0] if region and region[1].lower() not in SPLITS and text.count("{language}") else language
-    return _File(path, text + path.suffix, split, code)
+    for whole in re.split(r"([/. ])", str(path.relative_to(folder).with_suffix(""))):
+        for part in [whole] if _is_language(whole) else re.split(r"([_\-])", whole):
+            if not split and part.lower() in SPLITS:
+                split = part
+                parts.append("{split}")
+            elif not language and _is_language(part):
+                language = part
+                parts.append("{language}")
+            else:
+                parts.append(part)
+    return _File(path, "".join(parts) + path.suffix, split, language)
 
 
-def _with_region(match: re.Match[str]) -> str:
-    return "{language}"
+def _is_language(part: str) -> bool:
+    """Whether a part of a name is a language's code: `de`, `zh-CN`, `eng_Latn`, of a language that is known."""
+    match = re.fullmatch(r"([a-z]{2,3})([-_][A-Z][a-z]{3})?([-_][A-Z]{2})?", part)
+    return match is not None and (match[1] in SHORT or match[1] in SHORT.values())
 
 
 def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_File]) -> tuple[list[str], list[str]]:
@@ -137,9 +134,10 @@ def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_Fil
     names = table.class_names.get(label, ())
     labels = list(names) if names and not all(text.isdigit() for text in names) else values
     lines += said("labels", labels, f"the values of {label!r}" + (", as the file names them" if names else ""))
-    lines += said("source", source, "English is there" if source.startswith("en") else "the language of the first file")
-    lines += said("languages", [source, *(code for code in languages if code != source)],
-                  f"the values of the column {language_column!r}" if language_column else "the names of the files")  # fmt: skip
+    why = "English is there" if source.startswith("en") else "the language of the first file"
+    lines += said("source", source, why)
+    why = f"the values of the column {language_column!r}" if language_column else "the names of the files"
+    lines += said("languages", [source, *(code for code in languages if code != source)], why)
     lines += said("files", _relative(out, folder, pattern), "how the files are named")
     if language_column:
         lines += said("language_column", language_column, "it names each row's language")
