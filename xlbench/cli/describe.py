@@ -86,9 +86,9 @@ def _task_lines(task: Task, languages: list[str]) -> list[str]:
     ]
     for language in task.check_languages(languages):
         lines.append("")
-        for template, by_language in task.templates.items():
-            lines.append(f"{language} template {template}: {by_language.get(language, 'none')}")
-        lines.append(f"{language} label words: {', '.join(task.label_words.get(language, ('none',)))}")
+        for template in dict.fromkeys(("pair", "soft", "question", *task.templates)):
+            lines.append(f"{language} template {template}: {task.template(template, language) or 'none'}")
+        lines.append(f"{language} label words: {', '.join(task.words.get(language, ('none',)))}")
     return lines
 
 

@@ -11,28 +11,13 @@ from xlbench.errors import XlbenchError
 from xlbench.host.data_files import SUFFIXES, columns_in
 from xlbench.language_codes import SHORT
 from xlbench.sources import Table, read_files
+from xlbench.table_task import names
 
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "eval": "test",
 }  # fmt: skip
-LABELS = tuple(
-    [
-        "label",
-        "labels",
-        "category",
-        "class",
-        "sentiment",
-        "intent",
-        "topic",
-        "answer",
-        "gold",
-        "target",
-        "ner_tags",
-        "tags",
-        "upos",
-    ]
-)
+LABELS = names("label labels category class sentiment intent topic answer gold target ner_tags tags upos")
 KEYS = ("id", "idx", "index_id", "row_id", "guid", "key")
 LANGUAGES = ("language", "lang", "locale")
 MOST_LABELS = 200
@@ -131,9 +116,9 @@ def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_Fil
     values = _values(files, label, tokens)
     kind = "token-labelling" if tokens else "classification"
     lines += said("kind", kind, "rows hold lists of words" if tokens else "rows have one label")
-    names = table.class_names.get(label, ())
-    labels = list(names) if names and not all(text.isdigit() for text in names) else values
-    lines += said("labels", labels, f"the values of {label!r}" + (", as the file names them" if names else ""))
+    called = table.class_names.get(label, ())
+    labels = list(called) if called and not all(text.isdigit() for text in called) else values
+    lines += said("labels", labels, f"the values of {label!r}" + (", as the file names them" if called else ""))
     why = "English is there" if source.startswith("en") else "the language of the first file"
     lines += said("source", source, why)
     why = f"the values of the column {language_column!r}" if language_column else "the names of the files"
@@ -195,8 +180,8 @@ def _label_column(table: Table, columns: Sequence[str]) -> tuple[str, str]:
     ]
     if not few:
         raise XlbenchError(
-            f"{table.place} has no column that looks like labels (called {', '.join(LABELS[:3])}, …, or of few values); "
-            f"its columns are {', '.join(columns)}"
+            f"{table.place} has no column that looks like labels (called {', '.join(LABELS[:3])}, …, or of few "
+            f"values); its columns are {', '.join(columns)}"
         )
     best = min(few, key=lambda name: len({str(value) for value in table.columns[name]}))
     return best, f"it has {len({str(value) for value in table.columns[best]})} values in {len(table)} rows"
