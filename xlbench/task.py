@@ -16,6 +16,7 @@ import numpy as np
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.host.plain_text import plain
+from xlbench.language_codes import language_of
 from xlbench.problem import Classification, Problem, TokenLabelling, label_number
 from xlbench.sources import DataSource, Table
 from xlbench.spec import ALL, NONE, TestDesign
@@ -153,7 +154,8 @@ class Task:
     @property
     def words(self) -> Mapping[str, tuple[str, ...]]:
         """The label words by language; the labels' names, in the source language, where the task brings none."""
-        return self.label_words or {self.source: self.labels}
+        words, short = self.label_words or {self.source: self.labels}, language_of(self.source)
+        return words if self.source in words or short not in words else {**words, self.source: words[short]}
 
     def read(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         """`rows`, each vetted once a process. Raises XlbenchError naming task, split and row where one is odd."""

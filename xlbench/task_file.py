@@ -135,5 +135,6 @@ def _class_of(said: TaskFile, file: Path) -> type[TableTask]:
     if not said.label_values:
         members["label_values"] = None
     members |= {"problem": said.problem, "folder": file.parent, "place": str(file), "fields": said.fields}
+    members["__module__"] = "own_task"  # no module of ours: it comes and goes like a plug-in's
     members["__doc__"] = said.description or f"A task of {file.name}."
     return type(f"Task of {file.name}", (TableTask,), members)
