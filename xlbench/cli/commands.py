@@ -76,6 +76,10 @@ def compare_command(
     ] = None,
     first_draw: Annotated[int | None, typer.Option(min=0, help="number of the first draw; 0 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="languages of the shots, as en,de,zh: each with each test language, a table a source"),
+    ] = None,
     *,
     with_: With = None,
     picture: Picture = None,
@@ -92,7 +96,10 @@ def compare_command(
     if draws is None and fields.get("split") is not None:
         draws = 1
     numbers = None if shots is None else words.whole_numbers(shots)
-    given_axes = (("shots", numbers), ("draws", draws), ("first_draw", first_draw), ("seeds", seeds))
+    given_axes = (
+        ("shots", numbers), ("draws", draws), ("first_draw", first_draw), ("seeds", seeds),
+        ("sources", tuple(listed(sources)) if sources else None),
+    )  # fmt: skip
     axes: dict[str, Any] = {name: value for name, value in given_axes if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
