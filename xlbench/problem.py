@@ -344,8 +344,8 @@ def label_number(
     if fault:
         known = f"; the task maps {', '.join(map(repr, values))}" if values is not None else ""
         missing = value is None or value == "" or key == "-1"
-        reason = "it has no label" if missing else fault.replace(repr(number), repr(written))
-        raise ValueError(f"{reason}{known}")
+        reason = fault.replace(repr(number), repr(written))
+        raise ValueError(f"{reason}{known}{'; it has no label' if missing else ''}")
     return int(number)
 
 
