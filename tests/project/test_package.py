@@ -103,7 +103,7 @@ print(xlbench.__version__)
 def test_the_unpacked_wheel_works_outside_the_checkout(unpacked, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", OUTSIDE, str(unpacked), *(",".join(registry.names(kind)) for kind in ("method", "task"))],
+        [sys.executable, "-c", OUTSIDE, str(unpacked), *(",".join(registry.names(what)) for what in ("method", "task"))],  # noqa: E501
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
