@@ -3,6 +3,7 @@ from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
+from xlbench.classification_head import classification_head
 from xlbench.method import Method, MethodConfig
 from xlbench.problem import Classification, MultipleChoice, TokenLabelling
 from xlbench.registry import register_method
@@ -14,9 +15,8 @@ class FineTuning(Method):
     """Fine-tuning: a classification head where the answer is read, cross-entropy, all weights train.
 
     Input `<s> premise </s></s> hypothesis </s>`, read at the first token; with choices an input and one logit for each;
-    where words are labelled, the words, each read at its first piece. The head is XLM-R's: dropout, Linear(d, d), tanh,
-    dropout, Linear(d, labels), weights drawn from N(0, 0.02), biases 0 (Conneau et al. 2020, transformers'
-    `XLMRobertaClassificationHead`).
+    where words are labelled, the words, each read at its first piece. The head is XLM-R's
+    (xlbench.classification_head).
     """
 
     class Config(MethodConfig):
@@ -30,18 +30,7 @@ class FineTuning(Method):
     )
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
-        width, dropout = backbone.dimension, self.config.head_dropout
-        self.head = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.Tanh(),
-            nn.Dropout(dropout),
-            nn.Linear(width, task.problem.outputs),
-        )
-        for layer in self.head:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def logits(self, batch: Batch) -> Tensor:

@@ -5,6 +5,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 """
 
 import copy
+import warnings
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from xlbench.batching import Batch
 from xlbench.checkpoint_files import TINY as TINY
 from xlbench.checkpoint_files import Checkpoint, read_checkpoint
-from xlbench.errors import XlbenchError
-from xlbench.last_layer import LastLayer
+from xlbench.errors import NotSupported, XlbenchError
+from xlbench.last_layer import FAMILIES, LastLayer
 from xlbench.prompts import TextEncoder, Verbalizer
 from xlbench.spec import Lora, Tune
 
@@ -46,6 +47,7 @@ class Backbone(nn.Module):
         self._all_words: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids that train
         self._row_of: Tensor | None = None  # an id's row among those
         self._added: frozenset[int] = frozenset()  # the `id` of each parameter of adapters
+        self._prefix = 0  # trained keys and values before those of the tokens, in every layer
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.weights_a_token = sum(matrices) - words.numel()
@@ -91,12 +93,18 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d)."""
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        encoder: Any = self.encoder
+        if self._prefix:  # peft's own forward would drop the token types, and the prefix count as positions in BERT
+            attention = torch.cat([attention.new_ones(len(attention), self._prefix), attention], dim=1)
+            places = torch.arange(vectors.shape[1], device=vectors.device) + self.first_position
+            kind |= {"past_key_values": encoder.get_prompt(len(vectors)), "position_ids": places[None]}
+            encoder = encoder.get_base_model()
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
-            mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
+            mask = attention[:, None, None].bool().expand(-1, 1, vectors.shape[1], -1) if padded else None
         last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
         with nullcontext() if last is None or position is None else last.only(position):
-            states: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
+            states: Tensor = encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
         if position is None:
             return states
         return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
@@ -227,13 +235,46 @@ class Backbone(nn.Module):
         if tune != "all":
             ours.requires_grad_(False)
         if tune == "lora":
-            before = set(map(id, ours.parameters()))
-            ours.encoder = _with_adapters(ours.encoder, lora or Lora(), self.name)
-            ours._added = frozenset(map(id, ours.parameters())) - before
+            ours.adapt(_low_rank(lora or Lora()), _low_rank(lora or Lora(), "all-linear"))
         return ours
 
+    def adapt(self, *configs: Any) -> Any:
+        """Freeze all of it, and put into the encoder what the first config of peft adds that fits: that trains alone.
+
+        What is added counts as drawn anew. A prefix (PrefixTuningConfig) stands before the keys and values of every
+        layer; the texts keep their positions. Gives the encoder with the additions in it. Raises NotSupported where it
+        has others already, where no config finds its layers, and for a prefix where layers of its family take none.
+        """
+        from peft import PeftType, get_peft_model
+
+        if self._added:
+            raise NotSupported("the encoder has adapters of --tune lora already; use --tune all or frozen")
+        prefix = configs[0].num_virtual_tokens if configs[0].peft_type == PeftType.PREFIX_TUNING else 0
+        if prefix and not self.known_family:  # others take its argument, and compute without it
+            raise NotSupported(
+                f"the encoder of {self.name} ({self.config.model_type}) takes no prefix before its keys and values; "
+                f"choose another method, or an encoder of {', '.join(sorted(FAMILIES))}"
+            )
+        self.requires_grad_(False)
+        before = set(map(id, self.parameters()))
+        for config in configs:
+            try:
+                with warnings.catch_warnings():  # of what peft still asks transformers for
+                    warnings.simplefilter("ignore", FutureWarning)
+                    self.encoder = get_peft_model(self.encoder, config)
+                break
+            except ValueError as fault:  # it finds none of the layers, or knows no default ones for the architecture
+                lacking = fault
+        else:
+            raise NotSupported(
+                f"the encoder of {self.name} ({self.config.model_type}) has no layers of the names that "
+                f"{configs[-1].peft_type.value} adds to; choose another method, or an encoder such as XLM-R"
+            ) from lacking
+        self._added, self._prefix = frozenset(map(id, self.parameters())) - before, prefix
+        return self.encoder
+
     def pretrained(self) -> frozenset[int]:
-        """The `id` of each of its parameters that was not added by `fresh`: what a method draws anew is not here."""
+        """The `id` of each of its parameters but those that `fresh` or `adapt` added; no method has drawn them anew."""
         return frozenset(map(id, self.parameters())) - self._added
 
     @staticmethod
@@ -250,14 +291,12 @@ def _load(model: str, revision: str | None) -> Backbone:
     return Backbone(read_checkpoint(model, revision), model).eval()
 
 
-def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
-    from peft import LoraConfig, TaskType, get_peft_model
+def _low_rank(lora: Lora, target: str | None = None) -> Any:
+    """peft's config of low-rank adapters; on query and value where the target is `attention`."""
+    from peft import LoraConfig, TaskType
 
-    config = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout
-    )
-    try:
-        return get_peft_model(encoder, config)
-    except ValueError:  # peft knows no default layers for this architecture
-        config.target_modules = "all-linear"
-        return get_peft_model(encoder, config)
+    chosen = target or lora.target
+    return LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+        target_modules=None if chosen == "attention" else chosen,
+    )  # fmt: skip
