@@ -26,6 +26,7 @@ PUBLISHED_LEARNING_RATE = 1e-5
 
 # On a CPU a batch is cut into so many rows at a time where that saves so many multiplications (weights × padding).
 WORTHWHILE, ROWS_AT_A_TIME = 2e9, 4
+EVERY = slice(None)
 
 
 class Backbone(nn.Module):
@@ -49,6 +50,7 @@ class Backbone(nn.Module):
         self._added: frozenset[int] = frozenset()  # the `id` of each parameter of adapters
         self._prefix = 0  # trained keys and values before those of the tokens, in every layer
         self._copied: set[int] = set()  # the `id` of each pretrained parameter of copies of its parts
+        self.rows_under_way: Tensor | slice = EVERY  # the inputs of the batch that the latest pass reads, in its order
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.weights_a_token = sum(matrices) - words.numel()
@@ -90,9 +92,16 @@ class Backbone(nn.Module):
         return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
 
     def _encode(
-        self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool, position: Tensor | None = None
+        self,
+        vectors: Tensor,
+        attention: Tensor,
+        segments: Tensor,
+        padded: bool,
+        position: Tensor | None = None,
+        rows: Tensor | slice = EVERY,
     ) -> Tensor:
-        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d)."""
+        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d), of some `rows`."""
+        self.rows_under_way = rows
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
         encoder: Any = self.encoder
         if self._prefix:  # peft's own forward would drop the token types, and the prefix count as positions in BERT
@@ -223,7 +232,7 @@ class Backbone(nn.Module):
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
             read, attention, segments = (side[rows, :longest] for side in (vectors, batch.attention, batch.segments))
-            states.append(self._encode(read, attention, segments, shortest < longest, position[rows]))
+            states.append(self._encode(read, attention, segments, shortest < longest, position[rows], rows))
         return torch.cat(states)[order.argsort()]
 
     def _in_parts(self, batch: Batch) -> bool:
