@@ -110,3 +110,11 @@ def test_sib_names_topics_and_aligns_by_index(tmp_path):
         )  # fmt: skip
     rows = registry.get("task", "sib-200")().read("test", "nqo_Nkoo", DataSource(tmp_path))
     assert [(row.id, row.gold) for row in rows] == [("test-9", 1), ("test-4", 0)]
+
+
+def test_the_page_of_tasks_says_of_each_what_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    for name in registry.names("task"):
+        task = registry.get("task", name)()
+        facts = f"{task.problem.kind} | {len(task.languages)}, from {task.source} | {task.unit}"
+        assert f"| `{name}` | {facts} | {'yes' if task.aligned else 'no'} | {task.problem.metrics[0]} |" in page
