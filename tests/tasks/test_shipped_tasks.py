@@ -118,3 +118,14 @@ def test_the_page_of_tasks_says_of_each_what_it_is():
         task = registry.get("task", name)()
         facts = f"{task.problem.kind} | {len(task.languages)}, from {task.source} | {task.unit}"
         assert f"| `{name}` | {facts} | {'yes' if task.aligned else 'no'} | {task.problem.metrics[0]} |" in page
+
+
+def test_show_says_how_much_of_the_hypothesis_stands_in_the_premise(tmp_path):
+    from xlbench.cli.describe import describe
+
+    root = write_xnli(tmp_path)
+    lines = [line for line in describe("xnli", None, ["en"], "tiny", root).splitlines() if "overlap" in line]
+    # The fox sleeps near the river. / is asleep: the, fox of 4; dreams of fish: of 5; runs all day: of 5
+    assert lines == [
+        "en overlap: 43 % of the words of hypothesis in premise (entailment 50, neutral 40, contradiction 40)"
+    ]
