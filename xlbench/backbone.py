@@ -26,6 +26,7 @@ PUBLISHED_LEARNING_RATE = 1e-5
 
 # On a CPU a batch is cut into so many rows at a time where that saves so many multiplications (weights × padding).
 WORTHWHILE, ROWS_AT_A_TIME = 2e9, 4
+EVERY = slice(None)
 
 
 class Backbone(nn.Module):
@@ -48,6 +49,8 @@ class Backbone(nn.Module):
         self._row_of: Tensor | None = None  # an id's row among those
         self._added: frozenset[int] = frozenset()  # the `id` of each parameter of adapters
         self._prefix = 0  # trained keys and values before those of the tokens, in every layer
+        self._copied: set[int] = set()  # the `id` of each pretrained parameter of copies of its parts
+        self.rows_under_way: Tensor | slice = EVERY  # the inputs of the batch that the latest pass reads, in its order
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.weights_a_token = sum(matrices) - words.numel()
@@ -89,9 +92,16 @@ class Backbone(nn.Module):
         return torch.where((batch.ids < 0)[..., None], rows.gather(1, where.clamp_max(rows.shape[1] - 1)), vectors)
 
     def _encode(
-        self, vectors: Tensor, attention: Tensor, segments: Tensor, padded: bool, position: Tensor | None = None
+        self,
+        vectors: Tensor,
+        attention: Tensor,
+        segments: Tensor,
+        padded: bool,
+        position: Tensor | None = None,
+        rows: Tensor | slice = EVERY,
     ) -> Tensor:
-        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d)."""
+        """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d), of some `rows`."""
+        self.rows_under_way = rows
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
         encoder: Any = self.encoder
         if self._prefix:  # peft's own forward would drop the token types, and the prefix count as positions in BERT
@@ -108,6 +118,66 @@ class Backbone(nn.Module):
         if position is None:
             return states
         return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
+
+    @property
+    def depth(self) -> int:
+        """How many layers the encoder has."""
+        return int(self.config.num_hidden_layers)
+
+    def layer_at(self, share: float) -> int:
+        """How many layers are a share, 0 to 1, of the encoder's: one at least."""
+        return max(1, round(share * self.depth))
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The encoder's layers, each (n, t, d) → (n, t, d). Raises XlbenchError where it is of no known family."""
+        if not self.known_family:
+            raise XlbenchError(
+                f"the layers of {self.name} ({self.config.model_type}) are not known one by one; choose an encoder of "
+                "BERT's kind, such as XLM-R"
+            )
+        layers: nn.ModuleList = self.encoder.encoder.layer  # type: ignore[union-attr, assignment]
+        return layers
+
+    def states(self, batch: Batch, depth: int, prompt: Tensor | None = None) -> Tensor:
+        """Hidden states behind the first `depth` layers, (n, t, d); 0: what the first layer reads.
+
+        The other layers do not run, where the encoder is of a known family.
+        """
+        if depth == self.depth:
+            return self.hidden(batch, prompt)
+        encoder: Any = self.encoder
+        kind = {"token_type_ids": batch.segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        read = {"inputs_embeds": self._vectors(batch, prompt), **kind}
+        if not self.known_family:
+            found = encoder(attention_mask=batch.attention, output_hidden_states=True, **read)
+            states: Tensor = found.hidden_states[depth]
+            return states
+        states = encoder.embeddings(**read)
+        if hasattr(encoder, "embeddings_project"):  # ELECTRA's, where words have fewer numbers than states
+            states = encoder.embeddings_project(states)
+        return self.onward(states, batch.attention if batch.padding else None, 0, depth) if depth else states
+
+    def onward(
+        self,
+        states: Tensor,
+        attention: Tensor | None,
+        start: int,
+        end: int | None = None,
+        position: Tensor | None = None,
+    ) -> Tensor:
+        """What the layers from `start` on, up to `end`, make of states (n, t, d): the same, or (n, d) at one `position`
+        (n,) of each row, where the last layer is among them.
+
+        `attention`: (n, t), 1 for a token; None where nothing is padding. Raises XlbenchError where the encoder is of
+        no known family.
+        """
+        layers: Any = self.layers[start:end]
+        mask = None if attention is None else attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1)
+        with nullcontext() if position is None else layers[-1].only(position):
+            for layer in layers:
+                states = layer(states, mask)
+        return states if position is None else states[:, 0]
 
     def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states where the answer is read (`Batch.read_at`), (n, d) or (n, words, d)."""
@@ -162,7 +232,7 @@ class Backbone(nn.Module):
         for rows in order.split(ROWS_AT_A_TIME):
             longest, shortest = int(lengths[rows].max()), int(lengths[rows].min())
             read, attention, segments = (side[rows, :longest] for side in (vectors, batch.attention, batch.segments))
-            states.append(self._encode(read, attention, segments, shortest < longest, position[rows]))
+            states.append(self._encode(read, attention, segments, shortest < longest, position[rows], rows))
         return torch.cat(states)[order.argsort()]
 
     def _in_parts(self, batch: Batch) -> bool:
@@ -273,9 +343,17 @@ class Backbone(nn.Module):
         self._added, self._prefix = frozenset(map(id, self.parameters())) - before, prefix
         return self.encoder
 
+    def copied(self, part: nn.Module) -> nn.Module:
+        """A copy of a part of it, to train beside it: what is pretrained there is pretrained in the copy."""
+        ours, pretrained = copy.deepcopy(part), self.pretrained()
+        both = zip(part.parameters(), ours.parameters(), strict=True)
+        self._copied |= {id(new) for old, new in both if id(old) in pretrained}
+        return ours
+
     def pretrained(self) -> frozenset[int]:
-        """The `id` of each of its parameters but those that `fresh` or `adapt` added; no method has drawn them anew."""
-        return frozenset(map(id, self.parameters())) - self._added
+        """The `id` of each of its parameters, and of those of copies of its parts, that was not added by `fresh`: what
+        a method draws anew is not here."""
+        return frozenset(map(id, self.parameters())) - self._added | self._copied
 
     @staticmethod
     def load(model: str, revision: str | None = None) -> "Backbone":
