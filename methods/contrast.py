@@ -12,7 +12,7 @@ from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.method import Method, MethodConfig, Resources, Stream
 from xlbench.problem import Classification, MultipleChoice, TokenLabelling
-from xlbench.prompts import Encoded, Template
+from xlbench.prompts import Encoded, Template, in_fp32
 from xlbench.registry import register_method
 from xlbench.task import Task
 
@@ -149,7 +149,7 @@ def info_nce(
 
     `same`: (n, n), true where two rows are one text, so that neither's pair is a negative of the other.
     """
-    with torch.autocast(ours.device.type, enabled=False):
+    with in_fp32(ours.device):
         ours, theirs = ours.float(), theirs.float()
         if cosine:
             ours, theirs = (nn.functional.normalize(side, dim=-1) for side in (ours, theirs))

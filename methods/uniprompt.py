@@ -8,7 +8,7 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch, by_token_budget, collate
 from xlbench.errors import XlbenchError
 from xlbench.method import Method, MethodConfig, Resources, Stream
-from xlbench.prompts import Encoded, Template, Verbalizer
+from xlbench.prompts import Encoded, Template, Verbalizer, in_fp32
 from xlbench.registry import register_method
 from xlbench.task import Task
 
@@ -71,10 +71,15 @@ class UniPrompt(Method):
         self.prompt = self.text.encode(Template(self._prompt, (), "the prompt of method uniprompt"), [()])
         self.apart = min(backbone.layer_at(self.config.share), backbone.depth - 1)
         self.tower = backbone.copied(backbone.layers[: self.apart])
-        self.label_vectors = nn.Parameter(torch.empty(len(task.labels), backbone.dimension))
-        nn.init.normal_(self.label_vectors, std=0.02)
-        labels = nn.ParameterDict({"vectors": self.label_vectors})
-        return nn.ModuleDict({"backbone": backbone, "tower": self.tower, "labels": labels})
+        drawn = nn.Parameter(torch.empty(len(task.labels), backbone.dimension).normal_(std=0.02))
+        self.labels = nn.ParameterDict({"vectors": drawn})
+        return nn.ModuleDict({"backbone": backbone, "tower": self.tower, "labels": self.labels})
+
+    @property
+    def label_vectors(self) -> nn.Parameter:
+        """What scores each label, (labels, d)."""
+        vectors: nn.Parameter = self.labels["vectors"]
+        return vectors
 
     def label_ids(self) -> frozenset[int]:
         """The prompt's: they are read beside those in batches."""
@@ -126,5 +131,5 @@ class UniPrompt(Method):
     def logits(self, batch: Batch) -> Tensor:
         transform: Any = self.backbone.transform
         features: Tensor = transform(self.mask_states(batch))
-        with torch.autocast(features.device.type, enabled=False):  # in bf16 some rows would be exact ties
+        with in_fp32(features.device):  # in bf16 some rows would be exact ties
             return nn.functional.linear(features.float(), self.label_vectors)
