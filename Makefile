@@ -67,4 +67,5 @@ picture: .venv/ready
 board: .venv/ready
 	$(BIN)/xlbench leaderboard --runs leaderboard/records --out leaderboard
 	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/records --out leaderboard/2026-11-first
+	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-tasks/records --out leaderboard/2026-11-tasks
 	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/ablation/records --out leaderboard/2026-11-first/ablation

@@ -5,6 +5,7 @@ Safetensors only, never code from a hub. One load a process: `Backbone.load` kee
 """
 
 import copy
+import warnings
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from xlbench.batching import Batch
 from xlbench.checkpoint_files import TINY as TINY
 from xlbench.checkpoint_files import Checkpoint, read_checkpoint
-from xlbench.errors import XlbenchError
-from xlbench.last_layer import LastLayer
+from xlbench.errors import NotSupported, XlbenchError
+from xlbench.last_layer import FAMILIES, LastLayer
 from xlbench.prompts import TextEncoder, Verbalizer
 from xlbench.spec import Lora, Tune
 
@@ -47,6 +48,8 @@ class Backbone(nn.Module):
         self._all_words: tuple[nn.Parameter, Tensor] | None = None  # all word embeddings, and the ids that train
         self._row_of: Tensor | None = None  # an id's row among those
         self._added: frozenset[int] = frozenset()  # the `id` of each parameter of adapters
+        self._prefix = 0  # trained keys and values before those of the tokens, in every layer
+        self._copied: set[int] = set()  # the `id` of each pretrained parameter of copies of its parts
         self.rows_under_way: Tensor | slice = EVERY  # the inputs of the batch that the latest pass reads, in its order
         self.known_family = any(isinstance(module, LastLayer) for module in encoder.modules())
         words: nn.Parameter = encoder.get_input_embeddings().weight  # type: ignore[operator]
@@ -100,15 +103,81 @@ class Backbone(nn.Module):
         """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d), of some `rows`."""
         self.rows_under_way = rows
         kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        encoder: Any = self.encoder
+        if self._prefix:  # peft's own forward would drop the token types, and the prefix count as positions in BERT
+            attention = torch.cat([attention.new_ones(len(attention), self._prefix), attention], dim=1)
+            places = torch.arange(vectors.shape[1], device=vectors.device) + self.first_position
+            kind |= {"past_key_values": encoder.get_prompt(len(vectors)), "position_ids": places[None]}
+            encoder = encoder.get_base_model()
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
-            mask = attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1) if padded else None
+            mask = attention[:, None, None].bool().expand(-1, 1, vectors.shape[1], -1) if padded else None
         last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
         with nullcontext() if last is None or position is None else last.only(position):
-            states: Tensor = self.encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
+            states: Tensor = encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
         if position is None:
             return states
         return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
+
+    @property
+    def depth(self) -> int:
+        """How many layers the encoder has."""
+        return int(self.config.num_hidden_layers)
+
+    def layer_at(self, share: float) -> int:
+        """How many layers are a share, 0 to 1, of the encoder's: one at least."""
+        return max(1, round(share * self.depth))
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The encoder's layers, each (n, t, d) → (n, t, d). Raises XlbenchError where it is of no known family."""
+        if not self.known_family:
+            raise XlbenchError(
+                f"the layers of {self.name} ({self.config.model_type}) are not known one by one; choose an encoder of "
+                "BERT's kind, such as XLM-R"
+            )
+        layers: nn.ModuleList = self.encoder.encoder.layer  # type: ignore[union-attr, assignment]
+        return layers
+
+    def states(self, batch: Batch, depth: int, prompt: Tensor | None = None) -> Tensor:
+        """Hidden states behind the first `depth` layers, (n, t, d); 0: what the first layer reads.
+
+        The other layers do not run, where the encoder is of a known family.
+        """
+        if depth == self.depth:
+            return self.hidden(batch, prompt)
+        encoder: Any = self.encoder
+        kind = {"token_type_ids": batch.segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
+        read = {"inputs_embeds": self._vectors(batch, prompt), **kind}
+        if not self.known_family:
+            found = encoder(attention_mask=batch.attention, output_hidden_states=True, **read)
+            states: Tensor = found.hidden_states[depth]
+            return states
+        states = encoder.embeddings(**read)
+        if hasattr(encoder, "embeddings_project"):  # ELECTRA's, where words have fewer numbers than states
+            states = encoder.embeddings_project(states)
+        return self.onward(states, batch.attention if batch.padding else None, 0, depth) if depth else states
+
+    def onward(
+        self,
+        states: Tensor,
+        attention: Tensor | None,
+        start: int,
+        end: int | None = None,
+        position: Tensor | None = None,
+    ) -> Tensor:
+        """What the layers from `start` on, up to `end`, make of states (n, t, d): the same, or (n, d) at one `position`
+        (n,) of each row, where the last layer is among them.
+
+        `attention`: (n, t), 1 for a token; None where nothing is padding. Raises XlbenchError where the encoder is of
+        no known family.
+        """
+        layers: Any = self.layers[start:end]
+        mask = None if attention is None else attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1)
+        with nullcontext() if position is None else layers[-1].only(position):
+            for layer in layers:
+                states = layer(states, mask)
+        return states if position is None else states[:, 0]
 
     def answer_states(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """Last hidden states where the answer is read (`Batch.read_at`), (n, d) or (n, words, d)."""
@@ -236,14 +305,55 @@ class Backbone(nn.Module):
         if tune != "all":
             ours.requires_grad_(False)
         if tune == "lora":
-            before = set(map(id, ours.parameters()))
-            ours.encoder = _with_adapters(ours.encoder, lora or Lora(), self.name)
-            ours._added = frozenset(map(id, ours.parameters())) - before
+            ours.adapt(_low_rank(lora or Lora()), _low_rank(lora or Lora(), "all-linear"))
+        return ours
+
+    def adapt(self, *configs: Any) -> Any:
+        """Freeze all of it, and put into the encoder what the first config of peft adds that fits: that trains alone.
+
+        What is added counts as drawn anew. A prefix (PrefixTuningConfig) stands before the keys and values of every
+        layer; the texts keep their positions. Gives the encoder with the additions in it. Raises NotSupported where it
+        has others already, where no config finds its layers, and for a prefix where layers of its family take none.
+        """
+        from peft import PeftType, get_peft_model
+
+        if self._added:
+            raise NotSupported("the encoder has adapters of --tune lora already; use --tune all or frozen")
+        prefix = configs[0].num_virtual_tokens if configs[0].peft_type == PeftType.PREFIX_TUNING else 0
+        if prefix and not self.known_family:  # others take its argument, and compute without it
+            raise NotSupported(
+                f"the encoder of {self.name} ({self.config.model_type}) takes no prefix before its keys and values; "
+                f"choose another method, or an encoder of {', '.join(sorted(FAMILIES))}"
+            )
+        self.requires_grad_(False)
+        before = set(map(id, self.parameters()))
+        for config in configs:
+            try:
+                with warnings.catch_warnings():  # of what peft still asks transformers for
+                    warnings.simplefilter("ignore", FutureWarning)
+                    self.encoder = get_peft_model(self.encoder, config)
+                break
+            except ValueError as fault:  # it finds none of the layers, or knows no default ones for the architecture
+                lacking = fault
+        else:
+            raise NotSupported(
+                f"the encoder of {self.name} ({self.config.model_type}) has no layers of the names that "
+                f"{configs[-1].peft_type.value} adds to; choose another method, or an encoder such as XLM-R"
+            ) from lacking
+        self._added, self._prefix = frozenset(map(id, self.parameters())) - before, prefix
+        return self.encoder
+
+    def copied(self, part: nn.Module) -> nn.Module:
+        """A copy of a part of it, to train beside it: what is pretrained there is pretrained in the copy."""
+        ours, pretrained = copy.deepcopy(part), self.pretrained()
+        both = zip(part.parameters(), ours.parameters(), strict=True)
+        self._copied |= {id(new) for old, new in both if id(old) in pretrained}
         return ours
 
     def pretrained(self) -> frozenset[int]:
-        """The `id` of each of its parameters that was not added by `fresh`: what a method draws anew is not here."""
-        return frozenset(map(id, self.parameters())) - self._added
+        """The `id` of each of its parameters, and of those of copies of its parts, that was not added by `fresh`: what
+        a method draws anew is not here."""
+        return frozenset(map(id, self.parameters())) - self._added | self._copied
 
     @staticmethod
     def load(model: str, revision: str | None = None) -> "Backbone":
@@ -259,14 +369,12 @@ def _load(model: str, revision: str | None) -> Backbone:
     return Backbone(read_checkpoint(model, revision), model).eval()
 
 
-def _with_adapters(encoder: nn.Module, lora: Lora, name: str) -> nn.Module:
-    from peft import LoraConfig, TaskType, get_peft_model
+def _low_rank(lora: Lora, target: str | None = None) -> Any:
+    """peft's config of low-rank adapters; on query and value where the target is `attention`."""
+    from peft import LoraConfig, TaskType
 
-    config = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout
-    )
-    try:
-        return get_peft_model(encoder, config)
-    except ValueError:  # peft knows no default layers for this architecture
-        config.target_modules = "all-linear"
-        return get_peft_model(encoder, config)
+    chosen = target or lora.target
+    return LoraConfig(
+        task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+        target_modules=None if chosen == "attention" else chosen,
+    )  # fmt: skip

@@ -32,20 +32,24 @@ class LastLayer(nn.Module):
             self._position = None
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None, *rest: Any, **named: Any) -> Tensor:
+        """`named["past_key_values"]`: a prefix, whose keys and values each position attends to as well."""
         if self._position is None:
             return self.layer(hidden, attention_mask, *rest, **named)
         attention = self.layer.attention
         own = hidden[torch.arange(len(hidden), device=hidden.device), self._position][:, None]
-        mixed = attention.output(self._attend(attention.self, own, hidden, attention_mask), own)
+        taken = self._attend(attention.self, own, hidden, attention_mask, named.get("past_key_values"))
+        mixed = attention.output(taken, own)
         return self.layer.output(self.layer.intermediate(mixed), mixed)
 
     @staticmethod
-    def _attend(attention: Any, own: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """What one position of each row, (n, 1, d), takes from all of them, (n, t, d)."""
+    def _attend(attention: Any, own: Tensor, hidden: Tensor, mask: Tensor | None, prefix: Any = None) -> Tensor:
+        """What one position of each row, (n, 1, d), takes from all of them, (n, t, d), and from a prefix."""
         query, key, value = (
             projected.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
             for projected in (attention.query(own), attention.key(hidden), attention.value(hidden))
         )
+        if prefix is not None:
+            key, value = prefix.update(key, value, attention.layer_idx)
         taken = nn.functional.scaled_dot_product_attention(
             query, key, value,
             attn_mask=None if mask is None else mask[:, :, :1],  # of a bidirectional encoder: alike for each query

@@ -102,6 +102,9 @@ class Method:
     scores_untrained: ClassVar[bool] = False  # True where nothing that scores is drawn anew, but for a soft prompt
     whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
+    freezes: ClassVar[bool] = (
+        False  # True where `build` freezes the backbone, but for few numbers, whatever `tune` says
+    )
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     last_phase: ClassVar[float] = 0.0  # the `progress` from which on a checkpoint may be selected
     citation: ClassVar[str] = ""

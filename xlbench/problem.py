@@ -28,6 +28,7 @@ class Problem:
 
     kind: ClassVar[str]
     rows_are_apart: ClassVar[bool] = True  # the loss of a batch is the mean over those of equal parts of it
+    translates: ClassVar[bool] = True  # a row's answer is that of its translations
 
     def __post_init__(self) -> None:
         """Raises XlbenchError for a metric that there is not, or none, and for a label that is no text."""
@@ -220,6 +221,7 @@ class TokenLabelling(Problem):
 
     kind: ClassVar[str] = "token-labelling"
     rows_are_apart: ClassVar[bool] = False  # rows differ in words, and the loss is the mean over words
+    translates: ClassVar[bool] = False  # a translation has other words
 
     def __post_init__(self) -> None:
         if not self.metrics:
@@ -342,8 +344,8 @@ def label_number(
     if fault:
         known = f"; the task maps {', '.join(map(repr, values))}" if values is not None else ""
         missing = value is None or value == "" or key == "-1"
-        reason = "it has no label" if missing else fault.replace(repr(number), repr(written))
-        raise ValueError(f"{reason}{known}")
+        reason = fault.replace(repr(number), repr(written))
+        raise ValueError(f"{reason}{known}{'; it has no label' if missing else ''}")
     return int(number)
 
 

@@ -401,7 +401,7 @@ class Verbalizer:
         """
         flat = self.ids(features.device)
         rows = flat if row_of is None else row_of[flat]
-        with _in_fp32(features.device):
+        with in_fp32(features.device):
             products = nn.functional.linear(
                 features.float(), weight[rows].float(), None if bias is None else bias[flat].float()
             )
@@ -419,7 +419,7 @@ class Verbalizer:
         return torch.stack([part.mean(dim=1) for part in parts], dim=1)
 
 
-def _in_fp32(device: torch.device) -> AbstractContextManager[Any]:
+def in_fp32(device: torch.device) -> AbstractContextManager[Any]:
     """Within it nothing is cast to a shorter type."""
     return torch.autocast(device.type, enabled=False) if device.type in ("cpu", "cuda") else nullcontext()
 

@@ -138,13 +138,14 @@ def load_plugins(plugins: Iterable[str]) -> None:
 
 
 def load_plugin(plugin: str) -> None:
-    """Import a plug-in file (`my_method.py`) or module (`my_package.methods`), which registers its classes.
+    """Import a plug-in file (`my_method.py`, or `my_task.toml`) or module (`my_package.methods`), which registers its
+    classes.
 
     Loading the same plug-in again does nothing. Raises XlbenchError where it is missing, does not import, or
     registers nothing.
     """
-    path = Path(plugin)
-    is_file = plugin.endswith(".py") or os.path.isfile(path)
+    path = Path(os.path.expanduser(plugin))
+    is_file = plugin.endswith((".py", ".toml")) or os.path.isfile(path)
     key = str(path.resolve()) if is_file else plugin
     if key in _plugins:
         return
@@ -153,7 +154,10 @@ def load_plugin(plugin: str) -> None:
         if is_file:
             if not os.path.isfile(path):
                 raise XlbenchError(f"the plug-in file {plugin} does not exist")
-            _import_file(path)
+            if path.suffix == ".toml":
+                importlib.import_module("xlbench.task_file").task_of(path)
+            else:
+                _import_file(path)
         else:
             if "" not in sys.path and str(Path.cwd()) not in sys.path:
                 sys.path.append(str(Path.cwd()))
@@ -170,6 +174,13 @@ def load_plugin(plugin: str) -> None:
             "@register_resource"
         )
     _plugins[key] = plugin
+
+
+def task_in(file: str) -> str:
+    """The name of the task that a TOML file says, loaded like a plug-in. Raises XlbenchError."""
+    load_plugin(file)
+    place = str(Path(os.path.expanduser(file)))
+    return next(name for name, cls in _classes["task"].items() if vars(cls).get("place") == place)
 
 
 def files_of(cls: type) -> list[Path]:
@@ -289,6 +300,8 @@ def _decorated(file: Path, module: str, kind: Kind) -> Iterator[Entry]:
 
 def _place(cls: type) -> tuple[str, str]:
     """Where a class stands, at the line of `class …` (inspect gives the decorator's): for messages, and in full."""
+    if stands := vars(cls).get("place"):  # a task that was read from a file of its own
+        return _short(Path(stands)), str(Path(stands).resolve())
     try:
         file, (lines, first) = Path(inspect.getfile(cls)), inspect.getsourcelines(cls)
     except (OSError, TypeError):

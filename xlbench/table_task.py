@@ -37,6 +37,7 @@ class TableTask(Task):
     parts: ClassVar[tuple[str, ...]] = ()  # where a split lies in several configurations; each is a phenomenon
     files: ClassVar[str] = ""  # in place of a dataset: a pattern, as data/{language}/{split}.csv
     folder: ClassVar[Path] = Path()  # that `files` begins at
+    place: ClassVar[str] = ""  # the file that says so, where one does
     codes: ClassVar[Mapping[str, str]] = {}  # language → how the dataset writes it, where that differs
     split_names: ClassVar[Mapping[str, str]] = {}  # train, validation, test → how the dataset names it
     columns: ClassVar[Mapping[str, str]] = {}  # field → column, where that differs; may hold {language}

@@ -4,65 +4,23 @@ A task file is data: a subclass of Task (or of NLITask, xlbench.nli) that names 
 columns and says how a split is read. Drawing, subsetting and vetting are done here, once, for all tasks.
 """
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Literal
-
-import numpy as np
 
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.host.plain_text import plain
+from xlbench.language_codes import language_of
+from xlbench.pools import FewShot as FewShot
+from xlbench.pools import Pools, generator
+from xlbench.pools import Row as Row
+from xlbench.pools import SplitName as SplitName
 from xlbench.problem import Classification, Problem, TokenLabelling, label_number
 from xlbench.sources import DataSource, Table
 from xlbench.spec import ALL, NONE, TestDesign
 from xlbench.wording import template as template_of
-
-SplitName = Literal["train", "validation", "test"]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One labelled example in one language. Rows with the same id are translations of each other.
-
-    `texts` holds one text for each of the task's fields (premise, hypothesis), or the words of a row whose words are
-    labelled; `gold` the answer, as the task's problem has it: a label's number, a choice's, or a tag's for each word;
-    `unit` names what statistics resample (rows that share a premise are not independent); `phenomenon` is what
-    the row tests, where a task says; `choices` are the texts among which one is right.
-    """
-
-    id: str
-    texts: tuple[str, ...]
-    gold: Any
-    language: str
-    unit: str
-    phenomenon: str = ""
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FewShot:
-    """What a method may learn from: train and dev rows, shots per class each, in the source language.
-
-    `target_train` holds labelled rows of target languages, where a run asks for some. `target_dev` holds the dev rows
-    in the other languages where the task has them; only the selection policy `oracle-target-dev` looks at it, and its
-    results are never ranked.
-    """
-
-    train: tuple[Row, ...]
-    dev: tuple[Row, ...]
-    target_dev: dict[str, tuple[Row, ...]] = field(default_factory=dict)
-    target_train: dict[str, tuple[Row, ...]] = field(default_factory=dict)
-    left_out: int = 0  # rows of the pools that share a sentence with the test, and were not drawn from
-    notes: tuple[str, ...] = ()
-
-    @property
-    def learnt(self) -> tuple[Row, ...]:
-        """All rows to train on, the source language's first."""
-        return (*self.train, *(row for rows in self.target_train.values() for row in rows))
 
 
 class Untranslated(XlbenchError):  # noqa: N818 - as NotSupported: what is not there, and may be no mistake
@@ -153,7 +111,8 @@ class Task:
     @property
     def words(self) -> Mapping[str, tuple[str, ...]]:
         """The label words by language; the labels' names, in the source language, where the task brings none."""
-        return self.label_words or {self.source: self.labels}
+        words, short = self.label_words or {self.source: self.labels}, language_of(self.source)
+        return words if self.source in words or short not in words else {**words, self.source: words[short]}
 
     def read(self, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
         """`rows`, each vetted once a process. Raises XlbenchError naming task, split and row where one is odd."""
@@ -193,7 +152,7 @@ class Task:
             return self.fixed_split(split, shots, source)
         if shots == NONE:
             return FewShot((), ())
-        pools = _Pools(self, shots, number, source, is_tested if self.recurring == "drop" else None)
+        pools = Pools(self, shots, number, source, is_tested if self.recurring == "drop" else None)
         target_train = self._target_train(pools, target_shots, targets) if target_shots else {}
         held_out = {row.unit for rows in target_train.values() for row in rows}
         if shots == ALL:
@@ -211,7 +170,7 @@ class Task:
             for row in self.read(split, language, source)
         ]
 
-    def _of_sources(self, pools: "_Pools", split: SplitName, without: Collection[str]) -> tuple[Row, ...]:
+    def _of_sources(self, pools: Pools, split: SplitName, without: Collection[str]) -> tuple[Row, ...]:
         """Rows a class of each source language, those of every one drawn for itself."""
         drawn: list[Row] = []
         for language in self.sources:
@@ -248,17 +207,17 @@ class Task:
                 f"--test-units {units} is more than the {len(names)} test units (each a {self.unit}) of task "
                 f"{self.name} in {language}"
             )
-        order = _generator(self.name, "test premises").permutation(len(names))
+        order = generator(self.name, "test premises").permutation(len(names))
         return [names[i] for i in order[:units]]
 
-    def _target_train(self, pools: "_Pools", shots: int, targets: Sequence[str]) -> dict[str, tuple[Row, ...]]:
+    def _target_train(self, pools: Pools, shots: int, targets: Sequence[str]) -> dict[str, tuple[Row, ...]]:
         """Rows a class of each target language: the first's, by id, or its own where it is not aligned with it."""
         if not targets:
             raise XlbenchError("--target-shots needs a test language other than the source language")
         pool, first, source = self.target_pool, targets[0], pools.source
         pools = replace(pools, shots=shots)
         rows = {name: self.read(pool, name, source) for name in targets}
-        apart = {name for name in targets if not self.aligned or _apart({first: rows[first], name: rows[name]})}
+        apart = {name for name in targets if not self.aligned or _apart(self, {first: rows[first], name: rows[name]})}
         drawn = pools.drawn(pool, first, ("target",))
         return {
             name: pools.drawn(pool, name, ("target", name))
@@ -273,66 +232,6 @@ class Task:
         if missing:
             raise XlbenchError(f"task {self.name} has no {split} row {missing[0]} in {language}")
         return tuple(by_id[row.id] for row in rows)
-
-
-@dataclass(frozen=True)
-class _Pools:
-    """The pools of one draw, and what is found of them: rows that are dropped, and classes that are rare."""
-
-    task: Task
-    shots: int
-    number: int
-    source: DataSource
-    is_tested: Callable[[Row], bool] | None
-    seen: dict[tuple[str, str], int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def drawn(
-        self, split: SplitName, language: str, purpose: tuple[str, ...], without: Collection[str] = ()
-    ) -> tuple[Row, ...]:
-        """`shots` rows of each class, in a drawn order. Raises XlbenchError where a class has fewer, unless the task
-        takes all that there are."""
-        task, pool = self.task, self.task.read(split, language, self.source)
-        members: dict[Hashable, list[int]] = defaultdict(list)
-        for index, row in enumerate(pool):
-            if row.unit not in without:
-                members[task.problem.stratum(row.gold)].append(index)
-        chosen: list[int] = []
-        random = _generator(task.name, *purpose, self.shots, self.number)
-        for stratum, name in task.problem.strata().items():
-            there = members[stratum]
-            if self.is_tested is not None:
-                order = random.permutation(len(there)).tolist()
-                clean = [there[place] for place in order if not self.is_tested(pool[there[place]])]
-                self.seen[split, language] = self.seen.get((split, language), 0) + len(there) - len(clean)
-                found = clean[: self.shots]
-            elif len(there) >= self.shots:
-                found = random.choice(there, size=self.shots, replace=False).tolist()
-            else:
-                found = random.permutation(there).tolist() if there else []
-            if len(found) < self.shots:
-                self._rare(split, language, name, len(found), purpose)
-            chosen.extend(found)
-        if not chosen:
-            raise XlbenchError(f"the {split} pool of task {task.name} in {language} has no row to draw")
-        random.shuffle(chosen)
-        return tuple(pool[index] for index in chosen)
-
-    def _rare(self, split: str, language: str, name: str, there: int, purpose: tuple[str, ...]) -> None:
-        option, task = "--target-shots" if purpose[0] == "target" else "--shots", self.task
-        if task.rare == "refuse":
-            raise XlbenchError(
-                f"{option} {self.shots} is more than the {there} rows of class {name} "
-                f"in the {split} pool of task {task.name} in {language}"
-            )
-        self.notes.append(
-            f"of class {name} the {split} pool in {language} has {there} rows, fewer than the {self.shots} shots: all "
-            "of them are taken"
-        )
-
-    def left_out(self) -> int:
-        """How many rows of the pools share a sentence with the test."""
-        return sum(self.seen.values())
 
 
 @cache
@@ -411,7 +310,7 @@ class TestRows:
         """
         sharded = design == "sharded"
         rows = {language: task.test(language, source, None if sharded else units) for language in languages}
-        apart = _apart(rows) if task.aligned else ""
+        apart = _apart(task, rows) if task.aligned else ""
         if sharded:
             if apart or not task.aligned:
                 raise XlbenchError(
@@ -443,15 +342,16 @@ def _dealt(task: Task, rows: Mapping[str, Sequence[Row]], units: int | None) -> 
     }
 
 
-def _apart(rows: Mapping[str, Sequence[Row]]) -> str:
+def _apart(task: Task, rows: Mapping[str, Sequence[Row]]) -> str:
     """In what the rows of two languages differ, where they are not aligned; empty where they are."""
     first, ours = next(iter(rows.items()))
-    facts = {row.id: (row.unit, row.gold) for row in ours}
+    translates = task.problem.translates
+    facts = {row.id: (row.unit, row.gold if translates else None) for row in ours}
     for language, theirs in rows.items():
         if len(theirs) != len(ours):
             return f"{first} has {len(ours)} and {language} {len(theirs)}"
         for row in theirs:
-            if facts.get(row.id) != (row.unit, row.gold):
+            if facts.get(row.id) != (row.unit, row.gold if translates else None):
                 what = "another answer or unit" if row.id in facts else "no counterpart"
                 return f"row {row.id} of {language} has {what} in {first}"
     return ""
@@ -478,9 +378,3 @@ def read_row(table: Table, index: int, fields: Sequence[str], labels: Sequence[s
         return texts, label_number(label, labels, table.class_names.get("label", ()))
     except ValueError as fault:
         raise XlbenchError(f"{table.place}, row {index}: {fault}") from fault
-
-
-def _generator(*parts: object) -> np.random.Generator:
-    """A random generator that depends on `parts` alone, on every machine and in every process."""
-    seed = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(seed[:16], "little")))

@@ -74,7 +74,7 @@ def test_all_shots_by_epochs_have_no_hours_for_their_rows_are_not_known(tmp_path
     (steps,) = outlook(suite(shots=["all"], draws=1, run={**suite().run, "training": {"steps": 100}}), store)
     assert epochs.seconds is None
     assert steps.seconds > 0
-    with pytest.raises(XlbenchError, match="--hours chooses a number of draws, and of all shots there is one"):
+    with pytest.raises(XlbenchError, match="--hours chooses a number of draws, and of all rows there is one"):
         best_design(suite(shots=["all"], draws=1), store, 8)
 
 

@@ -367,3 +367,37 @@ def test_the_features_of_a_mask_that_no_row_has_are_refused(tiny) -> None:
     batch = collate(encoded, [0], tiny.tokenizer.pad_token_id, "cpu")
     with pytest.raises(XlbenchError, match="of a row without one; its template needs a <mask>"):
         tiny.mask_features(batch)
+
+
+# States on the way
+
+
+@pytest.mark.parametrize("tune", ["all", "lora"])
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_what_stands_between_two_layers_leads_to_the_last_states_to_the_bit(tiny, tune, depth):
+    backbone, batch = tiny.fresh(tune), batch_of(tiny)
+    assert batch.padding
+    halfway = backbone.states(batch, depth)
+    assert torch.equal(backbone.onward(halfway, batch.attention, depth), backbone.hidden(batch))
+    at = backbone.onward(halfway, batch.attention, depth, position=batch.read_at)
+    torch.testing.assert_close(at, backbone.answer_states(batch), atol=1e-5, rtol=1e-5)
+    assert torch.equal(backbone.states(batch, backbone.depth), backbone.hidden(batch))
+
+
+def test_states_on_the_way_are_those_that_transformers_gives(tiny):
+    batch = batch_of(tiny)
+    backbone = tiny.fresh()
+    backbone.known_family = False
+    for depth in range(tiny.depth):
+        expected = backbone.states(batch, depth)  # by transformers' own way, all layers run
+        kept = batch.attention.bool()
+        torch.testing.assert_close(tiny.states(batch, depth)[kept], expected[kept], atol=1e-5, rtol=1e-5)
+
+
+def test_a_copied_part_is_pretrained_and_its_adapters_are_not(tiny):
+    backbone = tiny.fresh("lora")
+    copied = backbone.copied(backbone.layers[:2])
+    pretrained = backbone.pretrained()
+    named = dict(copied.named_parameters())
+    assert {name for name, value in named.items() if id(value) not in pretrained} == {n for n in named if "lora_" in n}
+    assert any("lora_" in name for name in named)

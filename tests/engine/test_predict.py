@@ -175,7 +175,11 @@ def test_predicting_leaves_no_gradients(methods, logic):
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_method_computes_of_a_batch_waits_for_no_device(name, label_words, tmp_path):
     """On the meta device nothing is computed, so that whoever asks it for a number is told off."""
-    asked = {"label_words": label_words, "multi_token": "mean"} if name != "finetune" else {}
+    asked = (
+        {"label_words": label_words, "multi_token": "mean"}
+        if "label_words" in registry.get("method", name).Config.model_fields
+        else {}
+    )
     spec = RunSpec(method=name, task="logic", model="tiny", shots=2, config=asked, test_units=2, tune="all")
     prepared, meta = prepare(spec, Runtime(runs=tmp_path)), torch.device("meta")
     assert prepared.spec.languages is not None

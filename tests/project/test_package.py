@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from xlbench import registry
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = {
     "py.typed": "xlbench/py.typed",
@@ -16,6 +18,7 @@ SHIPPED = {
     "names": "xlbench/tasks/logic/names.tsv",
     "page": "xlbench/board/assets/page.{html,css,js}",
     "languages": "xlbench/analysis/languages.json",
+    "words": "xlbench/words.tsv",
     "tiny": "xlbench/tiny/{model.safetensors,config.json,tokenizer.json,tokenizer_config.json}",
     "suites": "xlbench/suites/{demo,xnli-quick,mpt-paper}.toml",
 }
@@ -84,8 +87,9 @@ from pathlib import Path
 import xlbench
 from xlbench import registry
 assert Path(xlbench.__file__).is_relative_to(sys.argv[1]), xlbench.__file__
-assert registry.names("method") == ["finetune", "mpt", "pct", "soft-prompt"], registry.names("method")
-assert registry.names("task") == ["logic", "xnli"], registry.names("task")
+assert registry.names("method") == sys.argv[2].split(","), registry.names("method")
+assert registry.names("task") == sys.argv[3].split(","), registry.names("task")
+assert registry.get("task", "sib-200")().template("question", "eu") == "{text}<sep>Erantzuna: <mask>"  # from words.tsv
 assert Path(sys.modules["xlbench"].__file__).is_relative_to(sys.argv[1])
 from xlbench.backbone import Backbone
 assert Backbone.load("tiny").has_masked_lm_head
@@ -99,7 +103,7 @@ print(xlbench.__version__)
 def test_the_unpacked_wheel_works_outside_the_checkout(unpacked, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", OUTSIDE, str(unpacked)],
+        [sys.executable, "-c", OUTSIDE, str(unpacked), *(",".join(registry.names(what)) for what in ("method", "task"))],  # noqa: E501
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -169,8 +169,9 @@ class Group:
 
     @property
     def title(self) -> str:
-        """Task and model."""
-        return f"{self.key['task']} on {self.key['model']}"
+        """Task and model, and the languages of the shots where they are not the task's own."""
+        source = f", shots in {', '.join(self.key['source'])}" if self.key.get("source") else ""
+        return f"{self.key['task']} on {self.key['model']}{source}"
 
     @cached_property
     def records(self) -> tuple[Record, ...]:

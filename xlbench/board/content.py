@@ -51,6 +51,7 @@ def shared(group: Group) -> str:
         _trained(key),
         *sharded(group),
         *tuning(group),
+        *_translated(key),
         f"tune {key['tune']}, precision {key['precision']}, backbone revision {key['revision']}",
         f"split {key['split']}" if key["split"] else "draws by xlbench",
         f"device {', '.join(devices)}",
@@ -72,6 +73,18 @@ def _trained(key: Mapping[str, Any]) -> str:
         f"{budget} of {training['batch_size']} shots{parts}{patience}, learning rate {training['learning_rate']:g}, of "
         f"fresh parts {training['fresh_learning_rate']:g}, selection {key['selection']}"
     )
+
+
+def _translated(key: Mapping[str, Any]) -> list[str]:
+    """From which languages, and with which translations, a group was trained and tested, where not as usual."""
+    facts = [f"shots in {', '.join(key['source'])}"] if key.get("source") else []
+    trained = {
+        "translated": "shots trained on in translation",
+        "both": "shots trained on as they are and in translation",
+    }
+    read = {"translation": "test rows read in translation", "both": "test rows read as they are and in translation"}
+    facts += [words[key[name]] for name, words in (("train_on", trained), ("read", read)) if key.get(name) in words]
+    return facts
 
 
 def sharded(group: Group) -> list[str]:

@@ -76,6 +76,10 @@ def compare_command(
     ] = None,
     first_draw: Annotated[int | None, typer.Option(min=0, help="number of the first draw; 0 if left out")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="seeds for each draw; 2 if left out")] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(help="languages of the shots, as en,de,zh: each with each test language, a table a source"),
+    ] = None,
     *,
     with_: With = None,
     picture: Picture = None,
@@ -92,7 +96,10 @@ def compare_command(
     if draws is None and fields.get("split") is not None:
         draws = 1
     numbers = None if shots is None else words.whole_numbers(shots)
-    given_axes = (("shots", numbers), ("draws", draws), ("first_draw", first_draw), ("seeds", seeds))
+    given_axes = (
+        ("shots", numbers), ("draws", draws), ("first_draw", first_draw), ("seeds", seeds),
+        ("sources", tuple(listed(sources)) if sources else None),
+    )  # fmt: skip
     axes: dict[str, Any] = {name: value for name, value in given_axes if value is not None}
     if (suite is None) == (methods is None):
         raise XlbenchError("give either --methods a,b (with --task and --shots) or --suite FILE.toml")
@@ -221,6 +228,7 @@ def show_command(
     With --task and --model alone: what each method scores before training, which says whom the model favours.
     """
     registry.load_plugins(plugin or ())
+    name, task = (registry.task_in(given) if given and given.endswith(".toml") else given for given in (name, task))
     if name is None:
         if task is None:
             raise XlbenchError("show what? give a name, or --task and --model for what methods score before training")
@@ -245,7 +253,7 @@ def show_command(
 
 @command
 def check_command(
-    name: Annotated[str, typer.Argument(help="a method or a task")],
+    name: Annotated[str, typer.Argument(help="a method, a task, or a task's file, as my_task.toml")],
     task: Annotated[str, typer.Option(help="the task a method is checked on")] = "logic",
     model: Annotated[str | None, typer.Option(help="the backbone that you will use; tiny if left out")] = None,
     set_: Settings = None,
@@ -254,6 +262,7 @@ def check_command(
 ) -> None:
     """Whether a plug-in keeps the contract, on the CPU, in seconds; of a task also which methods run on it."""
     registry.load_plugins(plugin or ())
+    name, task = (registry.task_in(given) if given.endswith(".toml") else given for given in (name, task))
     from xlbench.cli.check import check
 
     findings = check(name, task, data_root, model, words.settings(set_ or []))
@@ -262,6 +271,21 @@ def check_command(
         echo(f"{mark:5} {finding.point}{': ' + finding.why if finding.why else ''}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+@command
+def new_command(
+    what: Annotated[str, typer.Argument(help="task")],
+    data: Annotated[Path, typer.Argument(help="a folder with a file a split and language, or such a file")],
+    out: Annotated[Path | None, typer.Option(help="the file to write; NAME.toml beside the data if left out")] = None,
+) -> None:
+    """Look at files of rows, guess what they are, and write a task of them in TOML, each guess with its reason."""
+    if what != "task":
+        raise XlbenchError(f"cannot make a new {what!r}; `xlbench new task DATA` writes a task for your own rows")
+    from xlbench.cli.new_task import write_task
+
+    for line in write_task(Path(os.path.expanduser(data)), out):
+        echo(line)
 
 
 @command
@@ -331,7 +355,14 @@ def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> Non
 
 
 def _runtime(given: dict[str, Any]) -> Runtime:
-    """Where to run, as far as it was said. Raises XlbenchError for a tracker or a folder of data that is not there."""
+    """Where to run, as far as it was said. A task's file becomes a plug-in, and its name the task.
+
+    Raises XlbenchError for a tracker or a folder of data that is not there.
+    """
+    if str(given.get("task") or "").endswith(".toml"):
+        given["plugins"] = [*(given.get("plugins") or ()), given["task"]]
+        registry.load_plugins(given["plugins"])
+        given["task"] = registry.task_in(given["task"])
     fields = {name: given[name] for name in Runtime.model_fields if given.get(name) is not None}
     if "tracker" in fields:
         from xlbench.engine.trackers import tracker_of

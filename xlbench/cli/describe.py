@@ -3,17 +3,21 @@
 import inspect
 import itertools
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.cli.check import kind_of
+from xlbench.engine.contamination import normalised
 from xlbench.engine.execute import before_training
 from xlbench.engine.prepare import class_of, prepare
 from xlbench.engine.tuning import RATES
 from xlbench.errors import NotSupported, XlbenchError
+from xlbench.language_codes import language_of
 from xlbench.method import Method
+from xlbench.problem import Classification
 from xlbench.resources import Resource
 from xlbench.sources import DataSource
 from xlbench.spec import RunSpec, Runtime
@@ -27,7 +31,7 @@ def describe(name: str, task_name: str | None, languages: list[str], model: str,
     test rows of each language as the model's tokens. Raises XlbenchError for an unknown name or language."""
     kind = kind_of(name, ("method", "task", "resource"))
     if kind == "task":
-        return "\n".join(_task_lines(class_of("task", name, Task)(), languages))
+        return "\n".join(_task_lines(class_of("task", name, Task)(), languages, DataSource(data_root)))
     plugin = class_of(kind, name, Method if kind == "method" else Resource)
     lines = [f"{kind} {name}  [{registry.find(kind, name).place}]", "", inspect.cleandoc(plugin.__doc__ or "")]
     option, settings = ("--set ", plugin.Config) if kind == "method" else (f"--with resources.{name}.", plugin.Settings)
@@ -69,7 +73,7 @@ def untrained(task_name: str, model: str, data_root: Path | None) -> tuple[list[
     return ["method", f"{task.problem.metric.name} before training, {task.source}", "of"], rows
 
 
-def _task_lines(task: Task, languages: list[str]) -> list[str]:
+def _task_lines(task: Task, languages: list[str], source: DataSource) -> list[str]:
     place = registry.find("task", task.name).place
     lines = [
         f"task {task.name}, version {task.version}  [{place}]",
@@ -86,10 +90,33 @@ def _task_lines(task: Task, languages: list[str]) -> list[str]:
     ]
     for language in task.check_languages(languages):
         lines.append("")
-        for template, by_language in task.templates.items():
-            lines.append(f"{language} template {template}: {by_language.get(language, 'none')}")
-        lines.append(f"{language} label words: {', '.join(task.label_words.get(language, ('none',)))}")
+        for template in dict.fromkeys(("pair", "soft", "question", *task.templates)):
+            lines.append(f"{language} template {template}: {task.template(template, language) or 'none'}")
+        lines.append(f"{language} label words: {', '.join(task.words.get(language, ('none',)))}")
+        lines += _overlap(task, language, source)
     return lines
+
+
+def _overlap(task: Task, language: str, source: DataSource) -> list[str]:
+    """How much of the last text of test rows stands in the first, by label: what a model can go by without reading
+    (Artetxe et al. 2020, Translation artifacts in cross-lingual transfer learning). Nothing without rows at hand."""
+    if len(task.fields) != 2 or not isinstance(task.problem, Classification):
+        return []
+    try:
+        rows = task.test(language, source)
+    except XlbenchError:
+        return []
+    by_character = language_of(language) in {"zh", "ja", "th", "km", "lo", "my", "bo", "dz"}  # no spaces between words
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        texts = [normalised(text) for text in row.texts]
+        before, behind = (set(text.replace(" ", "") if by_character else text.split()) for text in texts)
+        if behind:
+            shares.setdefault(task.labels[row.gold], []).append(len(behind & before) / len(behind))
+    every = [share for of_label in shares.values() for share in of_label]
+    parts = ", ".join(f"{label} {100 * fmean(shares[label]):.0f}" for label in task.labels if label in shares)
+    what, (first, last) = "characters" if by_character else "words", task.fields
+    return [f"{language} overlap: {100 * fmean(every):.0f} % of the {what} of {last} in {first} ({parts})"]
 
 
 def _rendered(

@@ -1,7 +1,7 @@
 """The contract of a task, point by point, and which methods run on it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -12,9 +12,12 @@ from xlbench.engine.contamination import TestSentences, texts_of
 from xlbench.errors import NotSupported, XlbenchError, one_line
 from xlbench.prompts import Template, Verbalizer
 from xlbench.sources import DataSource
-from xlbench.task import SplitName, Task, TestRows
+from xlbench.table_task import TableTask
+from xlbench.task import Row, SplitName, Task, TestRows
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+SHOWN = 60  # languages whose data are looked at
+LABELS_SHOWN = 8
 
 
 def task_points(sample: Sample) -> Iterator[Point]:
@@ -34,10 +37,43 @@ def task_points(sample: Sample) -> Iterator[Point]:
     yield "test rows are aligned over the languages", lambda: _aligned(task, source)
     yield "a draw is balanced, disjoint and always the same", lambda: _drawn(task, source)
     yield "no test sentence is among train, validation or parallel text", lambda: _clean(task, source)
+    for language in task.languages[:SHOWN] if isinstance(task, TableTask) else ():
+        yield f"data in {language}", partial(_data, task, language, source)
     yield "every language with label words has one for each label", lambda: _one_word_a_label(task)
     yield f"the model {sample.model or 'tiny'} knows the source's label words", lambda: _words(sample)
     for name in registry.names("method"):
         yield f"{name} runs", partial(_runs, name, sample)
+
+
+def _data(task: Task, language: str, source: DataSource) -> Finding:
+    """What the data of a language are, split by split: rows, rows a label, texts that recur, rows left out."""
+    sentences = TestSentences.of(task.problem, _rows_or_none(task, "test", task.source, source))
+    parts, fault = [], ""
+    for split in SPLITS:
+        try:
+            rows = task.read(split, language, source)
+        except XlbenchError as lacking:
+            if split == "test" or language == task.source:
+                fault = fault or one_line(lacking)
+            parts.append(f"{split}: none")
+            continue
+        counts = Counter(task.problem.in_words(row.gold, row.choices) for row in rows) if task.labels else Counter()
+        by_label = ", ".join(f"{number} {label}" for label, number in counts.most_common(LABELS_SHOWN))
+        words = task.problem.kind == "token-labelling" or not by_label
+        again = len(rows) - len({row.texts for row in rows})
+        tested = len(sentences.shared_with(texts_of(task.problem, rows))) if split != "test" else 0
+        facts = [f"{len(rows)} rows{'' if words else f' ({by_label})'}", *task.reading_notes(split, language, source)]
+        facts += [f"{again} that recur"] if again else []
+        facts += [f"{tested} texts that stand in the test too, whose rows are not drawn"] if tested else []
+        parts.append(f"{split}: {', '.join(facts)}")
+    return Finding(f"data in {language}", not fault, fault or "; ".join(parts), note=not fault)
+
+
+def _rows_or_none(task: Task, split: SplitName, language: str, source: DataSource) -> Sequence[Row]:
+    try:
+        return task.read(split, language, source)
+    except XlbenchError:
+        return ()
 
 
 def _runs(name: str, sample: Sample) -> str | Finding:
@@ -98,7 +134,8 @@ def _drawn(task: Task, source: DataSource) -> str:
     if draw != again:
         return "two draws with the same number differ"
     for rows in (draw.train, draw.dev):
-        if set(Counter(task.problem.stratum(row.gold) for row in rows).values()) != {SHOTS}:
+        counts = set(Counter(task.problem.stratum(row.gold) for row in rows).values())
+        if counts != {SHOTS} and (task.rare == "refuse" or max(counts) > SHOTS):
             return "a draw does not have the shots of each label"
     shared = {row.texts for row in draw.train} & {row.texts for row in draw.dev}
     return "train and dev share rows" if shared else ""

@@ -26,7 +26,7 @@ from xlbench.host.whole_files import replace_file
 from xlbench.records.bucket import store_at
 from xlbench.records.index import Result
 from xlbench.records.record import Record, trial_settings
-from xlbench.spec import Suite, in_words, written
+from xlbench.spec import NONE, Suite, in_words, written
 
 NO_WIDTH = 10_000  # letters a line, where what is printed goes into a pipe or a file
 
@@ -142,6 +142,7 @@ def _asked_in_words(record: Record) -> list[str]:
     steps, planned = record.selection.get("steps") or training.steps, record.selection.get("planned")
     length = f"{training.epochs} epochs" if steps is None else f"{steps} steps"
     length += f" of {planned}" if planned not in (None, steps) else ""
+    length = "nothing trained" if spec.shots == NONE else length
     chosen = {**training.model_dump(), **(record.chosen or {}).get("training", {})}
     rates = [f"learning rate {chosen['learning_rate']:g}, of fresh parts {chosen['fresh_learning_rate']:g}"]
     parts = [f"model {spec.model}", f"seed {spec.seed}", length, *rates, f"batch size {training.batch_size}"]

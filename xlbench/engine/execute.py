@@ -29,7 +29,7 @@ from xlbench.records.bucket import store_at
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record
 from xlbench.records.vetting import kept, result_of
-from xlbench.spec import NONE, RunSpec, Runtime
+from xlbench.spec import NONE, ResolvedSpec, RunSpec, Runtime
 from xlbench.task import Row
 
 UNTRAINED_ROWS = 300  # by which it is told what a method scores before training
@@ -73,7 +73,7 @@ def execute(prepared: Prepared, runtime: Runtime, progress: Progress) -> Record:
 
     try:
         words = None if prepared.method_class.whole_vocabulary else 0
-        refuse_what_cannot_fit(prepared.backbone, prepared.spec, prepared.device, words)
+        refuse_what_cannot_fit(prepared.backbone, _as_it_trains(prepared), prepared.device, words)
         session = Session(prepared.device, prepared.spec.precision, runtime.token_budget or 0, followed)
         measured, predictions = _compute(prepared, runtime, session)
     except (NotSupported, Refused):  # nothing broke: what was asked cannot be done
@@ -213,7 +213,7 @@ def _train(
         read = words_read(method, [*inputs, selecting])  # the other word embeddings are left out
         words = None if read is None else len(read)
         at_once = training.batch_size // training.accumulate
-        close = note_if_close(prepared.backbone, spec, prepared.device, inputs, at_once, words)
+        close = note_if_close(prepared.backbone, _as_it_trains(prepared), prepared.device, inputs, at_once, words)
         if close:
             session.progress.say(close)
             method.notes.append(close)
@@ -266,6 +266,11 @@ def _untrained(prepared: Prepared, method: Method, session: Session) -> dict[str
     with session.watch.stage("before"):
         scores = predict(method, method.encode_labelled(rows), session, "before")
     return {language: problem.scores([row.gold for row in rows], scores)[problem.metrics[0]], "rows": len(rows)}
+
+
+def _as_it_trains(prepared: Prepared) -> ResolvedSpec:
+    """The spec, for arithmetic on memory: frozen where the method freezes the backbone by itself."""
+    return prepared.spec.with_(tune="frozen") if prepared.method_class.freezes else prepared.spec
 
 
 def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, session: Session) -> Checkpoint | None:

@@ -270,7 +270,8 @@ class Movement:
 
     def __init__(self, method: Method, module: nn.Module, clean: Backbone) -> None:
         self.method, self.module, self.clean = method, module, clean
-        old = method.backbone.pretrained()
+        old, inside = method.backbone.pretrained(), set(map(id, method.backbone.parameters()))
+        self.adapters = {name for name, value in module.named_parameters() if id(value) in inside - old}
         self.fresh = {
             name: value.detach().clone() for name, value in trained_parameters(module).items() if id(value) not in old
         }
@@ -308,7 +309,7 @@ class Movement:
                 yield "backbone", clean[name].to(value.device), value
 
     def _part(self, name: str) -> str:
-        return "adapters" if ".lora_" in name else name.partition(".")[0]
+        return "adapters" if name in self.adapters else name.partition(".")[0]
 
 
 def training_batches(

@@ -103,6 +103,11 @@ class Lora(Frozen):
     rank: int = Field(8, ge=1, description="rank of the update, r")
     alpha: float = Field(16, gt=0, description="scale of the update, divided by the rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before the adapter")
+    target: Literal["attention", "all-linear"] = Field(
+        "attention",
+        description="layers with an adapter: query and value, or every linear one; where peft knows no query and value "
+        "of an architecture, every linear one too",
+    )
 
 
 def _or_all(shots: Any) -> Any:

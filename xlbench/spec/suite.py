@@ -77,6 +77,9 @@ class Suite(Frozen):
     draws: int = Field(1, ge=1, description="number of few-shot draws")
     first_draw: int = Field(0, ge=0, description="number of the first draw; the others follow it")
     seeds: int = Field(1, ge=1, description="number of seeds for each draw, numbered from 0")
+    sources: tuple[str, ...] = Field(
+        (), description="languages of the shots, one after the other: the source × target matrix; none: the run's"
+    )
     beside: tuple[Selection, ...] = Field(
         (), description="selections that few shots, whose dev rows are few, are run with beside the run's own"
     )
@@ -92,6 +95,8 @@ class Suite(Frozen):
 
     @model_validator(mode="after")
     def _axes(self) -> Self:
+        if self.sources and self.run.get("source"):
+            raise ValueError("sources and the run's source both say where shots come from; give one")
         if taken := set(AXES) & set(self.run):
             raise ValueError(f"run sets {', '.join(sorted(taken))}, which the suite's own axes set")
         return self
@@ -121,8 +126,9 @@ class Suite(Frozen):
     def cells(self) -> Iterator[RunSpec]:
         """Every run of the suite; draw by draw, so that a suite cut short is whole for the draws it has."""
         draws = range(self.first_draw, self.first_draw + self.draws)
-        for draw, seed, shots, choice in product(draws, range(self.seeds), self.shots, self.methods):
-            fields = {**choice.over(self.run), "shots": written(shots), "draw": draw, "seed": seed}
+        sources = [{"source": (source,)} for source in self.sources] or [{}]
+        for draw, seed, of, shots, choice in product(draws, range(self.seeds), sources, self.shots, self.methods):
+            fields = {**choice.over(self.run), **of, "shots": written(shots), "draw": draw, "seed": seed}
             spec = parse(RunSpec, fields, f"suite {self.name}")
             yield spec
             for selection in self.beside if spec.few and spec.protocol == MATCHED else ():

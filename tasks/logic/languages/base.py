@@ -4,6 +4,7 @@ A language is a subclass with one method per clause.  Clauses get their subject 
 and their objects as keys of names, so that each language chooses case and order itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import forms as f
@@ -24,6 +25,14 @@ class Subject:
     first: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a sentence and its tag."""
+
+    text: str
+    tag: str = "O"
+
+
 class Realiser:
     """Turns forms into sentences of one language."""
 
@@ -32,6 +41,9 @@ class Realiser:
     conjunction = " and "
     stop = "."
     gap = " "  # between sentences
+    words: tuple[str, ...] = ()  # all but names, where none are written apart
+    time_first = False  # whether a time stands before its clause and nowhere else
+    time_comma = ""  # between a time and the clause behind it
 
     def text(self, told: tuple[Form, ...]) -> str:
         """Several sentences as one text."""
@@ -39,8 +51,11 @@ class Realiser:
 
     def say(self, form: Form) -> str:
         """One sentence with its first letter and its full stop; raises TypeError for no form."""
-        clause = self.clause(form)
-        return clause[0].upper() + clause[1:] + self.stop
+        return self.begun(self.clause(form)) + self.stop
+
+    def begun(self, clause: str) -> str:
+        """A text as it begins a sentence."""
+        return clause[0].upper() + clause[1:]
 
     def clause(self, form: Form) -> str:
         """The bare clause of a form; raises TypeError for an object that is no form."""
@@ -79,6 +94,14 @@ class Realiser:
         """The spelling of a person or place, uninflected."""
         return names.all_names()[key].spelling[self.code]
 
+    def spellings(self, key: str) -> tuple[str, ...]:
+        """Every form that a name takes in a sentence."""
+        return (self.name(key),)
+
+    def with_family(self, key: str, spelled: str, family: str) -> tuple[str, ...]:
+        """The words of a person's name in one of its `spellings`, with an indeclinable family name behind it."""
+        return spelled, family
+
     def gender(self, key: str) -> str:
         return names.all_names()[key].gender
 
@@ -103,6 +126,14 @@ class Realiser:
         if len(parts) == 1:
             return parts[0]
         return self.comma.join(parts[:-1]) + self.conjunction + parts[-1]
+
+    # Times
+
+    def with_time(self, clause: Sequence[Word], time: Sequence[Word], first: bool) -> list[Word]:
+        """A clause's words and a time's, which stands before it or, where the language lets it, behind."""
+        if not first and not self.time_first:
+            return [*clause, *time]
+        return [*time, *([Word(self.time_comma)] if self.time_comma else []), *clause]
 
     # Clauses, one set per language
 

@@ -1,6 +1,8 @@
 """German: perfect tense with the participle last."""
 
-from .base import Realiser, Subject
+from collections.abc import Sequence
+
+from .base import Realiser, Subject, Word
 
 COMPARATIVE = {"tall": "größer", "old": "älter", "fast": "schneller"}
 EQUATIVE = {"tall": "groß", "old": "alt", "fast": "schnell"}
@@ -21,6 +23,12 @@ ROLE = {
 class German(Realiser):
     code = "de"
     conjunction = " und "
+
+    def with_time(self, clause: Sequence[Word], time: Sequence[Word], first: bool) -> list[Word]:
+        """The finite verb is the second part: before the subject where a time comes first, else before the time."""
+        verb = next(at for at, word in enumerate(clause) if word.text in ("hat", "haben"))
+        subject, rest = clause[:verb], clause[verb + 1 :]
+        return [*time, clause[verb], *subject, *rest] if first else [*subject, clause[verb], *time, *rest]
 
     def the_role(self, role: str, gender: str) -> str:
         return f"die {ROLE[role]}in" if gender == "f" else f"der {ROLE[role]}"

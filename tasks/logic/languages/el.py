@@ -47,6 +47,9 @@ class Greek(Realiser):
     code = "el"
     conjunction = " και "
 
+    def spellings(self, key: str) -> tuple[str, ...]:
+        return self.name(key), self.accusative(key).partition(" ")[2]
+
     def nominative(self, person: str) -> str:
         return f"{NOMINATIVE_ARTICLE[self.gender(person)]} {self.name(person)}"
 

@@ -9,6 +9,7 @@ NUMBER = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 class English(Realiser):
     code = "en"
+    time_comma = ","
 
     def the_role(self, role: str, gender: str) -> str:
         return f"the {role}"

@@ -28,6 +28,7 @@ ROLE = {
 
 class Spanish(Realiser):
     code = "es"
+    time_comma = ","
 
     def join(self, parts: list[str]) -> str:
         if len(parts) == 1:

@@ -31,6 +31,7 @@ def starts_with_vowel(word: str) -> bool:
 
 class French(Realiser):
     code = "fr"
+    time_comma = ","
     conjunction = " et "
 
     def than(self, key: str) -> str:

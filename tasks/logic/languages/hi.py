@@ -28,6 +28,7 @@ ROLE = {
 
 class Hindi(Realiser):
     code = "hi"
+    time_first = True
     conjunction = " और "
     stop = "।"
 

@@ -45,6 +45,9 @@ class Russian(Realiser):
     code = "ru"
     conjunction = " и "
 
+    def spellings(self, key: str) -> tuple[str, ...]:
+        return self.name(key), self.person(key), self.place(key)
+
     def person(self, key: str) -> str:
         return accusative(self.name(key), self.gender(key), person=True)
 

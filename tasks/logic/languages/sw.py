@@ -23,6 +23,7 @@ ROLE = {
 
 class Swahili(Realiser):
     code = "sw"
+    time_comma = ","
     conjunction = " na "
 
     def the_role(self, role: str, gender: str) -> str:

@@ -1,6 +1,5 @@
 """Turkish: verb last, accusative and ablative of names by vowel harmony, after an apostrophe."""
 
-from ..forms import Form
 from .base import Realiser, Subject
 
 ADJECTIVE = {"tall": ("uzun", "uzundur"), "old": ("yaşlı", "yaşlıdır"), "fast": ("hızlı", "hızlıdır")}
@@ -60,12 +59,22 @@ def ablative(word: str) -> str:
 
 class Turkish(Realiser):
     code = "tr"
+    time_first = True
     conjunction = " ve "
 
-    def say(self, form: Form) -> str:
-        """Sentence-initial i would become İ, which `str.upper` doesn't know."""
-        clause = self.clause(form)
-        return ("İ" if clause[0] == "i" else clause[0].upper()) + clause[1:] + self.stop
+    def begun(self, clause: str) -> str:
+        """Sentence-initial i becomes İ, which `str.upper` doesn't know."""
+        return ("İ" if clause[0] == "i" else clause[0].upper()) + clause[1:]
+
+    def spellings(self, key: str) -> tuple[str, ...]:
+        name = self.name(key)
+        return name, accusative(name), ablative(name)
+
+    def with_family(self, key: str, spelled: str, family: str) -> tuple[str, ...]:
+        """The suffix moves to the last word."""
+        name = self.name(key)
+        suffixed = {accusative(name): accusative, ablative(name): ablative}
+        return name, suffixed[spelled](family) if spelled in suffixed else family
 
     def accusative(self, key: str) -> str:
         return accusative(self.name(key))

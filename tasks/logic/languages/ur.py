@@ -28,6 +28,7 @@ ROLE = {
 
 class Urdu(Realiser):
     code = "ur"
+    time_first = True
     comma = "، "
     conjunction = " اور "
     stop = "۔"

@@ -20,6 +20,7 @@ ROLE = {
 
 class Vietnamese(Realiser):
     code = "vi"
+    time_comma = ","
     conjunction = " và "
 
     def the_role(self, role: str, gender: str) -> str:

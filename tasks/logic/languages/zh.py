@@ -15,14 +15,23 @@ ROLE = {
     "student": "学生",
     "pianist": "钢琴家",
 }
+WORDS = (
+    "去过", "邀请", "了", "没有", "不", "所有", "人", "都", "但", "只", "的", "和",
+    "城市", "正好", "有", "多于", "少于", "个", "比", "一样", "是", "不是", "那", "位",
+)  # fmt: skip
 
 
 class Chinese(Realiser):
     code = "zh"
+    time_first = True
     comma = "、"
     conjunction = "和"
     stop = "。"
     gap = ""
+    words = (*WORDS, *ADJECTIVE.values(), *NUMBER.values(), *ROLE.values())
+
+    def with_family(self, key: str, spelled: str, family: str) -> tuple[str, ...]:
+        return spelled, "·", family
 
     def the_role(self, role: str, gender: str) -> str:
         return f"那位{ROLE[role]}"
