@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
+from xlbench.classification_head import classification_head
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
 from xlbench.layer_edits import Edit, Pooling, Positions, edited, layers_of, sentence_states
@@ -69,12 +70,7 @@ class EditedStates(Method):
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         self.edits: dict[int, dict[int, Edit]] = {}  # layer → index of a language → its edit
         self.found: dict[str, float] = {}
-        width, dropout = backbone.dimension, self.config.head_dropout
-        first, last = nn.Linear(width, width), nn.Linear(width, task.problem.outputs)
-        for layer in (first, last):
-            nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
-        self.head = nn.Sequential(nn.Dropout(dropout), first, nn.Tanh(), nn.Dropout(dropout), last)
+        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def logits(self, batch: Batch) -> Tensor:

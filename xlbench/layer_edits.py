@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, by_token_budget, collate
 from xlbench.errors import XlbenchError
-from xlbench.prompts import Template
+from xlbench.prompts import Template, in_fp32
 
 Positions = Literal["all", "read"]  # every token's state, or those alone where answers are read
 Pooling = Literal["mean", "first"]  # a sentence's state: the mean of its tokens' without the frame's, or the first's
@@ -34,7 +34,7 @@ class Edit:
 
     def __call__(self, states: Tensor) -> Tensor:
         """States, (…, d), edited. A matrix and a bias of zeros leave them as they are, to the bit."""
-        with torch.autocast(states.device.type, enabled=False):
+        with in_fp32(states.device):
             exact = states.float()
             added = self.bias if self.matrix is None else exact @ self.matrix + self.bias
             return (exact + added).to(states.dtype)
