@@ -24,6 +24,9 @@ SENTENCES = {  # the premise, then a hypothesis for each label
 }
 PREMISES = {"test": range(4), "validation": range(4, 8), "train": range(8, 16)}
 
+# Settings without which a method does not run on the embedded model: it does not say how it makes sentence vectors.
+ON_TINY: dict[str, dict] = {"sentence-encoder": {"pooling": "mean", "prefix": ""}}
+
 LINE = (
     "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--shots", "1",
     "--draws", "1", "--seeds", "1", "--steps", "1", "--checkpoints", "1", "--device", "cpu",

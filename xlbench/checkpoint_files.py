@@ -69,7 +69,7 @@ def read_checkpoint(model: str, revision: str | None) -> Checkpoint:
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    folder = _folder(model)
+    folder = model_folder(model)
     place, digest = str(folder) if folder else model, _digest(folder, model, revision) if folder else ""
     options: dict[str, Any] = {"trust_remote_code": False}
     options |= {"local_files_only": True} if folder else {"revision": revision}
@@ -261,7 +261,7 @@ def _decoder(network: Any) -> nn.Module | None:
     return decoder
 
 
-def _folder(model: str) -> Path | None:
+def model_folder(model: str) -> Path | None:
     """The folder that a model's name stands for; None for a hub id."""
     if model == "tiny":
         return TINY

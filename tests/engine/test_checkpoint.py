@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_data import plugin
+from small_data import ON_TINY, plugin
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, registry
@@ -60,7 +60,7 @@ def with_states(runtime: Runtime, folder: Path | None = None) -> Runtime:
 @pytest.mark.parametrize(
     ("method", "fields"),
     [
-        *((name, {}) for name in registry.names("method")),
+        *((name, {"config": ON_TINY.get(name, {})}) for name in registry.names("method")),
         *(("soft-prompt", {"selection": policy}) for policy in ("last", "average-last", "oracle-target-dev")),
         ("finetune", {"tune": "lora", "lora": {"dropout": 0.2}}),
         ("finetune", {"trials": 2}),
@@ -81,7 +81,7 @@ def test_what_is_interrupted_goes_on_to_the_same_bytes(monkeypatch, runtime, tmp
     assert found.selection["step"] == alone.selection["step"]
     if "trials" not in fields:
         assert f"training was killed, and resumed after step {AT - 1}; its costs are of all parts" in found.notes
-        assert found.costs["training_flops"] == pytest.approx(alone.costs["training_flops"], rel=0.02)
+        assert found.costs["training_flops"] == pytest.approx(alone.costs["training_flops"], rel=0.03)
     assert [path.name for path in others.runs.iterdir()] == [found.id]
 
 

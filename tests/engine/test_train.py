@@ -6,6 +6,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+from small_data import ON_TINY
 from torch import nn
 
 from xlbench import registry
@@ -320,7 +321,8 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(tiny, logic, method, accum
     gradients, losses = [], []
     for parts in (1, accumulate):
         torch.manual_seed(0)
-        one = method_class(method_class.Config(), tiny.fresh(), logic, ("en", "fr", "zh"))
+        config = method_class.Config(**ON_TINY.get(method, {}))
+        one = method_class(config, tiny.fresh(), logic, ("en", "fr", "zh"))
         module = one.build(one.backbone, logic).eval()
         shots = logic.draw(4, 0, DataSource(None)).train
         pairs = {language: logic.parallel_pairs(language, 12, DataSource(None)) for language in ("fr", "zh")}
