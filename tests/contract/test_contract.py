@@ -253,6 +253,9 @@ def test_a_task_s_check_says_of_each_method_whether_it_runs(tmp_path):
     assert "note  mpt runs: with parallel text: give --parallel, the task names none" in lines
     assert "ok    finetune runs" in lines  # `pair` is a task's texts one after the other, where it does not say
     assert "note  pct does not run: task reviews has its template in one language only" in lines
+
+
+def test_general_templates_in_two_languages_words_are_enough_for_pct(tmp_path):
     _, lines = lines_of(tmp_path)  # French has words for question and answer
     assert "ok    pct runs" in lines
 
