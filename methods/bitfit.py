@@ -1,21 +1,18 @@
 from typing import Any
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from xlbench.backbone import Backbone
-from xlbench.batching import Batch
-from xlbench.classification_head import classification_head
 from xlbench.errors import NotSupported
-from xlbench.method import Method, MethodConfig
-from xlbench.problem import Classification, MultipleChoice, TokenLabelling
+from xlbench.parts.head import HeadConfig, HeadMethod
 from xlbench.registry import register_method
 from xlbench.spec import ResolvedTraining
 from xlbench.task import Task
 
 
 @register_method("bitfit")
-class BitFit(Method):
+class BitFit(HeadMethod):
     """BitFit (Ben Zaken et al., ACL 2022): fine-tuning of the biases and the head alone.
 
     Published: every bias of the encoder trains, LayerNorm's too, and a new head; all other weights stay. Input, head
@@ -24,13 +21,11 @@ class BitFit(Method):
     (1e-4 with the default of XLM-R, at the lower end of what BitFit is trained with).
     """
 
-    class Config(MethodConfig):
-        head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
+    class Config(HeadConfig):
         rate_times: float = Field(10.0, gt=0, description="step size of the biases, as a multiple of learning_rate")
         search = {"head_dropout": (0.0, 0.1, 0.2, 0.3), "rate_times": (3.0, 10.0, 30.0, 100.0)}
 
     config: "BitFit.Config"
-    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     freezes = True
     citation = "Ben Zaken, Goldberg and Ravfogel (2022), BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models, ACL. arXiv 2106.10199"  # noqa: E501
 
@@ -41,7 +36,7 @@ class BitFit(Method):
             raise NotSupported(
                 f"method bitfit finds no bias to train in {backbone.name}; use --tune all, and an encoder with biases"
             )
-        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
+        self.head = self.new_head(backbone, task)
         backbone.requires_grad_(False)
         for bias in biases:
             bias.requires_grad_(True)
@@ -50,7 +45,3 @@ class BitFit(Method):
     def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
         rate = training.learning_rate * self.config.rate_times
         return super().parameter_groups(module, training.model_copy(update={"learning_rate": rate}))
-
-    def logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.head(self.backbone.answer_states(batch))
-        return logits

@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.corpora import Pair
-from xlbench.method import Method, MethodConfig, Resources, Stream
-from xlbench.problem import Classification, MultipleChoice, TokenLabelling
+from xlbench.method import Resources, Stream
+from xlbench.parts.head import HeadConfig, HeadMethod
+from xlbench.parts.sentence_vectors import pooled
 from xlbench.prompts import Encoded, Template, in_fp32
 from xlbench.registry import register_method
 from xlbench.task import Task
 
+POOLED = {"first": "cls", "mean": "mean"}
+
 
 @register_method("contrast")
-class Contrast(Method):
+class Contrast(HeadMethod):
     """Fine-tuning with a contrastive loss on parallel text beside it, after InfoXLM (Chi et al., NAACL 2021).
 
     Published, as pre-training: the first token's state of layer 8 of 12 of a sentence, and that of its translation by a
@@ -32,7 +35,7 @@ class Contrast(Method):
     text are no negatives. With β = 0 this is fine-tuning, to the bit.
     """
 
-    class Config(MethodConfig):
+    class Config(HeadConfig):
         beta: float = Field(1.0, ge=0, description="weight of the contrastive loss, β")
         temperature: float = Field(0.05, gt=0, description="by which similarities are divided, τ")
         layer: float = Field(0.67, gt=0, le=1, description="share of the layers behind which states are compared")
@@ -44,11 +47,9 @@ class Contrast(Method):
         pairs_per_step: int | None = Field(
             None, ge=2, description="translated pairs a step, of all languages; none: as many as shots"
         )
-        head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
         search = {"beta": (0.1, 0.3, 1.0)}
 
     config: "Contrast.Config"
-    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     needs = frozenset({"parallel"})
     couples_rows = True
     citation = (
@@ -57,26 +58,9 @@ class Contrast(Method):
     )
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
-        width, dropout = backbone.dimension, self.config.head_dropout
-        self.head = nn.Sequential(  # XLM-R's, drawn first and as fine-tuning draws it
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.Tanh(),
-            nn.Dropout(dropout),
-            nn.Linear(width, task.problem.outputs),
-        )
-        self.projection = projection(self.config.projection if self.config.beta else "none", width)
-        for module in (self.head, self.projection):
-            for layer in module.modules():
-                if isinstance(layer, nn.Linear):
-                    nn.init.normal_(layer.weight, std=0.02)
-                    if layer.bias is not None:
-                        nn.init.zeros_(layer.bias)
+        self.head = self.new_head(backbone, task)
+        self.projection = projection(self.config.projection if self.config.beta else "none", backbone.dimension)
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head, "projection": self.projection})
-
-    def logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.head(self.backbone.answer_states(batch))
-        return logits
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         targets = [language for language in self.languages if language not in self.task.sources]
@@ -113,22 +97,22 @@ class Contrast(Method):
     def vectors(self, batch: Batch) -> Tensor:
         """What is compared of each text, (n, d) or (n, 128)."""
         states = self.backbone.states(batch, self.backbone.layer_at(self.config.layer))
-        if self.config.pool == "first":
-            pooled = states[:, 0]
-        else:
-            kept = batch.attention[..., None].to(states.dtype)
-            pooled = (states * kept).sum(dim=1) / kept.sum(dim=1)
-        vectors: Tensor = self.projection(pooled)
+        vectors: Tensor = self.projection(pooled(states, batch.attention, (POOLED[self.config.pool],)))
         return vectors
 
 
 def projection(kind: str, width: int) -> nn.Module:
-    """What states, (n, d), go through before they are compared."""
+    """What states, (n, d), go through before they are compared; weights N(0, 0.02), biases 0."""
     if kind == "none":
         return nn.Identity()
-    if kind == "linear":
-        return nn.Linear(width, width, bias=False)
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 128))
+    layers = [nn.Linear(width, width, bias=kind != "linear")]
+    if kind == "perceptron":
+        layers.append(nn.Linear(width, 128))
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layers[0] if kind == "linear" else nn.Sequential(layers[0], nn.ReLU(), layers[1])
 
 
 def disjoint(pairs: Sequence[Pair]) -> list[Pair]:

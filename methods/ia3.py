@@ -1,13 +1,10 @@
 from typing import Any
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from xlbench.backbone import Backbone
-from xlbench.batching import Batch
-from xlbench.classification_head import classification_head
-from xlbench.method import Method, MethodConfig
-from xlbench.problem import Classification, MultipleChoice, TokenLabelling
+from xlbench.parts.head import HeadConfig, HeadMethod
 from xlbench.registry import register_method
 from xlbench.spec import ResolvedTraining
 from xlbench.task import Task
@@ -19,7 +16,7 @@ FEED_FORWARD = r".*(\.(\d+|layer)\.output\.dense|\.ffn\.lin2)"
 
 
 @register_method("ia3")
-class IA3(Method):
+class IA3(HeadMethod):
     """(IA)³ (Liu et al., NeurIPS 2022): trained vectors that scale what goes on inside of every layer.
 
     Published: in each layer a vector scales the keys, one the values, and one the inner activations of the feed-forward
@@ -29,22 +26,20 @@ class IA3(Method):
     vectors at `rate_times` as much, 3e-3.
     """
 
-    class Config(MethodConfig):
-        head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
+    class Config(HeadConfig):
         rate_times: float = Field(
             3.0, gt=0, description="step size of the vectors, as a multiple of fresh_learning_rate"
         )
         search = {"head_dropout": (0.0, 0.1, 0.2, 0.3), "rate_times": (1.0, 3.0, 10.0)}
 
     config: "IA3.Config"
-    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     freezes = True
     citation = "Liu et al. (2022), Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning, NeurIPS. arXiv 2205.05638"  # noqa: E501
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         from peft import IA3Config, TaskType
 
-        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
+        self.head = self.new_head(backbone, task)
         backbone.adapt(
             IA3Config(
                 task_type=TaskType.FEATURE_EXTRACTION,
@@ -55,11 +50,4 @@ class IA3(Method):
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
-        rate = training.fresh_learning_rate * self.config.rate_times
-        of_vectors = training.model_copy(update={"fresh_learning_rate": rate})
-        groups = super().parameter_groups(module.get_submodule("encoder"), of_vectors)
-        return [*groups, *super().parameter_groups(self.head, training)]
-
-    def logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.head(self.backbone.answer_states(batch))
-        return logits
+        return self.groups_apart(module, training, self.config.rate_times)

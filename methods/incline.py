@@ -4,7 +4,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from xlbench.edited_states import EditConfig, EditedStates
+from xlbench.parts.edited_states import EditConfig, EditedStates
 from xlbench.registry import register_method
 
 

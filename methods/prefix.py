@@ -4,17 +4,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
-from xlbench.batching import Batch
-from xlbench.classification_head import classification_head
-from xlbench.method import Method, MethodConfig
-from xlbench.problem import Classification, MultipleChoice, TokenLabelling
+from xlbench.parts.head import HeadConfig, HeadMethod
 from xlbench.registry import register_method
 from xlbench.spec import ResolvedTraining
 from xlbench.task import Task
 
 
 @register_method("prefix")
-class Prefix(Method):
+class Prefix(HeadMethod):
     """Prefix tuning of every layer (Li & Liang, ACL 2021; P-tuning v2, Liu et al., ACL 2022; across languages Tu et
     al., Findings of EMNLP 2022): trained keys and values before those of the text.
 
@@ -26,7 +23,7 @@ class Prefix(Method):
     they are without a prefix, where in their code they begin after it.
     """
 
-    class Config(MethodConfig):
+    class Config(HeadConfig):
         prefix_length: int = Field(32, ge=1, le=256, description="trained keys and values in every layer, L")
         prefix_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the trained keys and values")
         projection: int | None = Field(
@@ -34,21 +31,19 @@ class Prefix(Method):
             ge=1,
             description="inner width of two layers that give the keys and values; none: they train themselves",
         )
-        head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
         rate_times: float = Field(
             5.0, gt=0, description="step size of the prefix, as a multiple of fresh_learning_rate"
         )
         search = {"prefix_length": (4, 8, 16, 32), "head_dropout": (0.0, 0.1, 0.2, 0.3), "rate_times": (1.0, 5.0, 10.0)}
 
     config: "Prefix.Config"
-    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     freezes = True
     citation = "Liu et al. (2022), P-Tuning: Prompt Tuning Can Be Comparable to Fine-tuning Across Scales and Tasks, ACL. arXiv 2110.07602"  # noqa: E501
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         from peft import PrefixTuningConfig, TaskType
 
-        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
+        self.head = self.new_head(backbone, task)
         encoder = backbone.adapt(
             PrefixTuningConfig(
                 task_type=TaskType.FEATURE_EXTRACTION,
@@ -64,11 +59,4 @@ class Prefix(Method):
         return nn.functional.dropout(prefix, self.config.prefix_dropout, module.training)
 
     def parameter_groups(self, module: nn.Module, training: ResolvedTraining) -> list[dict[str, Any]]:
-        rate = training.fresh_learning_rate * self.config.rate_times
-        of_prefix = training.model_copy(update={"fresh_learning_rate": rate})
-        groups = super().parameter_groups(module.get_submodule("encoder"), of_prefix)
-        return [*groups, *super().parameter_groups(self.head, training)]
-
-    def logits(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.head(self.backbone.answer_states(batch))
-        return logits
+        return self.groups_apart(module, training, self.config.rate_times)

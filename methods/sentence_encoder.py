@@ -12,10 +12,10 @@ from xlbench.batching import Batch, by_token_budget, collate
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig, Resources, Stream
 from xlbench.nli import NLITask
+from xlbench.parts.sentence_files import SentenceFiles, sentence_files
+from xlbench.parts.sentence_vectors import AT_A_TIME, SentenceVectors
 from xlbench.prompts import Encoded
 from xlbench.registry import register_method
-from xlbench.sentence_files import SentenceFiles, sentence_files
-from xlbench.sentence_vectors import AT_A_TIME, SentenceVectors
 from xlbench.task import Row, Task
 
 HIDDEN = (512, 384)  # of the perceptron

@@ -8,7 +8,7 @@ import copy
 import warnings
 from contextlib import nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -102,8 +102,7 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Last hidden states, (n, t, d), or those at one `position` (n,) of each row, (n, d), of some `rows`."""
         self.rows_under_way = rows
-        kind = {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
-        encoder: Any = self.encoder
+        kind, encoder = self._kinds(segments), cast(Any, self.encoder)
         if self._prefix:  # peft's own forward would drop the token types, and the prefix count as positions in BERT
             attention = torch.cat([attention.new_ones(len(attention), self._prefix), attention], dim=1)
             places = torch.arange(vectors.shape[1], device=vectors.device) + self.first_position
@@ -111,13 +110,17 @@ class Backbone(nn.Module):
             encoder = encoder.get_base_model()
         mask: Tensor | None = attention
         if self.known_family:  # it would ask the device whether anything is padding
-            mask = attention[:, None, None].bool().expand(-1, 1, vectors.shape[1], -1) if padded else None
+            mask = _mask(attention, vectors.shape[1]) if padded else None
         last = next((module for module in self.encoder.modules() if isinstance(module, LastLayer)), None)
         with nullcontext() if last is None or position is None else last.only(position):
             states: Tensor = encoder(inputs_embeds=vectors, attention_mask=mask, **kind).last_hidden_state
         if position is None:
             return states
         return states[:, 0] if last else states[torch.arange(len(position), device=position.device), position]
+
+    def _kinds(self, segments: Tensor) -> dict[str, Any]:
+        """Segments, (n, t), as an encoder that tells them apart is given them."""
+        return {"token_type_ids": segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
 
     @property
     def depth(self) -> int:
@@ -147,8 +150,7 @@ class Backbone(nn.Module):
         if depth == self.depth:
             return self.hidden(batch, prompt)
         encoder: Any = self.encoder
-        kind = {"token_type_ids": batch.segments} if getattr(self.config, "type_vocab_size", 0) > 1 else {}
-        read = {"inputs_embeds": self._vectors(batch, prompt), **kind}
+        read = {"inputs_embeds": self._vectors(batch, prompt), **self._kinds(batch.segments)}
         if not self.known_family:
             found = encoder(attention_mask=batch.attention, output_hidden_states=True, **read)
             states: Tensor = found.hidden_states[depth]
@@ -173,7 +175,7 @@ class Backbone(nn.Module):
         no known family.
         """
         layers: Any = self.layers[start:end]
-        mask = None if attention is None else attention[:, None, None].bool().expand(-1, 1, attention.shape[1], -1)
+        mask = None if attention is None else _mask(attention, attention.shape[1])
         with nullcontext() if position is None else layers[-1].only(position):
             for layer in layers:
                 states = layer(states, mask)
@@ -378,3 +380,8 @@ def _low_rank(lora: Lora, target: str | None = None) -> Any:
         task_type=TaskType.FEATURE_EXTRACTION, r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
         target_modules=None if chosen == "attention" else chosen,
     )  # fmt: skip
+
+
+def _mask(attention: Tensor, width: int) -> Tensor:
+    """What each of `width` tokens may look at, (n, 1, width, t), from the tokens that are there, (n, t)."""
+    return attention[:, None, None].bool().expand(-1, 1, width, -1)

@@ -18,12 +18,12 @@ from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, collate
 from xlbench.corpora import Pair
-from xlbench.edited_states import sentence_pairs
 from xlbench.errors import XlbenchError
-from xlbench.layer_edits import Edit, edited, layers_of, sentence_states
 from xlbench.method import Method, Resources
 from xlbench.methods.align import procrustes, removal, unit
 from xlbench.methods.incline import least_squares
+from xlbench.parts.edited_states import sentence_pairs
+from xlbench.parts.layer_edits import Edit, edited, layers_of, sentence_states
 from xlbench.records.store import Store
 from xlbench.spec import RunSpec, Training
 from xlbench.task import Task

@@ -23,8 +23,8 @@ from xlbench.engine.session import Session
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, Resources
 from xlbench.methods.sentence_encoder import features
-from xlbench.sentence_files import POOLINGS, sentence_files
-from xlbench.sentence_vectors import pooled
+from xlbench.parts.sentence_files import POOLINGS, sentence_files
+from xlbench.parts.sentence_vectors import pooled
 from xlbench.spec import RunSpec, Training
 from xlbench.task import Task
 

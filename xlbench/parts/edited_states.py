@@ -10,18 +10,17 @@ from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
-from xlbench.classification_head import classification_head
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError
-from xlbench.layer_edits import Edit, Pooling, Positions, edited, layers_of, sentence_states
-from xlbench.method import Method, MethodConfig, Resources
-from xlbench.problem import Classification, MultipleChoice, TokenLabelling
+from xlbench.method import Resources
+from xlbench.parts.head import HeadConfig, HeadMethod
+from xlbench.parts.layer_edits import Edit, Pooling, Positions, edited, layers_of, sentence_states
 from xlbench.task import Task
 
 Layers = Literal["middle", "last", "all"] | Annotated[int, Field(ge=1)]
 
 
-class EditConfig(MethodConfig):
+class EditConfig(HeadConfig):
     """Settings of both methods: where states are edited, how much, and on which states that is learnt."""
 
     layers: Layers = Field("middle", description="the layer whose states are edited, by number, or all of them")
@@ -32,11 +31,10 @@ class EditConfig(MethodConfig):
         "unedited", description="with several layers, learn a layer's map with the layers below it unedited, or edited"
     )
     held_out: float = Field(0.1, ge=0, lt=1, description="share of the pairs that only measures look at")
-    head_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before each layer of the head")
     search: ClassVar = {"head_dropout": (0.0, 0.1, 0.2, 0.3)}  # source dev sees no edit
 
 
-class EditedStates(Method):
+class EditedStates(HeadMethod):
     """Fine-tuning as `finetune`'s, then an affine map of target states at a layer, learnt of parallel text.
 
     A subclass gives the `matrix` A of states X of the target's sentences and Y of their translations, (m, d) each. A
@@ -47,7 +45,6 @@ class EditedStates(Method):
     """
 
     config: EditConfig
-    solves = frozenset({Classification, MultipleChoice, TokenLabelling})
     needs = frozenset({"parallel"})
     centred: bool = True
     adds: bool = False  # whether h is kept: h + α ((h - μ_t) A + μ_s)
@@ -70,13 +67,12 @@ class EditedStates(Method):
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         self.edits: dict[int, dict[int, Edit]] = {}  # layer → index of a language → its edit
         self.found: dict[str, float] = {}
-        self.head = classification_head(backbone.dimension, task.problem.outputs, self.config.head_dropout)
+        self.head = self.new_head(backbone, task)
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def logits(self, batch: Batch) -> Tensor:
         with edited(self.backbone, batch, self.edits, self.config.positions):
-            logits: Tensor = self.head(self.backbone.answer_states(batch))
-        return logits
+            return super().logits(batch)
 
     def finish(self, resources: Resources) -> None:
         self.edits, self.found = {layer: {} for layer in self.layers}, {}

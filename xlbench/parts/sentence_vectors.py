@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, by_token_budget, collate
+from xlbench.parts.sentence_files import POOLINGS, SentenceFiles, Unit
 from xlbench.prompts import Encoded, Template
-from xlbench.sentence_files import POOLINGS, SentenceFiles, Unit
 
+ALONE = Template("{text}", ("text",), "a text alone")
 AT_A_TIME = 4096  # tokens of texts that go through the encoder at once
 
 
@@ -34,9 +35,8 @@ class SentenceVectors:
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Each text as ids, with its frame."""
-        alone = Template("{text}", ("text",), "a text alone")
         texts = [text.lower() if self.files.lower_case else text for text in texts]
-        return self.text.encode(alone, [(self.prefix + text.strip(),) for text in texts]).ids
+        return self.text.encode(ALONE, [(self.prefix + text.strip(),) for text in texts]).ids
 
     def of(self, ids: Sequence[np.ndarray], device: torch.device) -> Tensor:
         """The vectors of texts that are ids, (n, width)."""

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, by_token_budget, collate
 from xlbench.errors import XlbenchError
-from xlbench.prompts import Template, in_fp32
+from xlbench.parts.sentence_vectors import ALONE, pooled
+from xlbench.prompts import in_fp32
 
 Positions = Literal["all", "read"]  # every token's state, or those alone where answers are read
 Pooling = Literal["mean", "first"]  # a sentence's state: the mean of its tokens' without the frame's, or the first's
 
-SENTENCE = Template("{text}", ("text",), "a sentence alone")
 TOKENS = 8192  # of a batch of sentences, padding included
 
 
@@ -106,7 +106,7 @@ def sentence_states(
     `edits`: of layers, through which all sentences go. Call it with a backbone in eval mode.
     """
     text = backbone.text(max_length)
-    encoded = text.encode(SENTENCE, [(sentence,) for sentence in sentences])
+    encoded = text.encode(ALONE, [(sentence,) for sentence in sentences])
     device, by_layer = backbone.word_embeddings().device, {layer: {0: edit} for layer, edit in (edits or {}).items()}
     states = {layer: np.zeros((len(sentences), backbone.dimension)) for layer in layers}
     for rows in by_token_budget(encoded.lengths, TOKENS):
@@ -115,10 +115,10 @@ def sentence_states(
             backbone.hidden(batch)
             place = torch.arange(batch.ids.shape[1], device=device)
             ends = batch.attention.sum(dim=1, keepdim=True) - len(text.end)
-            inside = ((place >= len(text.begin)) & (place < ends)).float()[..., None]
+            inside = (place >= len(text.begin)) & (place < ends)
             for layer, given in kept.items():
-                mean = (given.float() * inside).sum(dim=1) / inside.sum(dim=1).clamp_min(1)
-                states[layer][rows] = (mean if pooling == "mean" else given[:, 0]).double().cpu().numpy()
+                vectors = pooled(given.float(), inside, ("cls" if pooling == "first" else "mean",))
+                states[layer][rows] = vectors.double().cpu().numpy()
     return states
 
 
