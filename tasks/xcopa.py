@@ -7,7 +7,7 @@ from xlbench.problem import MultipleChoice
 from xlbench.registry import register_task
 from xlbench.sources import DataSource, Table
 from xlbench.table_task import TableTask
-from xlbench.task import Row, SplitName, Untranslated
+from xlbench.task import Row, SplitName
 
 # because, so: what XGLM (Lin et al., EMNLP 2022) put between premise and choice
 CONNECTORS = {
@@ -34,6 +34,7 @@ class XCOPA(TableTask):
     dataset = "cambridgeltl/xcopa"
     choice_columns = ("choice1", "choice2")
     key = ("idx",)
+    in_source = ("translation-{language}", "test", ("premise", *choice_columns))
     machine_translated = "machine translation, as published with XCOPA"
     unit, units = "premise", 500
     license = "CC BY 4.0; COPA is under the 2-clause BSD licence"
@@ -56,16 +57,8 @@ class XCOPA(TableTask):
         return [replace(row, texts=(joined(row.texts[0], asked[row.id], language),)) for row in rows]
 
     def test_in_source(self, language: str, source: DataSource) -> Mapping[str, tuple[str, ...]]:
-        if self.source != "en":
-            raise Untranslated("the translations that are published are into en")
-        names = ("idx", "premise", "choice1", "choice2")
-        try:
-            table = source.table(self.dataset, f"translation-{language}", "test", names)
-        except XlbenchError as fault:
-            raise Untranslated(str(fault)) from fault
-        asked = _questions("test", language, source)
-        rows = zip(*(table.columns[name] for name in names), strict=True)
-        return {f"test-{key}": (joined(premise, asked[f"test-{key}"], "en"), *both) for key, premise, *both in rows}
+        texts, asked = super().test_in_source(language, source), _questions("test", language, source)
+        return {id_: (joined(premise, asked[id_], "en"), *both) for id_, (premise, *both) in texts.items()}
 
 
 def joined(premise: str, question: str, language: str) -> str:

@@ -34,17 +34,21 @@ RIGHT_WRONG: dict[str, tuple[str, ...]] = {
 }
 
 
+FIELDS = ("premise", "hypothesis")
+TEMPLATES = {
+    name: {language: template(name, FIELDS, language) or "" for language in NLI_LANGUAGES}
+    for name in ("pair", "soft", "question")
+}
+
+
 class NLITask(Task):
     """A task with a premise, a hypothesis, and the labels entailment, neutral and contradiction."""
 
     labels: ClassVar[tuple[str, ...]] = ("entailment", "neutral", "contradiction")
-    fields: ClassVar[tuple[str, ...]] = ("premise", "hypothesis")
+    fields: ClassVar[tuple[str, ...]] = FIELDS
     languages: ClassVar[tuple[str, ...]] = NLI_LANGUAGES
 
-    templates: ClassVar[dict[str, dict[str, str]]] = {
-        name: {language: template(name, fields, language) or "" for language in NLI_LANGUAGES}
-        for name, fields in dict.fromkeys(("pair", "soft", "question"), ("premise", "hypothesis")).items()
-    }
+    templates: ClassVar[dict[str, dict[str, str]]] = TEMPLATES
 
     label_words: ClassVar[dict[str, tuple[str, ...]]] = {
         "en": ("yes", "maybe", "no"),

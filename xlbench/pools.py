@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from xlbench.errors import XlbenchError
 from xlbench.sources import DataSource
 
 SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Pools:
     number: int
     source: DataSource
     is_tested: Callable[[Row], bool] | None
-    seen: dict[tuple[str, str], int] = field(default_factory=dict)
+    tested: list[int] = field(default_factory=list)  # how many rows of each class and pool share with the test
     notes: list[str] = field(default_factory=list)
 
     def drawn(
@@ -84,7 +85,7 @@ class Pools:
             if self.is_tested is not None:
                 order = random.permutation(len(there)).tolist()
                 clean = [there[place] for place in order if not self.is_tested(pool[there[place]])]
-                self.seen[split, language] = self.seen.get((split, language), 0) + len(there) - len(clean)
+                self.tested.append(len(there) - len(clean))
                 found = clean[: self.shots]
             elif len(there) >= self.shots:
                 found = random.choice(there, size=self.shots, replace=False).tolist()
@@ -109,10 +110,6 @@ class Pools:
             f"of class {name} the {split} pool in {language} has {there} rows, fewer than the {self.shots} shots: all "
             "of them are taken"
         )
-
-    def left_out(self) -> int:
-        """How many rows of the pools share a sentence with the test."""
-        return sum(self.seen.values())
 
 
 def generator(*parts: object) -> np.random.Generator:

@@ -176,10 +176,12 @@ def load_plugin(plugin: str) -> None:
     _plugins[key] = plugin
 
 
-def task_in(file: str) -> str:
-    """The name of the task that a TOML file says, loaded like a plug-in. Raises XlbenchError."""
-    load_plugin(file)
-    place = str(Path(os.path.expanduser(file)))
+def task_name(given: str) -> str:
+    """A task's name, or that of the task that a TOML file says, which is loaded like a plug-in. Raises XlbenchError."""
+    if not given.endswith(".toml"):
+        return given
+    load_plugin(given)
+    place = str(Path(os.path.expanduser(given)))
     return next(name for name, cls in _classes["task"].items() if vars(cls).get("place") == place)
 
 

@@ -19,13 +19,12 @@ from xlbench.problem import MultipleChoice, TokenLabelling, label_number
 from xlbench.sources import DataSource, Table, read_files
 from xlbench.task import Row, SplitName, Task, Untranslated
 
+SHARE = {"train": 3, "validation": 1, "test": 1}  # in what proportion splits that lie in one file divide its units
+
 
 def names(text: str) -> tuple[str, ...]:
     """Names between spaces or line ends."""
     return tuple(text.split())
-
-
-SHARE = {"train": 3, "validation": 1, "test": 1}  # in what proportion splits that lie in one file divide its units
 
 
 class TableTask(Task):
@@ -56,9 +55,7 @@ class TableTask(Task):
     shared_keys_only: ClassVar[bool] = False  # keep the rows that all tested languages have
     drop_blank: ClassVar[bool] = False  # leave rows with an empty text out, counted, in place of refusing them
     blanks: ClassVar[tuple[str, ...]] = ()  # texts that stand for an empty one
-    only_labels: ClassVar[bool] = (
-        False  # leave rows of other labels than the task's out, counted; else they are refused
-    )
+    only_labels: ClassVar[bool] = False  # leave rows of other labels out, counted, in place of refusing them
     in_source: ClassVar[tuple[str, str, tuple[str, ...]] | None] = None  # config, split and columns of translated tests
     recurring: ClassVar[Literal["refuse", "drop"]] = "drop"
     rare: ClassVar[Literal["refuse", "all"]] = "all"
@@ -93,7 +90,7 @@ class TableTask(Task):
             return super().test_in_source(language, source)
         if self.source != type(self).source:
             raise Untranslated(f"the translations that are published are into {type(self).source}")
-        return _in_source(type(self), language, source)  # type: ignore[arg-type]
+        return _in_source(type(self), self.in_source, language, source)  # type: ignore[arg-type]
 
     def arranged(self, row: Row, values: Mapping[str, Any]) -> Row:
         """A row as it was read, given the values of its columns; a task that must mend one writes it."""
@@ -224,8 +221,7 @@ def _rows(
     task = task_class()
     code = task.written(language)
     columns = tuple(column.format(language=code) for column in task.read_columns)
-    of_part = (part,) if part else ()
-    reader = _Reader(task, split, language, task.table(split, language, source, columns, *of_part))
+    reader = _Reader(task, split, language, task.table(split, language, source, columns, part))
     rows, blank, others = [], 0, 0
     asked = [
         index
@@ -294,13 +290,7 @@ def _in_order_of(
 ) -> Iterator[Row]:
     """Rows with the ids and units of another task's, which they translate one by one. Raises XlbenchError where they
     cannot."""
-    other: Task = registry.get("task", task.order_of)()
-    theirs = other.read(reader.split, other.source, source)
-    if len(reader.table) != len(theirs):
-        raise XlbenchError(
-            f"{reader.table.place} has {len(reader.table)} rows and task {other.name} {len(theirs)} in {other.source}, "
-            "whose order it must have"
-        )
+    other, theirs = _followed(task, reader.split, reader.table, source)
     for index, row in rows:
         like = theirs[index]
         if like.gold != row.gold:
@@ -309,6 +299,18 @@ def _in_order_of(
                 f"{other.source} {other.labels[like.gold]}; the rows must be in one order"
             )
         yield replace(row, id=like.id, unit=like.unit)
+
+
+def _followed(task: TableTask, split: SplitName, table: Table, source: DataSource) -> tuple[Task, Sequence[Row]]:
+    """The task whose source rows a table translates one by one. Raises XlbenchError where they are not as many."""
+    other: Task = registry.get("task", task.order_of)()
+    theirs = other.read(split, other.source, source)
+    if len(table) != len(theirs):
+        raise XlbenchError(
+            f"{table.place} has {len(table)} rows and task {other.name} {len(theirs)} in {other.source}, whose order "
+            "it must have"
+        )
+    return other, theirs
 
 
 def _by_text(task: TableTask, split: SplitName, language: str, rows: Sequence[Row], source: DataSource) -> list[Row]:
@@ -337,30 +339,23 @@ def _dealt(task: TableTask, split: SplitName, language: str, unit: str) -> bool:
 
 
 @cache
-def _in_source(task_class: type[TableTask], language: str, source: DataSource) -> dict[str, tuple[str, ...]]:
+def _in_source(
+    task_class: type[TableTask], where: tuple[str, str, tuple[str, ...]], language: str, source: DataSource
+) -> dict[str, tuple[str, ...]]:
     """The published translation of a language's test rows, by row id: texts, then choices. Raises Untranslated where
     there is none."""
-    task = task_class()
-    if task.in_source is None:
-        raise Untranslated("the task brings none")
-    config, split, columns = task.in_source
+    task, (config, split, columns) = task_class(), where
     code = task.written(language)
     dataset = task.dataset.format(language=code)
     try:
         table = source.table(dataset, config.format(language=code), split, (*columns, *task.key), task.revision)
     except XlbenchError as fault:
         raise Untranslated(str(fault)) from fault
-    rows = list(zip(*(table.columns[name] for name in columns), strict=True))
+    reader = _Reader(task, "test", language, table)
+    ids = [f"test-{reader.key(index)}" for index in range(len(table))]
     if task.order_of:
-        other: Task = registry.get("task", task.order_of)()
-        ids = [row.id for row in other.read("test", other.source, source)]
-    else:
-        keys = zip(*(table.columns[name] for name in task.key), strict=True) if task.key else enumerate(rows)
-        ids = [f"test-{'-'.join(map(str, key)) if task.key else key[0]}" for key in keys]
-    if len(ids) != len(rows):
-        raise XlbenchError(
-            f"{table.place} has {len(rows)} rows and the test split {len(ids)}, whose order it must have"
-        )
+        ids = [row.id for row in _followed(task, "test", table, source)[1]]
+    rows = zip(*(table.columns[name] for name in columns), strict=True)
     return {id_: tuple(map(str, texts)) for id_, texts in zip(ids, rows, strict=True)}
 
 

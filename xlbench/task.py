@@ -160,7 +160,7 @@ class Task:
             dev = [row for row in dev if row.unit not in held_out]
             return FewShot(tuple(train), tuple(dev), target_train=target_train)
         drawn = [self._of_sources(pools, name, held_out) for name in ("train", "validation")]
-        return FewShot(drawn[0], drawn[1], {}, target_train, pools.left_out(), tuple(pools.notes))
+        return FewShot(drawn[0], drawn[1], {}, target_train, sum(pools.tested), tuple(pools.notes))
 
     def _all(self, split: SplitName, source: DataSource) -> list[Row]:
         """Every row of a split in the source languages; those of the second and later with an id of their own."""

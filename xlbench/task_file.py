@@ -9,20 +9,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from xlbench.errors import XlbenchError
-from xlbench.host.safe_reading import from_toml, read_text
+from xlbench.host.safe_reading import read_toml
 from xlbench.metric import METRICS
-from xlbench.problem import Classification, MultipleChoice, Problem, TokenLabelling
+from xlbench.problem import KINDS, MultipleChoice, Problem
 from xlbench.registry import register_task
 from xlbench.spec import Frozen, parse
 from xlbench.table_task import TableTask
 
 TASK_BYTES = 1024 * 2**10
-KINDS: dict[str, type[Problem]] = {
-    "classification": Classification,
-    "multiple-choice": MultipleChoice,
-    "token-labelling": TokenLabelling,
-}
 
 
 class TaskFile(Frozen):
@@ -87,8 +81,6 @@ class TaskFile(Frozen):
         if self.kind == "multiple-choice":
             if not self.choice_columns:
                 raise ValueError("a multiple-choice task needs choice_columns")
-            if len(self.choice_columns) == 1 and not self.columns and not self.fields:
-                raise ValueError("a multiple-choice task needs a field beside its choices")
         elif len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels are {list(self.labels)}: a {self.kind} task needs two or more, each once")
         if odd := [label for label in self.label_values.values() if label not in self.labels]:
@@ -119,13 +111,7 @@ class TaskFile(Frozen):
 def task_of(file: Path) -> type[TableTask]:
     """The task of a TOML file, registered by its name. Raises XlbenchError for a file that is missing or mistaken."""
     place = f"the task {file}"
-    try:
-        fields = from_toml(read_text(file, TASK_BYTES, place), place)
-    except (OSError, UnicodeDecodeError) as fault:
-        raise XlbenchError(f"cannot read {place}: {fault}") from fault
-    except ValueError as fault:
-        raise XlbenchError(f"{place} is not valid TOML: {fault}") from fault
-    said = parse(TaskFile, {"name": file.stem, **fields}, place)
+    said = parse(TaskFile, {"name": file.stem, **read_toml(file, TASK_BYTES, place)}, place)
     return register_task(said.name)(_class_of(said, file))
 
 
@@ -134,7 +120,7 @@ def _class_of(said: TaskFile, file: Path) -> type[TableTask]:
     members: dict[str, Any] = {name: getattr(said, name) for name in TaskFile.model_fields if name not in apart}
     if not said.label_values:
         members["label_values"] = None
-    members |= {"problem": said.problem, "folder": file.parent, "place": str(file), "fields": said.fields}
+    members |= {"problem": said.problem, "folder": file.parent, "place": str(file)}
     members["__module__"] = "own_task"  # no module of ours: it comes and goes like a plug-in's
     members["__doc__"] = said.description or f"A task of {file.name}."
     return type(f"Task of {file.name}", (TableTask,), members)

@@ -228,7 +228,7 @@ def show_command(
     With --task and --model alone: what each method scores before training, which says whom the model favours.
     """
     registry.load_plugins(plugin or ())
-    name, task = (registry.task_in(given) if given and given.endswith(".toml") else given for given in (name, task))
+    name, task = (given and registry.task_name(given) for given in (name, task))
     if name is None:
         if task is None:
             raise XlbenchError("show what? give a name, or --task and --model for what methods score before training")
@@ -262,7 +262,7 @@ def check_command(
 ) -> None:
     """Whether a plug-in keeps the contract, on the CPU, in seconds; of a task also which methods run on it."""
     registry.load_plugins(plugin or ())
-    name, task = (registry.task_in(given) if given.endswith(".toml") else given for given in (name, task))
+    name, task = registry.task_name(name), registry.task_name(task)
     from xlbench.cli.check import check
 
     findings = check(name, task, data_root, model, words.settings(set_ or []))
@@ -362,7 +362,7 @@ def _runtime(given: dict[str, Any]) -> Runtime:
     if str(given.get("task") or "").endswith(".toml"):
         given["plugins"] = [*(given.get("plugins") or ()), given["task"]]
         registry.load_plugins(given["plugins"])
-        given["task"] = registry.task_in(given["task"])
+        given["task"] = registry.task_name(given["task"])
     fields = {name: given[name] for name in Runtime.model_fields if given.get(name) is not None}
     if "tracker" in fields:
         from xlbench.engine.trackers import tracker_of

@@ -10,10 +10,11 @@ from typing import Any
 from xlbench.errors import XlbenchError
 from xlbench.host.data_files import SUFFIXES, columns_in
 from xlbench.language_codes import SHORT
+from xlbench.pools import SPLITS
 from xlbench.sources import Table, read_files
 from xlbench.table_task import names
 
-SPLITS = {
+SPLIT_WORDS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "eval": "test",
 }  # fmt: skip
@@ -43,12 +44,12 @@ def write_task(data: Path, out: Path | None) -> list[str]:
     out = out or folder / f"{_name(data)}.toml"
     if out.exists():
         raise XlbenchError(f"{out} is there already; give another place with --out, or remove it")
-    patterns = Counter(file.pattern for file in (_named(path, folder) for path in found))
-    pattern = patterns.most_common(1)[0][0]
-    files = [file for file in (_named(path, folder) for path in found) if file.pattern == pattern]
+    named = [_named(path, folder) for path in found]
+    (pattern, _), *_ = Counter(file.pattern for file in named).most_common(1)
+    files = [file for file in named if file.pattern == pattern]
     lines, told = _task(_name(data), out, folder, pattern, files)
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    left = sum(patterns.values()) - len(files)
+    left = len(named) - len(files)
     more = [f"left out: {left} files of another kind than {pattern}"] if left else []
     return [*told, *more, f"wrote {out}; look at it, then `xlbench check {out}` and `xlbench run --task {out} …`"]
 
@@ -64,7 +65,7 @@ def _named(path: Path, folder: Path) -> _File:
     split, language, parts = "", "", []
     for whole in re.split(r"([/. ])", str(path.relative_to(folder).with_suffix(""))):
         for part in [whole] if _is_language(whole) else re.split(r"([_\-])", whole):
-            if not split and part.lower() in SPLITS:
+            if not split and part.lower() in SPLIT_WORDS:
                 split = part
                 parts.append("{split}")
             elif not language and _is_language(part):
@@ -82,7 +83,7 @@ def _is_language(part: str) -> bool:
 
 
 def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_File]) -> tuple[list[str], list[str]]:
-    first = next((file for file in files if SPLITS.get(file.split.lower()) == "train"), files[0])
+    first = next((file for file in files if SPLIT_WORDS.get(file.split.lower()) == "train"), files[0])
     columns = columns_in(first.path)
     table = read_files((first.path,), tuple(columns))
     told: list[str] = []
@@ -126,14 +127,14 @@ def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_Fil
     lines += said("files", _relative(out, folder, pattern), "how the files are named")
     if language_column:
         lines += said("language_column", language_column, "it names each row's language")
-    splits = {SPLITS[file.split.lower()]: file.split for file in files if file.split}
+    splits = {SPLIT_WORDS[file.split.lower()]: file.split for file in files if file.split}
     if not splits:
-        lines += said("split_names", dict.fromkeys(("train", "validation", "test"), "all"),
+        lines += said("split_names", dict.fromkeys(SPLITS, "all"),
                       "no name tells a split: units are dealt out, 3 of 5 to train")  # fmt: skip
     else:
-        whole = {split: splits.get(split) or splits.get("train") or next(iter(splits.values())) for split in SHOWN}
+        whole = {split: splits.get(split) or splits.get("train") or next(iter(splits.values())) for split in SPLITS}
         if any(split != named for split, named in whole.items()):
-            missing = [split for split in SHOWN if split not in splits]
+            missing = [split for split in SPLITS if split not in splits]
             why = (
                 f"no file is called {' or '.join(missing)}: its units come from another's" if missing else "their names"
             )
@@ -151,9 +152,6 @@ def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_Fil
     lines += ["# A word a label, which prompt methods score; left out, the labels' own names.", "# [label_words]",
               f"# {_toml(source)[1:-1] if source.isalpha() else _toml(source)} = {_toml(labels)}"]  # fmt: skip
     return lines, told
-
-
-SHOWN = ("train", "validation", "test")
 
 
 def _relative(out: Path, folder: Path, pattern: str) -> str:
@@ -175,16 +173,15 @@ def _label_column(table: Table, columns: Sequence[str]) -> tuple[str, str]:
     for name in columns:
         if name.lower() in LABELS:
             return name, "its name"
-    few = [
-        name for name in columns if 1 < len({str(value) for value in table.columns[name]}) <= max(2, len(table) // 10)
-    ]
+    numbers = {name: len({str(value) for value in table.columns[name]}) for name in columns}
+    few = {name: number for name, number in numbers.items() if 1 < number <= max(2, len(table) // 10)}
     if not few:
         raise XlbenchError(
             f"{table.place} has no column that looks like labels (called {', '.join(LABELS[:3])}, …, or of few "
             f"values); its columns are {', '.join(columns)}"
         )
-    best = min(few, key=lambda name: len({str(value) for value in table.columns[name]}))
-    return best, f"it has {len({str(value) for value in table.columns[best]})} values in {len(table)} rows"
+    best = min(few, key=lambda name: few[name])
+    return best, f"it has {few[best]} values in {len(table)} rows"
 
 
 def _text_columns(table: Table, columns: Sequence[str]) -> list[str]:
@@ -213,7 +210,7 @@ def _values(files: Sequence[_File], label: str, tokens: bool) -> list[str]:
 
 def _aligned(files: Sequence[_File], label: str, key: str) -> bool:
     """Whether the test files of all languages have the same labels, by key or in one order."""
-    tests = [file for file in files if SPLITS.get(file.split.lower()) == "test"] or files
+    tests = [file for file in files if SPLIT_WORDS.get(file.split.lower()) == "test"] or files
     facts = []
     for file in tests:
         table = read_files((file.path,), (label, *([key] if key else [])))

@@ -3,19 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from xlbench import registry
 from xlbench.cli.method_points import SHOTS, Finding, Point, Sample, is_documented, method_points
 from xlbench.corpora import CORPORA
 from xlbench.engine.contamination import TestSentences, texts_of
 from xlbench.errors import NotSupported, XlbenchError, one_line
+from xlbench.pools import SPLITS
 from xlbench.prompts import Template, Verbalizer
 from xlbench.sources import DataSource
 from xlbench.table_task import TableTask
 from xlbench.task import Row, SplitName, Task, TestRows
 
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SHOWN = 60  # languages whose data are looked at
 LABELS_SHOWN = 8
 

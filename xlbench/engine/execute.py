@@ -133,7 +133,7 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
     method = choice.trained.method
     session.count(method.backbone if runtime.count_flops else None)
     by_language = _tested(prepared, method, session)
-    scores = np.concatenate([_widened(side, by_language) for side in by_language.values()])
+    scores = np.concatenate([*by_language.values()])
     measured = _measured(prepared, choice, by_language)
     rows = [row for side in test.by_language.values() for row in side]
     smaller = TokenBudget(session.tokens, device, method.backbone.name).note
@@ -156,19 +156,12 @@ def _tested(prepared: Prepared, method: Method, session: Session) -> dict[str, n
         scores = predict(method, Encoded.join(encoded), session, "test")
     sides = np.split(scores, np.cumsum([len(side) for side in encoded])[:-1])
     by_view = {(view, name): side for (view, name, _), side in zip(views, sides, strict=True)}
-    found = {}
+    found = {}  # of one width, for all views are scored together
     for name in test.by_language:
         of_language = [by_view[view, name] for view in ("own", "translation") if (view, name) in by_view]
         with np.errstate(divide="ignore"):
             found[name] = of_language[0] if len(of_language) == 1 else np.log(np.exp(of_language).mean(axis=0))
     return found
-
-
-def _widened(scores: np.ndarray, all_scores: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Scores as wide as the widest of several languages, with -inf where they have none."""
-    widths = np.array([side.shape[1:] for side in all_scores.values()]).max(axis=0)
-    more = [(0, 0), *((0, int(wide - own)) for own, wide in zip(scores.shape[1:], widths, strict=True))]
-    return np.pad(scores, more, constant_values=-np.inf)
 
 
 def _train(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from xlbench.engine import contamination
 from xlbench.engine.tuning import RATES, Configuration, configurations, search_space
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.method import Method, MethodConfig
-from xlbench.problem import TokenLabelling
+from xlbench.problem import Problem
 from xlbench.resources import Resource, Surroundings
 from xlbench.sources import DataSource
 from xlbench.spec import (
@@ -46,6 +46,14 @@ class TestSet:
     rows: TestRows
     digest: str
     sentences: contamination.TestSentences
+    _shares: dict[tuple[str, ...], bool] = field(default_factory=dict, compare=False, repr=False)
+
+    def shares(self, problem: Problem, row: Row) -> bool:
+        """Whether a row of a pool shares a sentence with the test; looked up once, for every draw asks of the pool."""
+        key = row.language, row.id, *row.texts
+        if key not in self._shares:
+            self._shares[key] = bool(self.sentences.shared_with(contamination.texts_of(problem, [row])))
+        return self._shares[key]
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def episode_of(task: type[Task], spec: RunSpec, source: DataSource) -> Episode:
     episode = _episode(task, asked.sources, languages, source, spec.test_units, spec.test_design, *drawn)  # type: ignore[arg-type]
     if spec.read == "own":
         return episode
-    if isinstance(task.problem, TokenLabelling):
+    if not task.problem.translates:
         raise XlbenchError(f"--read {spec.read}: the words of task {spec.task} have tags, which no translation keeps")
     tested = tests_in_source(
         asked, episode.test.rows.by_language, spec.read, spec.untranslated, spec.translations, source
@@ -128,11 +136,7 @@ def _episode(
     task = task_class(sources)
     test = _test_set(task_class, languages, source, test_units, test_design)  # type: ignore[arg-type]
     targets = [language for language in languages if language not in sources]
-
-    def is_tested(row: Row) -> bool:
-        return bool(test.sentences.shared_with(contamination.texts_of(task.problem, [row])))
-
-    drawn = task.draw(shots, number, source, split, target_shots, targets, is_tested)
+    drawn = task.draw(shots, number, source, split, target_shots, targets, partial(test.shares, task.problem))
     left_out = drawn.left_out
     if shots == ALL:  # those that share no sentence with the test
         train, dev = (

@@ -70,11 +70,10 @@ def fit(
     """Train `module` in place by the method's loss; it ends in the state that the policy selects.
 
     last: the final state. average-last and average-all: the mean of the weights at the last checkpoints, or at all (of
-    the last phase). source-dev and
-    oracle-target-dev: the checkpoint with the best metric by `evaluate` (ties: the lower loss, then the
-    earlier), among those of the method's last phase. With a `checkpoint`, what an earlier process left there is where
-    training begins, and what the next step depends on is kept there now and then. Raises Diverged where the loss is not
-    a number, OutOfMemory where a batch does not fit, NotSupported where nothing trains.
+    the last phase). source-dev and oracle-target-dev: the checkpoint with the best metric by `evaluate` (ties: the
+    lower loss, then the earlier), among those of the method's last phase. With a `checkpoint`, what an earlier process
+    left there is where training begins, and what the next step depends on is kept there now and then. Raises Diverged
+    where the loss is not a number, OutOfMemory where a batch does not fit, NotSupported where nothing trains.
 
     Where dev is looked at, training ends past `training.least_steps` once the dev loss has not fallen for
     `training.patience` checkpoints.
@@ -167,6 +166,7 @@ class _Course:
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)  # since the last entry of the history
     best: tuple[float, ...] | None = None
+    averaged: int = 0  # how many checkpoints the one state of `average-all` is the mean of
     states: list[tuple[int, float, State]] = field(default_factory=list)  # step, decay, and weights but for `last`
 
     def waited(self, begin: float) -> int:
@@ -195,14 +195,14 @@ class _Course:
 
     def _add(self) -> None:
         """Keep the mean of the weights of this checkpoint and of those before it, and of their decays."""
-        number = 1 + (self.states[0][0] if self.states else 0)  # in place of a step: how many it is the mean of
+        self.averaged += 1
         decay, mean = self.states[0][1:] if self.states else (self.decay, {})
         for name, value in self.trained.items():
             if name not in mean:
                 mean[name] = value.detach().clone()
             else:
-                mean[name] += (value.detach() - mean[name]) / number
-        self.states = [(number, decay + (self.decay - decay) / number, mean)]
+                mean[name] += (value.detach() - mean[name]) / self.averaged
+        self.states = [(self.step, decay + (self.decay - decay) / self.averaged, mean)]
 
     def select(self) -> tuple[int, float]:
         """Put the selected state back; its step (the last of those that were averaged) and its decay."""
@@ -210,8 +210,6 @@ class _Course:
             for name, value in self.trained.items():
                 if self.selection != "last":
                     value.copy_(torch.stack([state[name] for _, _, state in self.states]).mean(dim=0))
-        if self.selection == "average-all":
-            return self.step, self.states[0][1]
         return self.states[-1][0], sum(decay for _, decay, _ in self.states) / len(self.states)
 
     def tensors(self) -> State:
@@ -230,7 +228,7 @@ class _Course:
 
     def facts(self) -> dict[str, Any]:
         """What is no tensor."""
-        facts = {name: getattr(self, name) for name in ("step", "decay", "history", "best")}
+        facts = {name: getattr(self, name) for name in ("step", "decay", "history", "best", "averaged")}
         return {**facts, "kept": [[step, decay] for step, decay, _ in self.states]}
 
     def resume(self, tensors: State, facts: Mapping[str, Any]) -> None:
@@ -249,6 +247,7 @@ class _Course:
                 weights[int(number)][name] = value.to(self.device)
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": dict(moments)})
         self.step, self.decay, self.history = facts["step"], facts["decay"], facts["history"]
+        self.averaged = facts["averaged"]
         self.best = facts["best"] and tuple(facts["best"])
         self.states = [(step, decay, weights[number]) for number, (step, decay) in enumerate(facts["kept"])]
         self.losses = list(tensors["losses"].to(self.device)) if "losses" in tensors else []

@@ -56,7 +56,8 @@ def read_file(file: Path, columns: Sequence[str]) -> pa.Table:
     if file.suffix in (".csv", ".tsv"):
         return _separated(file, columns)
     rows = _json_rows(file)
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in columns if name in columns_in(file)})
+    there = {name for row in rows for name in row}
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in columns if name in there})
 
 
 def _column(values: list[Any]) -> Any:

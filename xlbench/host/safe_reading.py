@@ -46,6 +46,16 @@ def from_toml(text: str, what: str) -> dict[str, Any]:
     return dict(_shallow(tomllib.loads, text, what))
 
 
+def read_toml(file: Path, most: int, what: str) -> dict[str, Any]:
+    """What a TOML file holds. Raises XlbenchError for one that is missing, of more than `most` bytes, or no TOML."""
+    try:
+        return from_toml(read_text(file, most, what), what)
+    except (OSError, UnicodeDecodeError) as fault:
+        raise XlbenchError(f"cannot read {what}: {fault}") from fault
+    except ValueError as fault:
+        raise XlbenchError(f"{what} is not valid TOML: {fault}") from fault
+
+
 def _shallow(parse: Callable[[str], Any], text: str, what: str) -> Any:
     """What a text holds. Raises TooMuch where lists and tables are nested too deep."""
     with suppress(RecursionError):

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xlbench.errors import XlbenchError
-from xlbench.host.safe_reading import SUITE_BYTES, from_toml, read_text
+from xlbench.host.safe_reading import SUITE_BYTES, read_toml
 from xlbench.spec.parsing import Frozen, Scalar, merged, parse
 from xlbench.spec.protocol import MATCHED
 from xlbench.spec.run_spec import AXES, RunSpec, Selection, Shots, of_today, written
@@ -138,10 +137,5 @@ class Suite(Frozen):
     @classmethod
     def read(cls, path: Path) -> Self:
         """A suite from a TOML file. Raises XlbenchError where the file is missing or malformed."""
-        try:
-            fields = from_toml(read_text(path, SUITE_BYTES, f"the suite {path}"), f"the suite {path}")
-        except (OSError, UnicodeDecodeError) as fault:
-            raise XlbenchError(f"cannot read the suite {path}: {fault}") from fault
-        except ValueError as fault:
-            raise XlbenchError(f"the suite {path} is not valid TOML: {fault}") from fault
+        fields = read_toml(path, SUITE_BYTES, f"the suite {path}")
         return parse(cls, {"name": path.stem, **fields}, f"suite {path}")
