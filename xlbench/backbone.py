@@ -191,7 +191,7 @@ class Backbone(nn.Module):
     def mask_features(self, batch: Batch, prompt: Tensor | None = None) -> Tensor:
         """What the decoder would see at `<mask>`, (n, d): the head runs at that position only."""
         if self.transform is None:
-            raise self._no_head()
+            raise self.no_head()
         on_cpu = batch.ids.device.type == "cpu"  # elsewhere it would wait for the device
         if on_cpu and (batch.ids.gather(1, batch.read_at[:, None]) != self.tokenizer.mask_token_id).any():
             raise XlbenchError("the features of <mask> are asked of a row without one; its template needs a <mask>")
@@ -201,13 +201,13 @@ class Backbone(nn.Module):
     def label_logits(self, features: Tensor, verbalizer: Verbalizer) -> Tensor:
         """Logits of the label words, (n, labels), from features (n, d)."""
         if self.decoder is None:
-            raise self._no_head()
+            raise self.no_head()
         return verbalizer.scores(features, self.decoder.weight, self.decoder.bias, self._decoder_rows())
 
     def vocabulary_logits(self, features: Tensor) -> Tensor:
         """Logits of the whole vocabulary, (n, vocabulary), from features (n, d)."""
         if self.decoder is None:
-            raise self._no_head()
+            raise self.no_head()
         if self._decoder_rows() is not None:
             raise XlbenchError(
                 "the whole vocabulary is read in training by a method that does not say so; "
@@ -216,7 +216,7 @@ class Backbone(nn.Module):
         logits: Tensor = self.decoder(features)
         return logits
 
-    def _no_head(self) -> XlbenchError:
+    def no_head(self) -> XlbenchError:
         return XlbenchError(f"{self.name} has no masked-LM head; choose a masked language model or `finetune`")
 
     def _at(self, batch: Batch, position: Tensor, prompt: Tensor | None) -> Tensor:

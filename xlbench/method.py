@@ -106,7 +106,6 @@ class Method:
         False  # True where `build` freezes the backbone, but for few numbers, whatever `tune` says
     )
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
-    last_phase: ClassVar[float] = 0.0  # the `progress` from which on a checkpoint may be selected
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""
 
@@ -171,6 +170,16 @@ class Method:
     def learns_by_gradient(cls) -> bool:
         """Whether the harness trains it; else its own `fit` does."""
         return cls.fit is Method.fit
+
+    @property
+    def phases(self) -> tuple[float, ...]:
+        """The `progress` at which each phase but the first begins, and the optimiser with its schedule anew; none by
+        default. States of the last phase alone are selected from."""
+        return ()
+
+    def begin(self, phase: int) -> None:
+        """What is done before the first step of a phase, of which 1 is the second. What it keeps must be in the module
+        that trains, as a parameter or a buffer, for a run that is taken up again does not pass here."""
 
     def finish(self, resources: Resources) -> None:
         """What is done once, after the selected state is restored and before anything is scored for good."""

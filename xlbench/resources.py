@@ -8,10 +8,15 @@ and tasks are registered.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
 
 from xlbench.corpora import CORPORA, Pair
 from xlbench.errors import XlbenchError, unknown
+from xlbench.problem import TokenLabelling
 from xlbench.registry import register_resource
 from xlbench.sources import DataSource
 from xlbench.spec import Frozen, ParallelSettings
@@ -85,6 +90,92 @@ class ParallelText(Resource[Mapping[str, Sequence[Pair]]]):
         for side in loaded.values():
             for pair in side:
                 yield from ((pair.id, text) for text in (*pair.source, *pair.target))
+
+
+class TextSettings(Frozen):
+    """Settings of the resource `unlabelled`: where text comes from, and how much of it."""
+
+    origin: Literal["parallel", "train", "folder"] = Field(
+        "parallel",
+        description="sides of the parallel corpus; the task's train rows without their labels; or files of a folder",
+    )
+    folder: str | None = Field(
+        None,
+        description="folder of a file a language, as sw.txt: a text a line, or a text each of a task's fields, by tabs",
+    )
+    corpus: str | None = Field(None, description="parallel corpus; none: the task's own choice")
+    size: int = Field(1000, ge=1, description="rows of text per language, at most")
+
+
+@register_resource("unlabelled")
+class UnlabelledText(Resource[Mapping[str, Sequence[tuple[str, ...]]]]):
+    """Rows of texts without labels by language, the sources' too; a language without text is absent.
+
+    From the parallel corpus and the train split a row has as many texts as the task has fields, in their order; from a
+    folder, as many as a line has. Where the task says that a machine translated its train split, `train` is that text.
+    """
+
+    Settings = TextSettings
+
+    def resolved(self, task: Task) -> dict[str, Any]:
+        settings = self.settings
+        if (settings.origin == "folder") != (settings.folder is not None):
+            raise XlbenchError(
+                "the resource unlabelled has origin=folder and a folder, or neither; "
+                f"it was given origin={settings.origin} and folder={settings.folder}"
+            )
+        named = {"origin": settings.origin, "size": settings.size}
+        if settings.origin != "parallel":
+            return named
+        corpus = ParallelText(ParallelSettings(corpus=settings.corpus, size=settings.size)).resolved(task)["corpus"]
+        return {**named, "corpus": corpus}
+
+    def load(self, around: Surroundings) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        chosen, task = self.resolved(around.task), around.task
+        spoken = dict.fromkeys((*task.sources, *around.languages))
+        if chosen["origin"] == "parallel":
+            settings = ParallelSettings(corpus=chosen["corpus"], size=chosen["size"])
+            pairs = ParallelText(settings).load(around)
+            texts = {task.source: tuple(dict.fromkeys(pair.source for side in pairs.values() for pair in side))}
+            texts |= {language: tuple(dict.fromkeys(pair.target for pair in side)) for language, side in pairs.items()}
+        elif chosen["origin"] == "folder":
+            texts = {language: self._lines(language) for language in spoken}
+        else:
+            texts = {language: self._train(task, language, around) for language in spoken}
+        return {language: texts[language][: chosen["size"]] for language in spoken if texts.get(language)}
+
+    def texts(self, loaded: Mapping[str, Sequence[tuple[str, ...]]]) -> Iterable[tuple[str, str]]:
+        for language, rows in loaded.items():
+            yield from ((f"{language}-{number}", text) for number, row in enumerate(rows) for text in row)
+
+    def _lines(self, language: str) -> tuple[tuple[str, ...], ...]:
+        """The lines of a language's file, without those that are empty; none where there is no file."""
+        folder = Path(self.settings.folder).expanduser()
+        if not folder.is_dir():
+            raise XlbenchError(
+                f"resource unlabelled: there is no folder {folder}; give one with a file a language, as sw.txt"
+            )
+        file = folder / f"{language}.txt"
+        if not file.is_file():
+            return ()
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as fault:
+            raise XlbenchError(f"{file}: byte {fault.start} is not UTF-8; save the file as UTF-8") from fault
+        fields = (tuple(text.strip() for text in line.split("\t") if text.strip()) for line in lines)
+        return tuple(row for row in fields if row)
+
+    def _train(self, task: Task, language: str, around: Surroundings) -> tuple[tuple[str, ...], ...]:
+        """The texts of a language's train rows, those of the shots left out; none where it has no such rows."""
+        try:
+            rows = task.read("train", language, around.source)
+        except XlbenchError:
+            return ()
+        learnt = {row.id for row in around.shots}
+        rest = [row for row in rows if row.id not in learnt]
+        order = np.random.default_rng(0).permutation(len(rest))[: self.settings.size]
+        joined = isinstance(task.problem, TokenLabelling)
+        return tuple((" ".join(rest[place].texts),) if joined else rest[place].texts for place in order)
 
 
 @cache

@@ -147,9 +147,30 @@ def test_no_patience_ends_a_run_that_looks_at_no_dev(tiny, logic):
 
 
 def test_no_patience_ends_an_earlier_phase(tiny, logic, monkeypatch):
-    monkeypatch.setattr(Counting, "last_phase", 0.5)
+    monkeypatch.setattr(Counting, "phases", (0.5,))
     _, fitted, _ = train(tiny, logic, "source-dev", DEV, steps=12, checkpoints=6, patience=1)
     assert fitted.steps == 10  # of the last phase's losses, 0.96 and 0.97, the second is not lower
+
+
+def test_with_a_phase_the_optimiser_and_the_schedule_begin_anew(tiny, logic, monkeypatch):
+    begun = []
+
+    def begin(self, phase):
+        begun.append((phase, self.progress, self.weight.item()))
+        self.slope = -1.0
+
+    monkeypatch.setattr(Counting, "phases", (0.5,))
+    monkeypatch.setattr(Counting, "begin", begin)
+    method, fitted, _ = train(tiny, logic, steps=8, checkpoints=8, schedule="linear", warmup=0.0)
+    (phase, progress, lowest), weights = begun[0], method.weight.item()
+    assert (len(begun), phase, progress, fitted.step) == (1, 1, 0.5, 8)
+    assert lowest < -2  # the rates of four steps, which fall
+    assert weights == pytest.approx(0, abs=1e-6)  # the same rates the other way, without the first phase's moments
+
+
+def test_a_state_of_an_earlier_phase_is_not_averaged(tiny, logic, monkeypatch):
+    monkeypatch.setattr(Counting, "phases", (0.5,))
+    assert train(tiny, logic, "average-all", steps=8, checkpoints=4)[0].weight.item() == pytest.approx(-7)
 
 
 @pytest.mark.parametrize(

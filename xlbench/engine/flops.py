@@ -33,6 +33,10 @@ class FlopMeter:
         self.backbone, self.total = backbone, 0.0
         self._per_token: dict[tuple[int, ...], float] = {}  # by kind
 
+    def begin(self) -> None:
+        """From now on a step does other things than those before it, as in another phase of training."""
+        self._per_token.clear()
+
     @contextmanager
     def step(self, batch: Batch) -> Iterator[None]:
         """Within it one batch is trained on (loss and backward), or scored."""

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -78,16 +79,22 @@ def fit(
     Where dev is looked at, training ends past `training.least_steps` once the dev loss has not fallen for
     `training.patience` checkpoints.
 
+    With each of the method's phases the optimiser and its schedule begin anew.
+
     `first`: the number of rows that are trained on alone before the others are, each for as many steps as so many rows
     are given; then only the others' checkpoints are selected from.
     """
     trained, device = trained_parameters(module), session.device
     if not trained:
         raise NotSupported(nothing_trains(method))
-    phases = [len(shots)] if first is None else [first, len(shots) - first]
-    lengths = [training.planned_steps(rows) for rows in phases]
+    if first is not None and method.phases:
+        raise NotSupported(f"method {method.name} has phases of its own; use --target-mode joint")
+    lengths = [
+        training.planned_steps(rows) for rows in ([len(shots)] if first is None else [first, len(shots) - first])
+    ]
     steps = sum(lengths)
-    last_phase = max(method.last_phase, 1 - lengths[-1] / steps)
+    phases = [*(round(share * steps) for share in (0.0, *method.phases)), steps]  # the steps between which each is
+    last_phase = max(phases[-2], steps - lengths[-1])
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
     kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
     optimiser = kind(method.parameter_groups(module, training), weight_decay=training.weight_decay, fused=True)
@@ -105,13 +112,19 @@ def fit(
         if course.step:
             session.progress.step(course.step)
         for step in range(course.step + 1, steps + 1):
-            looked = course.step in checkpoints and course.step >= steps - lengths[-1] + training.least_steps
-            if looked and course.waited(last_phase * steps) >= patience:
+            looked = course.step in checkpoints and course.step >= last_phase + training.least_steps
+            if looked and course.waited(last_phase) >= patience:
                 break
             parts = next(batches)
             method.progress = (step - 1) / steps
+            phase = bisect_left(phases, step) - 1
+            if phase and step - 1 == phases[phase]:
+                optimiser.state.clear()
+                session.meters["training"].begin()
+                method.begin(phase)
+            share = training.rate(step - phases[phase], phases[phase + 1] - phases[phase])
             for rate, group in zip(rates, optimiser.param_groups, strict=True):
-                group["lr"] = rate * training.rate(step, steps)
+                group["lr"] = rate * share
             loss = torch.zeros((), device=device)
             with said_if_short(partial(_too_large, method, parts[0], session)):
                 optimiser.zero_grad(set_to_none=True)
@@ -138,7 +151,7 @@ def fit(
                         facts["dev_score"], facts["dev_loss"] = evaluate()
                     module.train()
                 course.history.append({"step": step, **facts})
-                if step > last_phase * steps or step == steps:
+                if step > last_phase or step == steps:
                     course.keep(facts)
             session.progress.step(1, **facts)
             if checkpoint is not None and (checkpoint.due or (step == steps and checkpoint.there)):
