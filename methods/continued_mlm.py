@@ -33,7 +33,9 @@ class ContinuedMLM(HeadMethod):
         mode: Literal["phases", "joint"] = Field("phases", description="text first, or beside the shots in every step")
         weight: float = Field(0.1, ge=0, description="joint: weight of the masked-LM loss, λ")
         languages: Literal["targets", "all"] = Field("targets", description="whose text: the source's too, or not")
-        smoothing: float = Field(0.3, ge=0, le=1, description="languages are read in proportion to size to the power of")
+        smoothing: float = Field(
+            0.3, ge=0, le=1, description="languages are read in proportion to size to the power of"
+        )
         masked: float = Field(SHARE, gt=0, lt=1, description="share of the tokens that are asked for")
         texts_per_step: int | None = Field(None, ge=1, description="texts a step; none: as many as shots")
         search = {"share": (0.3, 0.5, 0.7)}

@@ -57,6 +57,12 @@ class Batch:
         vars(batch)["streams"] = streams
         return batch
 
+    def with_ids(self, ids: Tensor) -> "Batch":
+        """The same inputs with other tokens, (n, t); what is known of the batch stays known."""
+        batch = copy(self)
+        vars(batch)["ids"] = ids
+        return batch
+
 
 @dataclass(frozen=True, eq=False)
 class Slots:

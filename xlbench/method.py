@@ -102,9 +102,7 @@ class Method:
     scores_untrained: ClassVar[bool] = False  # True where nothing that scores is drawn anew, but for a soft prompt
     whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
-    freezes: ClassVar[bool] = (
-        False  # True where `build` freezes the backbone, but for few numbers, whatever `tune` says
-    )
+    freezes: ClassVar[bool] = False  # True where `build` freezes the backbone but for few numbers, whatever `tune` is
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""

@@ -95,15 +95,15 @@ class ParallelText(Resource[Mapping[str, Sequence[Pair]]]):
 class TextSettings(Frozen):
     """Settings of the resource `unlabelled`: where text comes from, and how much of it."""
 
-    origin: Literal["parallel", "train", "folder"] = Field(
-        "parallel",
-        description="sides of the parallel corpus; the task's train rows without their labels; or files of a folder",
+    origin: Literal["parallel", "train", "folder"] | None = Field(
+        None,
+        description="sides of a parallel corpus; the task's train rows without labels; or a folder's files; none: "
+        "what is named below, else the task's corpus, else its train rows",
     )
     folder: str | None = Field(
-        None,
-        description="folder of a file a language, as sw.txt: a text a line, or a text each of a task's fields, by tabs",
+        None, description="folder of a file a language, as sw.txt: a text a line, or those of all fields, tabs between"
     )
-    corpus: str | None = Field(None, description="parallel corpus; none: the task's own choice")
+    corpus: str | None = Field(None, description="parallel corpus, as paws-x or ntrex-128")
     size: int = Field(1000, ge=1, description="rows of text per language, at most")
 
 
@@ -119,16 +119,17 @@ class UnlabelledText(Resource[Mapping[str, Sequence[tuple[str, ...]]]]):
 
     def resolved(self, task: Task) -> dict[str, Any]:
         settings = self.settings
-        if (settings.origin == "folder") != (settings.folder is not None):
-            raise XlbenchError(
-                "the resource unlabelled has origin=folder and a folder, or neither; "
-                f"it was given origin={settings.origin} and folder={settings.folder}"
-            )
-        named = {"origin": settings.origin, "size": settings.size}
-        if settings.origin != "parallel":
-            return named
+        named = [name for name in ("folder", "corpus") if getattr(settings, name) is not None]
+        origins = [{"folder": "folder", "corpus": "parallel"}[name] for name in named]
+        if len({*origins, *filter(None, [settings.origin])}) > 1 or (settings.origin == "folder" and not named):
+            told = ", ".join(f"{name}={getattr(settings, name)}" for name in ("origin", "folder", "corpus"))
+            raise XlbenchError(f"the resource unlabelled has one origin of text, and the folder for one: it has {told}")
+        origin = settings.origin or (origins or ["parallel" if task.parallel else "train"])[0]
+        chosen = {"origin": origin, "size": settings.size}
+        if origin != "parallel":
+            return chosen
         corpus = ParallelText(ParallelSettings(corpus=settings.corpus, size=settings.size)).resolved(task)["corpus"]
-        return {**named, "corpus": corpus}
+        return {**chosen, "corpus": corpus}
 
     def load(self, around: Surroundings) -> Mapping[str, Sequence[tuple[str, ...]]]:
         chosen, task = self.resolved(around.task), around.task

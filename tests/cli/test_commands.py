@@ -78,9 +78,9 @@ def test_list_methods_tasks_and_suites():
 
 
 def test_resources_are_listed_and_shown():
-    (line,) = command("list", "resources").splitlines()
-    assert line.startswith("parallel ")
-    assert line.endswith("]")
+    lines = command("list", "resources").splitlines()
+    assert [line.split()[0] for line in lines] == ["parallel", "unlabelled"]
+    assert all(line.endswith("]") for line in lines)
     text = command("show", "parallel")
     assert text.startswith("resource parallel  [")
     assert "settings (--with resources.parallel.NAME=VALUE):\n  corpus = None: " in text

@@ -1,5 +1,6 @@
 """Masked language modelling on text (Devlin et al. 2019), for methods that learn from text without labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from xlbench.batching import Batch
 from xlbench.errors import XlbenchError
 from xlbench.method import Method, Stream
 from xlbench.parts.sentence_vectors import ALONE
-from xlbench.prompts import Encoded
+from xlbench.prompts import Encoded, on_device
 
 SHARE = 0.15  # of the tokens that a masked language model is asked for
 
@@ -27,27 +28,37 @@ def text_stream(method: Method, texts: Mapping[str, Sequence[str]], rows_a_step:
     return Stream(Encoded.join(parts), group="text", rows_a_step=rows_a_step)
 
 
-def hidden_words(method: Method, batch: Batch, share: float = SHARE) -> tuple[Tensor, Tensor]:
-    """The ids with some tokens hidden, and where, both (n, t): of the `share` that is drawn, special tokens never among
-    it, 80 % are `<mask>`, 10 % a word drawn from the vocabulary, 10 % as they were."""
-    ids, tokenizer = batch.ids, method.backbone.tokenizer
-    special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
-    drawn, fate = torch.rand(ids.shape, device=ids.device), torch.rand(ids.shape, device=ids.device)
-    words = torch.randint(len(method.backbone.word_embeddings()), ids.shape, device=ids.device)
-    asked = (drawn < share) & batch.attention.bool() & ~torch.isin(ids, special)
-    read = torch.where(asked & (fate < 0.8), tokenizer.mask_token_id, ids)
-    return torch.where(asked & (fate >= 0.9), words, read), asked
+def hidden_words(method: Method, batch: Batch, share: float = SHARE) -> tuple[Tensor, Tensor, Tensor]:
+    """The ids with some tokens hidden, (n, t); where tokens are asked for, (n, k); and those tokens, -1 for none.
+
+    Of each row the `share` is drawn, rounded, and one token at least; special tokens never. Of what is drawn 80 % are
+    `<mask>`, 10 % a word drawn from the vocabulary, 10 % as they were (as BERT's own code has it).
+    """
+    ids, tokenizer, device = batch.ids, method.backbone.tokenizer, batch.ids.device
+    words = batch.attention.bool() & ~torch.isin(ids, on_device(device, tuple(tokenizer.all_special_ids)))
+    drawn = torch.rand(ids.shape, device=device).masked_fill(~words, 2.0)
+    where = drawn.argsort(dim=1)[:, : max(1, math.ceil(share * ids.shape[1]))]
+    there = words.sum(dim=1, keepdim=True)
+    count = (share * there).round().clamp_min(1).minimum(there)
+    asked = torch.arange(where.shape[1], device=device) < count
+    own, fate = ids.gather(1, where), torch.rand(where.shape, device=device)
+    others = torch.randint(len(method.backbone.word_embeddings()), where.shape, device=device)
+    read = torch.where(fate < 0.8, tokenizer.mask_token_id, torch.where(fate < 0.9, others, own))
+    hidden = ids.scatter(1, where, torch.where(asked, read, own))
+    return hidden, where, torch.where(asked, own, -1)
 
 
 def masked_loss(method: Method, batch: Batch, share: float = SHARE) -> Tensor:
-    """Cross-entropy of the tokens that are hidden, over the vocabulary, their mean; 0 where none is drawn.
+    """Cross-entropy of the tokens that are hidden, over the vocabulary, their mean; 0 where there is none.
 
     The method must set `whole_vocabulary`, `needs_masked_lm` and `couples_rows`.
     """
     backbone = method.backbone
-    read, asked = hidden_words(method, batch, share)
-    states = backbone.hidden(replace(batch, ids=read))[asked]
     if backbone.transform is None:
         raise backbone.no_head()
-    logits = backbone.vocabulary_logits(backbone.transform(states)).float()
-    return nn.functional.cross_entropy(logits, batch.ids[asked], reduction="sum") / max(1, len(states))
+    hidden, where, answers = hidden_words(method, batch, share)
+    states = backbone.hidden(batch.with_ids(hidden))
+    read = states.gather(1, where[..., None].expand(-1, -1, states.shape[-1]))
+    logits = backbone.vocabulary_logits(backbone.transform(read)).float()
+    total = nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=-1, reduction="sum")
+    return total / (answers >= 0).sum().clamp_min(1)
