@@ -26,7 +26,7 @@ def test_means_over_the_runs_that_all_policies_of_a_row_have():
     """Draw 2 was run with `last` alone, so it counts for none: source-dev .5, last .5, average-last .7, oracle .8."""
     (found,) = side_by_side(group(BOTH))
     assert found.title == "logic on tiny"
-    assert found.grid.head == [
+    assert found.grids[0].head == [
         "selection",
         "shots",
         "runs",
@@ -35,29 +35,29 @@ def test_means_over_the_runs_that_all_policies_of_a_row_have():
         "average-last",
         "oracle (not ranked)",
     ]
-    assert found.grid.rows == [["mpt", "4", "2 runs", "50.0", "50.0", "70.0", "80.0"]]
-    assert found.grid.apart == 6
-    assert "a ceiling, not a result" in found.words[1]
+    assert found.grids[0].rows == [["mpt", "4", "2 runs", "50.0", "50.0", "70.0", "80.0"]]
+    assert found.grids[0].apart == 6
+    assert "a ceiling, not a result" in found.blocks[0][1]
 
 
 def test_rows_are_in_the_order_of_names_and_shots_never_of_the_oracle():
     accuracies = {("a", "last"): 0.1, ("a", ORACLE): 0.2, ("b", "last"): 0.3, ("b", ORACLE): 0.9}
     records = [run(*name, value, shots=shots) for name, value in accuracies.items() for shots in (16, 4)]
     (found,) = side_by_side(group(records))
-    assert [row[:2] for row in found.grid.rows] == [["a", "4"], ["b", "4"], ["a", "16"], ["b", "16"]]
+    assert [row[:2] for row in found.grids[0].rows] == [["a", "4"], ["b", "4"], ["a", "16"], ["b", "16"]]
 
 
 def test_a_policy_that_a_method_lacks_is_a_dash_and_without_the_oracle_no_column_stands_apart():
     records = [run("a", "last", 0.1), run("a", "source-dev", 0.2), run("b", "last", 0.3), run("b", "average-last", 0.5)]
     (found,) = side_by_side(group([*records, run("alone", "last", 0.4)]))
-    assert found.grid.rows == [["a", "4", "1 run", "20.0", "10.0", "–"], ["b", "4", "1 run", "–", "30.0", "50.0"]]
-    assert found.grid.apart is None
-    assert len(found.words) == 1
+    assert found.grids[0].rows == [["a", "4", "1 run", "20.0", "10.0", "–"], ["b", "4", "1 run", "–", "30.0", "50.0"]]
+    assert found.grids[0].apart is None
+    assert len(found.blocks[0]) == 1
 
 
 def test_policies_with_no_run_in_common_are_dashes():
     (found,) = side_by_side(group([run("a", "last", 0.1, 0), run("a", "source-dev", 0.2, 1)]))
-    assert found.grid.rows == [["a", "4", "0 runs", "–", "–"]]
+    assert found.grids[0].rows == [["a", "4", "0 runs", "–", "–"]]
 
 
 @pytest.mark.parametrize("change", [{"model": "other"}, {"max_length": 64}, {"test_units": 3}])
@@ -81,5 +81,5 @@ def test_both_boards_show_it_and_the_page_greys_the_oracle(tmp_path):
     assert '<td class="soft"><bdi>80.0</bdi></td></tr>' in page
     assert page.count('<td class="soft">') == 1
     assert '<th scope="col" class="soft"><button type="button" disabled><bdi>oracle (not ranked)</bdi>' in page
-    assert '<a href="#policies-1">Selection policies: logic on tiny</a>' in page
-    assert '<section id="policies-1" aria-labelledby="policies-1-name">' in page
+    assert '<a href="#family-1">Selection policies: logic on tiny</a>' in page
+    assert '<section id="family-1" aria-labelledby="family-1-name">' in page

@@ -30,6 +30,7 @@ SMALLEST_P = 1e-15
 OVER_DRAWS = "other draws, seeds and units"
 OVER_SEEDS = "other seeds and units, with this one draw"
 OVER_UNITS = "other units, with this one run"
+OVER_TASKS = "other tasks"
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,38 @@ def compared(
     are Holm's where none are given. That any pair is wrongly told apart has a chance of alpha at most; that all these
     intervals hold the truth at once may have less than 1 - alpha. Raises XlbenchError.
     """
-    names = list(differences)
-    designs = [as_design(differences[pair]) for pair in names]
-    errors = [_error(design) for design in designs]
+    designs = {pair: as_design(difference) for pair, difference in differences.items()}
+    told = {pair: (_error(design), _scope(design), len(design)) for pair, design in designs.items()}
+    return _corrected(told, steps, level)
+
+
+def of_samples(values: ArrayLike, scope: str = OVER_TASKS, *, level: float = LEVEL) -> Interval:
+    """The mean of what tasks, or draws, show, (n,), with the t interval over others: what runs and units do within each
+    is in how they differ. Raises XlbenchError for fewer than two."""
+    return _of_samples(values).interval(_level(level), scope)
+
+
+def compared_over_tasks(differences: Mapping[tuple[str, str], ArrayLike], *, level: float = LEVEL) -> list[Pair]:
+    """As `compared`, by Shaffer's steps, of what tasks show of first minus second, (tasks,), for all pairs of some
+    methods; a pair's `draws` are its tasks."""
+    methods = {name for pair in differences for name in pair}
+    told = {pair: (_of_samples(values), OVER_TASKS, len(np.asarray(values))) for pair, values in differences.items()}
+    return _corrected(told, shaffer_steps(len(methods)), level)
+
+
+def _of_samples(values: ArrayLike) -> "_Error":
+    shown = np.asarray(values, dtype=np.float64)
+    if shown.ndim != 1 or len(shown) < 2 or not np.isfinite(shown).all():
+        raise XlbenchError("an interval over tasks or draws needs numbers of two at least")
+    return _Error(float(shown.mean()), float(shown.var(ddof=1)) / len(shown), len(shown) - 1, 0.0, 0)
+
+
+def _corrected(
+    told: Mapping[tuple[str, str], tuple["_Error", str, int]], steps: Sequence[int] | None, level: float
+) -> list[Pair]:
+    """Pairs by their error, scope and number of draws, corrected together; see `compared`."""
+    names = list(told)
+    errors = [error for error, _, _ in told.values()]
     p = np.array([2 * error.tail() for error in errors])
     factors = list(steps or holm_steps(len(names)))[: len(names)]
     alpha, step, stopped, largest = 1 - _level(level), 0, False, 0.0
@@ -190,10 +220,9 @@ def compared(
         stopped = stopped or p[place] > alpha / factors[step]
         step += not stopped and step + 1 < len(factors)
     return [
-        Pair(*names[place], error.interval(level, _scope(design)), float(p[place]),
-             error.interval(float(levels[place]), _scope(design)), float(corrected_p[place]),
-             _within(error), design.shape[0])
-        for place, (design, error) in enumerate(zip(designs, errors, strict=True))
+        Pair(*pair, error.interval(level, scope), float(p[place]), error.interval(float(levels[place]), scope),
+             float(corrected_p[place]), _within(error), draws)
+        for place, (pair, (error, scope, draws)) in enumerate(told.items())
     ]  # fmt: skip
 
 

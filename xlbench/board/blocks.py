@@ -29,6 +29,35 @@ class Command:
 Block = Grid | Command | tuple[str, ...]  # the last: sentences, without their full stops
 
 
+@dataclass(frozen=True)
+class HeatMap:
+    """Cells in percent, None for none: `rows` and `columns` are what they are called."""
+
+    metric: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Groups that differ in one thing alone, side by side: what that is, what they are called, and what they show.
+
+    `key` tells families of one kind apart; `heat_map` is what a figure shows of it.
+    """
+
+    kind: str
+    title: str
+    blocks: tuple[Block, ...]
+    key: str = ""
+    heat_map: HeatMap | None = None
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Its tables."""
+        return [block for block in self.blocks if isinstance(block, Grid)]
+
+
 def interval(bounds: Interval, least: float = -1.0) -> str:
     """An interval in percent or points, no wider than what is possible: from `least` to 1."""
     return f"{points(max(bounds.low, least))} – {points(min(bounds.high, 1.0))}"

@@ -12,8 +12,8 @@ from xlbench.analysis.matching import Group, Table, group
 from xlbench.analysis.statistics import Pair
 from xlbench.board.blocks import Grid
 from xlbench.board.content import blocks
+from xlbench.board.families import families
 from xlbench.board.results import csv_of, results
-from xlbench.board.selection_policies import side_by_side
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.records.analyses import kept_analyses
@@ -35,7 +35,12 @@ TABLES = {  # what a table is asked for by: what the board calls it
     "costs": "Costs",
     "chosen": "Chosen settings",
     "policies": "Selection policies",
+    "sources": "Languages of the shots",
+    "over-tasks": "Normalised means",
+    "differences-over-tasks": "Differences over tasks",
+    "wins": "Wins",
 }
+OF_FAMILIES = {"policies", "sources", "over-tasks", "differences-over-tasks", "wins"}  # of several groups together
 
 
 CITE_US = "xlbench: few-shot cross-lingual transfer methods, compared under equal conditions"
@@ -77,9 +82,14 @@ def export(runs: Path | str, form: str, name: str | None = None) -> tuple[str, t
 def _table(groups: Sequence[Group], name: str, runs: Path | str, numbers: bool) -> pd.DataFrame:
     """A table of the board. Raises XlbenchError where no group has it."""
     frames = []
-    if name == "policies":
-        frames = [_frame({"comparison": family.title}, family.grid) for family in side_by_side(groups)]
-    for matched in groups if name != "policies" else ():
+    if name in OF_FAMILIES:
+        frames = [
+            _frame({"comparison": family.title}, grid)
+            for family in families(groups)
+            for grid in family.grids
+            if grid.title == TABLES[name]
+        ]
+    for matched in () if name in OF_FAMILIES else groups:
         for table in matched.tables:
             before = {"comparison": matched.title, "group": digest(matched.key)[:8], "shots": str(written(table.shots))}
             if numbers and name in NUMBERS:

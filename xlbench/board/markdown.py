@@ -6,7 +6,7 @@ from pathlib import Path
 from xlbench.analysis.matching import Group
 from xlbench.board.blocks import Block, Command, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, declared, first_words, leaks, origin, shared
-from xlbench.board.selection_policies import side_by_side
+from xlbench.board.families import families
 from xlbench.errors import XlbenchError, one_line
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
@@ -48,9 +48,9 @@ def markdown(groups: Sequence[Group]) -> str:
             parts.append(f"### {in_words(table.shots, table.per_class)}\n")
             parts += [_block(block) + "\n" for block in blocks(table)]
         parts += [_block(block) + "\n" for block in origin(group)]
-    for family in side_by_side(groups):
-        parts.append(f"## Selection policies: {escape(family.title, 500)}\n")
-        parts += [_block(block) + "\n" for block in (family.words, family.grid)]
+    for family in families(groups):
+        parts.append(f"## {family.kind}: {escape(family.title, 500)}\n")
+        parts += [_block(block) + "\n" for block in family.blocks]
     return "\n".join(parts).rstrip() + "\n"
 
 

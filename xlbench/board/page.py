@@ -16,10 +16,10 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from xlbench.analysis.matching import Group
-from xlbench.board.blocks import Command, Grid
+from xlbench.board.blocks import Command, Family, Grid
 from xlbench.board.content import ORACLE_WORDS, blocks, declared, first_words, leaks, origin, shared
-from xlbench.board.figures.data import KINDS, figure_name, titled
-from xlbench.board.selection_policies import side_by_side
+from xlbench.board.families import families
+from xlbench.board.figures.data import KINDS, figure_name, heat_map_name, titled
 from xlbench.host.plain_text import lines, plain
 from xlbench.host.whole_files import replace_file
 from xlbench.spec import in_words
@@ -33,6 +33,7 @@ NOTES = {
     "distance": "The distance is genealogical: of the groups that Glottolog puts the source language in, from its "
     "family down, the share that a language is not in. Languages on one grey band are equally far. Spearman's rank "
     "correlation of gap and distance describes these languages; relatives are not independent, so it is no test.",
+    "sources": "Rows are of the same test rows; what the last column is, the words above the table say.",
     "cost": "A hollow method is off the front: another has no lower mean in no more time. The front goes by means; "
     "whether a difference is more than chance, the tables say.",
 }
@@ -60,10 +61,10 @@ def write_page(groups: Sequence[Group], out: Path, about: str, left_out: Sequenc
     }
     environment.filters["uncut"] = lambda text: escape(plain(text, None))
     text = environment.from_string(template).render(
-        groups=groups, policies=side_by_side(groups), out=out, about=_about(about), left_out=left_out,
+        groups=groups, families=families(groups), out=out, about=_about(about), left_out=left_out,
         policy=Markup(policy), style=Markup(style), script=Markup(script), oracle_words=ORACLE_WORDS,
         version=__version__, shared=shared, leaks=leaks, declared=declared, first_words=first_words, figures=_figures,
-        blocks=blocks, origin=origin, in_words=in_words,
+        picture=_picture, blocks=blocks, origin=origin, in_words=in_words,
     )  # fmt: skip
     return replace_file(out / "index.html", text.encode())
 
@@ -76,10 +77,19 @@ def _hash(text: str) -> str:
 def _figures(group: Group, out: Path) -> Iterator[dict[str, str]]:
     """A group's figures among those in `out/figures`, each with its caption, its note and its bytes as a URL."""
     for kind in KINDS:
-        file = out / "figures" / figure_name(group, kind)
-        if file.is_file():
-            source = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
-            yield {"caption": titled(kind, group.metric), "note": NOTES[kind], "source": source}
+        yield from _shown(out / "figures" / figure_name(group, kind), kind, group.metric)
+
+
+def _picture(family: Family, out: Path) -> Iterator[dict[str, str]]:
+    """A family's heat map, where it is among the figures."""
+    if family.heat_map is not None:
+        yield from _shown(out / "figures" / heat_map_name(family), "sources", family.heat_map.metric)
+
+
+def _shown(file: Path, kind: str, metric: str) -> Iterator[dict[str, str]]:
+    if file.is_file():
+        source = f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+        yield {"caption": titled(kind, metric), "note": NOTES[kind], "source": source}
 
 
 def _about(text: str) -> Markup:

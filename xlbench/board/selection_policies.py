@@ -2,15 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import get_args
 
 from xlbench.analysis.evidence import count, points
 from xlbench.analysis.matching import Group, Line
-from xlbench.board.blocks import Grid
+from xlbench.board.blocks import Family, Grid
 from xlbench.spec import ORACLE, Selection, digest, written
 
+KIND = "Selection policies"
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end
 WORDS = (
     "Mean of the metric in percent, by which checkpoint was tested; all else is equal, and each row is the mean over "
@@ -19,21 +19,7 @@ WORDS = (
 )
 
 
-@dataclass(frozen=True)
-class SideBySide:
-    """Groups that differ in the selection policy alone: what they are called, and their table."""
-
-    title: str
-    grid: Grid
-    oracle: bool
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What the table shows, in sentences without their full stops."""
-        return WORDS if self.oracle else WORDS[:1]
-
-
-def side_by_side(groups: Sequence[Group]) -> list[SideBySide]:
+def side_by_side(groups: Sequence[Group]) -> list[Family]:
     """A table of methods × policies for all groups that have such others, in the order of the groups."""
     families: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
@@ -41,7 +27,7 @@ def side_by_side(groups: Sequence[Group]) -> list[SideBySide]:
     return [tables for family in families.values() for tables in _family(family)]
 
 
-def _family(family: Sequence[Group]) -> Iterator[SideBySide]:
+def _family(family: Sequence[Group]) -> Iterator[Family]:
     """The table of groups that differ in the policy alone; none where no method was run with two."""
     family = [group for group in family if group.key["selection"] in POLICIES]  # a protocol's is none
     policies = [policy for policy in POLICIES if policy in {group.key["selection"] for group in family}]
@@ -56,7 +42,7 @@ def _family(family: Sequence[Group]) -> Iterator[SideBySide]:
         head = ["selection", "shots", "runs", *heads]
         oracle = ORACLE in policies
         grid = Grid("Selection policies", head, rows, apart=len(head) - 1 if oracle else None)
-        yield SideBySide(family[0].title, grid, oracle)
+        yield Family(KIND, family[0].title, (WORDS if oracle else WORDS[:1], grid))
 
 
 def _row(shots: int, method: str, by_policy: dict[str, Line], policies: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from xlbench.analysis.languages import by_family
 from xlbench.analysis.matching import Group, Line, mean_of
 from xlbench.analysis.statistics import Interval
 from xlbench.analysis.transfer_gap import left_out, placed
+from xlbench.board.blocks import Family
 from xlbench.errors import XlbenchError
 from xlbench.records.record import Record
 from xlbench.spec import digest
@@ -60,6 +61,7 @@ KINDS = {  # what a figure shows, by the end of its name
     "languages": "{metric} by language and method",
     "distance": "Transfer gap against language distance",
     "cost": "Mean {metric} against training time",
+    "sources": "{metric} by the languages of the shots and of the test",
 }
 
 
@@ -71,8 +73,17 @@ def titled(kind: str, metric: str) -> str:
 
 def figure_name(group: Group, kind: str) -> str:
     """The file of a group's figure: task and model in plain letters, what tells groups apart, and the kind."""
-    plain = re.sub(r"[^a-z0-9]+", "-", f"{group.key['task']}-{group.key['model']}".lower()).strip("-")[:60]
-    return f"{plain or 'board'}-{digest(group.key)[:8]}-{kind}.svg"
+    return _file_name(f"{group.key['task']}-{group.key['model']}", digest(group.key), kind)
+
+
+def heat_map_name(family: Family) -> str:
+    """The file of a family's heat map."""
+    return _file_name(family.title.replace(" on ", "-"), family.key, "sources")
+
+
+def _file_name(title: str, key: str, kind: str) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60]
+    return f"{plain or 'board'}-{key[:8]}-{kind}.svg"
 
 
 def panels(group: Group) -> list[Panel]:
@@ -114,5 +125,5 @@ def kinds(content: Shown) -> list[str]:
     if not content.panels:
         return []
     timed = any(point.seconds is not None for panel in content.panels for point in panel.points)
-    drawn = {"distance": bool(content.distances), "cost": timed and not content.oracle}
+    drawn = {"sources": False, "distance": bool(content.distances), "cost": timed and not content.oracle}
     return [kind for kind in KINDS if drawn.get(kind, True)]

@@ -24,8 +24,9 @@ import numpy as np
 from xlbench.analysis.languages import by_family, languages
 from xlbench.analysis.matching import Group
 from xlbench.analysis.transfer_gap import gaps, rank_correlation
-from xlbench.board.blocks import percent
-from xlbench.board.figures.data import KINDS, Panel, Point, Shown, figure_name, kinds, shown, titled
+from xlbench.board.blocks import Family, HeatMap, percent
+from xlbench.board.figures.data import KINDS, Panel, Point, Shown, figure_name, heat_map_name, kinds, shown, titled
+from xlbench.board.source_languages import matrices
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import plain
 from xlbench.host.whole_files import replace_file
@@ -79,6 +80,9 @@ def write_figures(groups: Sequence[Group], out: Path) -> list[Path]:
         for kind in kinds(content):
             picture = _svg(partial(drawing[kind], content))
             files.append(replace_file(out / "figures" / figure_name(group, kind), picture))
+    for family in matrices(groups):
+        picture = _svg(partial(_draw_sources, family))
+        files.append(replace_file(out / "figures" / heat_map_name(family), picture))
     remove_figures(out, but=files)
     return files
 
@@ -163,17 +167,38 @@ def _draw_shots(content: Shown) -> "Figure":
 
 
 def _draw_languages(content: Shown) -> "Figure":
-    """A cell a language and method, row by row of every table; the darker, the less accurate."""
-    import matplotlib as mpl
-
+    """A cell a language and method, row by row of every table."""
     columns = content.languages
     rows, labels = [], []
     for panel in content.panels:
         for method, means in sorted(panel.by_language.items()):
             rows.append([100 * means.get(name, math.nan) for name in columns])
             labels.append(f"{plain(method, 40)}, {in_words(panel.shots)}")
-    values = np.array(rows)
     figure = _canvas(content, "languages", 3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows))
+    _draw_cells(figure, np.array(rows), labels, columns, content.metric)
+    figure.axes[0].set_xlabel(_families(columns), fontsize=9)
+    return figure
+
+
+def _draw_sources(family: Family) -> "Figure":
+    """A cell a language of the test and a row's languages of the shots."""
+    from matplotlib.figure import Figure
+
+    heat_map = family.heat_map or HeatMap("", (), (), ())
+    rows, columns = heat_map.rows, heat_map.columns
+    values = np.array([[math.nan if cell is None else cell for cell in row] for row in heat_map.cells])
+    figure = Figure(figsize=(3.6 + 0.45 * len(columns), 1.9 + 0.3 * len(rows)), layout="constrained", facecolor="white")
+    figure.suptitle(f"{titled('sources', heat_map.metric)}\n{plain(family.title, 80)}", fontsize=11)
+    _draw_cells(figure, values, [plain(name, 60) for name in rows], columns, heat_map.metric)
+    return figure
+
+
+def _draw_cells(
+    figure: "Figure", values: np.ndarray, labels: Sequence[str], columns: Sequence[str], metric: str
+) -> None:
+    """A heat map of cells in percent, NaN for none; the darker, the less."""
+    import matplotlib as mpl
+
     axes = figure.subplots()
     axes.grid(False)
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if not np.isnan(values).all() else (0.0, 100.0)
@@ -186,12 +211,10 @@ def _draw_languages(content: Shown) -> "Figure":
         colour = "white" if scale(value) < DARK else "black"  # what is not known is no dark cell
         axes.text(x + 0.5, y + 0.5, words, color=colour, ha="center", va="center", fontsize=8)
     axes.set_xticks(np.arange(len(columns)) + 0.5, [plain(name, 20) for name in columns])
-    axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
+    axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
     axes.tick_params(length=0)
-    axes.set_xlabel(_families(columns), fontsize=9)
-    axes.set_title(f"{content.metric}, %; the lighter, the higher", fontsize=9, color=GREY)
+    axes.set_title(f"{metric}, %; the lighter, the higher", fontsize=9, color=GREY)
     axes.spines[:].set_visible(False)
-    return figure
 
 
 def _families(columns: Sequence[str]) -> str:
