@@ -5,6 +5,7 @@ import re
 # ISO 639-3 codes, and older or wrong ones, of languages that have a code of two letters (ISO 639-1); of a macrolanguage
 # its commonest member too, by which datasets name it. https://iso639-3.sil.org/code_tables/639/data
 SHORT = {
+    "abk": "ab",
     "aar": "aa", "afr": "af", "aka": "ak", "twi": "tw", "amh": "am", "ara": "ar", "arb": "ar", "arg": "an", "asm": "as",
     "ava": "av", "ave": "ae", "aym": "ay", "ayr": "ay", "aze": "az", "azj": "az", "bak": "ba", "bam": "bm", "bel": "be",
     "ben": "bn", "bis": "bi", "bod": "bo", "bos": "bs", "bre": "br", "bul": "bg", "cat": "ca", "ces": "cs", "cha": "ch",

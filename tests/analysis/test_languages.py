@@ -1,6 +1,5 @@
 """The shipped classification: whole, with its source, relatives together; and the distance made from it."""
 
-import json
 import re
 from importlib.resources import files
 from itertools import pairwise
@@ -10,40 +9,74 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlbench import registry
-from xlbench.analysis.languages import by_family, distance, languages
+from xlbench.analysis.languages import by_family, distance, language, languages, script
 
-KNOWN = sorted(languages())
-FILE = json.loads((files("xlbench.analysis") / "languages.json").read_text(encoding="utf-8"))
-
-
-def test_every_language_of_the_shipped_tasks_is_there():
-    for name in ("logic", "xnli"):
-        assert set(registry.get("task", name).languages) <= set(KNOWN)
+LINES = (files("xlbench.analysis") / "languages.tsv").read_text(encoding="utf-8").splitlines()
+XNLI = ("en", "de", "fr", "es", "el", "bg", "ru", "hi", "ur", "ar", "tr", "sw", "vi", "th", "zh")
+KNOWN = sorted({*XNLI, *(code for name in ("sib-200", "xcopa") for code in registry.get("task", name).languages)})
 
 
-def test_the_file_names_its_source_licence_and_making():
-    assert FILE["source"].startswith("Glottolog")
-    assert FILE["licence"].startswith("CC BY 4.0")
-    assert "languoids/tree" in " ".join(FILE["made"])
+@pytest.mark.parametrize("name", registry.names("task"))
+def test_every_language_of_the_shipped_tasks_is_there(name):
+    assert [code for code in registry.get("task", name).languages if language(code) is None] == []
 
 
-@pytest.mark.parametrize("code", KNOWN)
-def test_a_path_is_made_of_glottocodes_and_has_a_commit(code):
-    one = FILE["languages"][code]
-    groups = one["path"].split("/")
-    assert len(set(groups)) == len(groups) > 2
-    assert all(re.fullmatch(r"[a-z]{4}[0-9]{4}", group) for group in groups)
-    assert re.fullmatch(r"[0-9a-f]{40}", one["commit"])
+def test_the_file_names_its_sources_and_licences():
+    head = " ".join(line for line in LINES if line.startswith("#"))
+    assert "Glottolog 5.3" in head
+    assert "CC BY 4.0" in head
+    assert "Unicode License V3" in head
+
+
+def test_a_line_is_a_glottocode_behind_its_group_and_a_code_is_there_once():
+    seen, codes = set(), []
+    for line in LINES:
+        if not line.startswith("#"):
+            glottocode, group, iso, written, name = line.split("\t")
+            assert re.fullmatch(r"[a-z0-9]{4}[0-9]{4}", glottocode)
+            assert group == "-" or group in seen
+            assert re.fullmatch(r"[a-z]{3}|-", iso)
+            assert re.fullmatch(r"[A-Z][a-z]{3}|-", written)
+            assert name == name.strip() != ""
+            seen.add(glottocode)
+            codes += [iso] if iso != "-" else []
+    assert len(codes) == len(set(codes)) == len(languages()) > 7000
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "family", "branch", "written"),
+    [
+        ("en", "English", "Indo-European", "Germanic", "Latn"),
+        ("hi", "Hindi", "Indo-European", "Indo-Aryan", "Deva"),
+        ("ar", "Standard Arabic", "Afro-Asiatic", "Semitic", "Arab"),
+        ("swh_Latn", "Swahili", "Atlantic-Congo", "Southern Bantoid", "Latn"),
+        ("zh-CN", "Mandarin Chinese", "Sino-Tibetan", "Sinitic", "Hans"),
+        ("zho_Hant", "Mandarin Chinese", "Sino-Tibetan", "Sinitic", "Hant"),
+        ("sr-Latn", "Serbian Standard", "Indo-European", "Balto-Slavic", "Latn"),
+        ("qu", "Quechuan", "Quechuan", "Quechuan", "Latn"),
+        ("eu", "Basque", "Basque", "Basque", "Latn"),
+    ],
+)
+def test_codes_that_the_hub_has_are_languages(code, name, family, branch, written):
+    found = language(code)
+    assert (found.name, found.family, found.branch, script(code)) == (name, family, branch, written)
+
+
+def test_a_code_of_no_language_is_none_and_has_no_script():
+    assert language("xx") is language("english") is None
+    assert script("xx") == ""
 
 
 def test_a_name_of_a_family_is_one_family_and_groups_stand_together():
-    """The languages of any group, and of any name, stand side by side in the file."""
-    rows = [(one.path, one.family, one.branch) for one in languages().values()]
-    marks = {group for path, _, _ in rows for group in path} | {name for _, *names in rows for name in names}
-    for mark in marks:
-        inside = [mark in (*path, family, branch) for path, family, branch in rows]
-        assert sum(now != after for now, after in pairwise([False, *inside, False])) == 2
-    assert len({(path[0], family) for path, family, _ in rows}) == len({family for _, family, _ in rows})
+    """The languages of any group stand side by side in the file, and a family's name is one path's beginning."""
+    rows = list(languages().values())
+    assert [row.place for row in rows] == sorted(row.place for row in rows)
+    first: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        for group in row.path:
+            first.setdefault(group, []).append(number)
+    assert all(after == now + 1 for numbers in first.values() for now, after in pairwise(numbers))
+    assert len({row.path[0] for row in rows}) == len({(row.path[0], row.family) for row in rows})
 
 
 def test_distances_from_english_by_hand():
@@ -66,13 +99,13 @@ def test_a_distance_is_a_share_and_goes_by_the_last_group_in_common(source, near
     assert first is not None
     assert second is not None
     assert 0 <= first <= 1
-    assert (first == 0) == (source == near)
-    assert (first == 1) == (languages()[source].family != languages()[near].family)
-    shared = [len(set(languages()[source].path) & set(languages()[other].path)) for other in (near, far)]
+    assert (first == 0) == (language(source).path[-1] in language(near).path)
+    assert (first == 1) == (language(source).path[0] != language(near).path[0])
+    shared = [len(set(language(source).path) & set(language(other).path)) for other in (near, far)]
     assert (first < second) == (shared[0] > shared[1])
 
 
-@given(st.sets(st.sampled_from([*KNOWN, "aa", "zz"])))
+@given(st.sets(st.sampled_from([*KNOWN, "xx", "zz"])))
 def test_unknown_languages_come_last_by_name(codes):
     ordered = by_family(codes)
     assert set(ordered) == codes

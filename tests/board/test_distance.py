@@ -100,7 +100,7 @@ def test_the_page_shows_it_with_words_and_where_the_distances_are_from(tmp_path)
     assert set(NOTES) == set(KINDS)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(languages())), st.sampled_from([0.3, 0.5, 0.83, 1.0]), min_size=1))
+@given(st.dictionaries(st.sampled_from(sorted(languages())[:300]), st.sampled_from([0.3, 0.5, 0.83, 1.0]), min_size=1))
 def test_languages_never_share_a_place_and_stay_by_their_distance(distances):
     places = spread(distances)
     ordered = sorted(places, key=lambda name: places[name])

@@ -98,8 +98,8 @@ def test_languages_stand_by_family_and_unknown_ones_last(tmp_path):
         tmp_path, record(accuracy=dict.fromkeys(("xx", "zh", "sw", "ur", "hi", "de", "en"), 0.5)), truth=False
     )
     said = texts(figures["languages"])
-    assert [each for each in said if len(each) == 2] == ["en", "de", "hi", "ur", "sw", "zh", "xx"]
-    assert "Indo-European (Germanic en de, Indo-Aryan hi ur)" in " ".join(said)
+    assert [each for each in said if len(each) == 2] == ["de", "en", "hi", "ur", "sw", "zh", "xx"]
+    assert "Indo-European (Germanic de en, Indo-Aryan hi ur)" in " ".join(said)
     assert "unknown: xx" in " ".join(said)
 
 

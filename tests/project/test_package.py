@@ -17,7 +17,7 @@ SHIPPED = {
     "tasks": "xlbench/tasks/{xnli,logic/__init__,logic/grammar,logic/languages/zh}.py",
     "names": "xlbench/tasks/logic/names.tsv",
     "page": "xlbench/board/assets/page.{html,css,js}",
-    "languages": "xlbench/analysis/languages.json",
+    "languages": "xlbench/analysis/languages.tsv",
     "words": "xlbench/words.tsv",
     "tiny": "xlbench/tiny/{model.safetensors,config.json,tokenizer.json,tokenizer_config.json}",
     "suites": "xlbench/suites/{demo,xnli-quick,mpt-paper}.toml",

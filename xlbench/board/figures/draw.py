@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlbench.analysis.languages import by_family, languages
+from xlbench.analysis.languages import by_family, language
 from xlbench.analysis.matching import Group
 from xlbench.analysis.transfer_gap import gaps, rank_correlation
 from xlbench.board.blocks import Family, HeatMap, percent
@@ -219,13 +219,13 @@ def _draw_cells(
 
 def _families(columns: Sequence[str]) -> str:
     """What stands below the map: its languages by family and branch, as Glottolog has them."""
-    placed = [(languages()[code].family, languages()[code].branch, code) for code in columns if code in languages()]
+    placed = [(found.family, found.branch, code) for code in columns if (found := language(code)) is not None]
     families = []
     for family, members in groupby(placed, key=itemgetter(0)):
         branches = groupby(members, key=itemgetter(1))
         named = ", ".join(" ".join([branch, *(code for *_, code in codes)]) for branch, codes in branches)
         families.append(f"{family} ({named})")
-    unknown = [plain(code, 20) for code in columns if code not in languages()]
+    unknown = [plain(code, 20) for code in columns if language(code) is None]
     families += [f"unknown: {' '.join(unknown)}"] if unknown else []
     words = f"families and branches as in Glottolog: {'; '.join(families)}"
     return textwrap.fill(words, max(40, 9 * len(columns)), break_on_hyphens=False)
