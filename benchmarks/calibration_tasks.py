@@ -119,7 +119,7 @@ def missed(tasks: int, found: dict[str, float], boards: int) -> list[str]:
     low, high = COVERAGE
     wrong = [name for name in ("score", "difference") if not low <= found[name] <= high]
     error = np.sqrt(FALSE_RANKINGS * (100 - FALSE_RANKINGS) / boards)
-    return wrong + ["false rankings"] * (found["false rankings"] > FALSE_RANKINGS + 2 * error)
+    return wrong + ["false rankings"] * bool(found["false rankings"] > FALSE_RANKINGS + 2 * error)
 
 
 def main() -> int:
