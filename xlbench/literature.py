@@ -1,4 +1,5 @@
-"""What others published about the tasks: figures to see beside ours, and leaks. The table ships with the tasks."""
+"""What others published about the tasks: figures to see beside ours, and leaks; and the families of methods. The tables
+ship with the tasks and the methods."""
 
 import tomllib
 from fnmatch import fnmatchcase
@@ -31,6 +32,21 @@ class Leak(Frozen):
     models: tuple[str, ...] = Field(min_length=1)
     what: str
     source: str
+
+
+class MethodFamily(Frozen):
+    """Methods that learn from the same: what trains, and what they need beside the shots, in a sentence."""
+
+    name: str
+    what: str
+    methods: tuple[str, ...]
+
+
+@cache
+def method_families() -> tuple[MethodFamily, ...]:
+    """The families of the methods that ship, in their order."""
+    table = tomllib.loads((files("xlbench.methods") / "families.toml").read_text(encoding="utf-8"))
+    return tuple(MethodFamily.model_validate(fields) for fields in table["family"])
 
 
 @cache

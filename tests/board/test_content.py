@@ -54,8 +54,8 @@ def test_scores_worked_out_by_hand(tmp_path):
     mpt: means .60 and .40; sources .8, .7; targets .50, .25; gaps .30, .45."""
     assert lines_of(keep(tmp_path, *FOUR), "method") == [
         ["method", "mean accuracy", "range of runs", "source", "target mean", "gap", "runs"],
-        ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 draws"],
-        ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 draws"],
+        ["mpt", "50.0", "40.0 – 60.0", "75.0", "37.5", "37.5", "2 draws, untuned"],
+        ["finetune", "40.0", "40.0 – 40.0", "55.0", "32.5", "22.5", "2 draws, untuned"],
     ]
 
 
@@ -100,7 +100,7 @@ def test_phenomena_worked_out_by_hand(tmp_path):
 
 def test_a_language_that_one_record_lacks_is_a_dash(tmp_path):
     rows = lines_of(keep(tmp_path, record("finetune", {"fr": 0.5})), "method")
-    assert rows[1] == ["finetune", "50.0", "50.0 – 50.0", "–", "50.0", "–", "1 draw"]
+    assert rows[1] == ["finetune", "50.0", "50.0 – 50.0", "–", "50.0", "–", "1 draw, untuned"]
 
 
 def test_each_number_of_shots_has_its_table(tmp_path):
@@ -241,8 +241,8 @@ def test_a_draw_that_one_method_lacks_counts_for_the_other_and_the_runs_are_show
     extra = record("finetune", {"en": 1.0, "fr": 1.0, "sw": 1.0}, {"draw": 2})
     text = keep(tmp_path, *FOUR, extra)
     rows = {row[0]: row for row in lines_of(text, "method")[1:]}
-    assert rows["finetune"] == ["finetune", "60.0", "40.0 – 100.0", "70.0", "55.0", "15.0", "3 draws"]
-    assert rows["mpt"][-1] == "2 draws"
+    assert rows["finetune"] == ["finetune", "60.0", "40.0 – 100.0", "70.0", "55.0", "15.0", "3 draws, untuned"]
+    assert rows["mpt"][-1] == "2 draws, untuned"
     assert "Left out" not in text
 
 
@@ -251,7 +251,12 @@ def test_several_seeds_of_a_draw_are_one_draw(tmp_path):
     cells = (((0, 0), 0.2), ((0, 1), 0.4), ((1, 0), 0.6))
     runs = [record(accuracy={"en": value, "fr": value}, spec={"draw": d, "seed": s}) for (d, s), value in cells]
     row = lines_of(keep(tmp_path, *runs), "method")[1]
-    assert (row[1], row[-1]) == ("45.0", "3 of 2 draws")
+    assert (row[1], row[-1]) == ("45.0", "3 of 2 draws, untuned")
+
+
+@pytest.mark.parametrize("spec", [{"trials": 4}, {"protocol": "pct", "split": None}])
+def test_what_was_tuned_or_runs_as_its_source_has_it_is_not_untuned(tmp_path, spec):
+    assert "untuned" not in keep(tmp_path, record(spec=spec))
 
 
 def test_the_same_draw_of_other_shots_is_not_compared(tmp_path):

@@ -5,7 +5,7 @@ from hand_made import group, record, sound
 
 from xlbench import RunSpec, Runtime, Store, registry, run
 from xlbench.board.markdown import write
-from xlbench.literature import all_figures, all_leaks, figures, known_leaks
+from xlbench.literature import all_figures, all_leaks, figures, known_leaks, method_families
 
 LANGUAGES = tuple(sorted(registry.get("task", "xnli").languages))
 ASKED = {"task": "xnli", "shots": 16, "languages": LANGUAGES}
@@ -29,6 +29,21 @@ def test_the_table_names_tasks_methods_and_languages_that_there_are():
         assert one.method in registry.names("method")
         assert one.reference.startswith(one.source.split(" 2")[0])
     assert all(one.task in registry.names("task") and one.what and one.source for one in all_leaks())
+
+
+def test_every_method_that_ships_stands_in_one_family():
+    listed = [name for family in method_families() for name in family.methods]
+    assert len(listed) == len(set(listed))
+    assert {*registry.names("method")} <= set(listed)
+
+
+def test_a_family_says_truly_what_its_methods_need():
+    """Those of one family ask for the same resources; the families without data ask for none."""
+    for family in method_families():
+        needs = {registry.get("method", name).needs for name in family.methods if name in registry.names("method")}
+        assert len(needs) <= 1, family.name
+        wanted = {"Parallel": {"parallel"}, "Dictionaries": {"dictionary"}, "Text": {"unlabelled"}}
+        assert needs <= {frozenset(wanted.get(family.name.split()[0], set()))} or family.name == "Translations"
 
 
 def test_figures_are_the_published_ones():

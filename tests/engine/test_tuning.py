@@ -22,12 +22,14 @@ from xlbench.board.markdown import write
 from xlbench.board.results import results
 from xlbench.cli import app
 from xlbench.cli.check import check
+from xlbench.comparison.compare import run_suite
 from xlbench.engine import tuning as trials
 from xlbench.engine.prepare import prepare
 from xlbench.engine.session import Session
 from xlbench.engine.train import Fitted
-from xlbench.engine.tuning import Configuration, Trained, best_of, configurations, search_space
+from xlbench.engine.tuning import Configuration, Trained, best_of, configurations, outside_space, search_space
 from xlbench.errors import Diverged
+from xlbench.host.progress import Progress
 from xlbench.problem import problem_of
 from xlbench.records.vetting import vet
 from xlbench.spec import ResolvedSpec, ResolvedTraining, Suite, digest
@@ -44,6 +46,38 @@ def spec(method: str = "soft-prompt", **fields) -> RunSpec:
     training = {"steps": 4, "learning_rate": 1e-3, "checkpoints": 2, "batch_size": 4, **fields.pop("training", {})}
     common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_units": 5}
     return RunSpec(method=method, training=Training(**training), **{**common, **fields})
+
+
+def outside(method: str, recommended: float = 1e-3, **fields) -> list[str]:
+    asked = ResolvedSpec.model_validate(spec(method, **fields).model_dump())
+    return outside_space(asked, registry.get("method", method).Config(**asked.config), recommended)
+
+
+def test_a_rate_or_setting_outside_of_what_is_searched_is_said():
+    assert outside("soft-prompt") == []
+    assert outside("soft-prompt", training={"learning_rate": 5e-3}) == []  # five times the backbone's own
+    assert outside("soft-prompt", training={"learning_rate": 6e-3, "fresh_learning_rate": 1e-5}) == [
+        "learning_rate 0.006 is outside of 0.0005 to 0.005, in which it is searched",
+        "fresh_learning_rate 1e-05 is outside of 0.0001 to 0.003, in which it is searched",
+    ]
+    assert outside("mpt", config={"alpha": 0.5, "prompt_length": 8, "translator_start": "identity"}) == []
+    assert outside("mpt", config={"alpha": 5.0}) == ["alpha 5 is outside of 0.1 to 1, in which it is searched"]
+
+
+def test_a_comparison_says_which_methods_run_outside_of_it(tmp_path):
+    suite = Suite(
+        name="s", methods=["soft-prompt", {"method": "mpt", "config": {"alpha": 5.0}}], shots=[2], draws=1,
+        run={"task": "logic", "model": "tiny", "languages": ["en", "fr"], "test_units": 2, "selection": "last",
+             "training": {"steps": 1, "checkpoints": 1}},
+    )  # fmt: skip
+    told: list[str] = []
+    progress = Progress()
+    progress.say = told.append  # type: ignore[method-assign]
+    run_suite(suite, Runtime(runs=tmp_path, device="cpu", jobs=1), progress)
+    said = [line for line in told if "in which it is searched" in line]
+    assert said == [
+        "mpt: alpha 5 is outside of 0.1 to 1, in which it is searched; --tune N chooses among those by source dev"
+    ]
 
 
 def drawn(asked: RunSpec) -> list[tuple[tuple[float, float], dict]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from xlbench.analysis.declared import declarations, headlines
 from xlbench.analysis.evidence import count, evidence, points
-from xlbench.analysis.matching import Group, Line, Table, mean_of, once, several_versions
+from xlbench.analysis.matching import MATCHED, Group, Line, Table, mean_of, once, several_versions
 from xlbench.analysis.power import VarianceParts
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
 from xlbench.board.reproduce import Again, commands
@@ -169,9 +169,11 @@ def score_rows(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 def design_of(records: Sequence[Record]) -> str:
-    """How many runs there are: 5 draws; 10 of 5 draws, where seeds make more."""
+    """How many runs there are: 5 draws; 10 of 5 draws, where seeds make more; and that a method was not tuned."""
     draws = len({record.spec.draw for record in records})
-    return count(draws, "draw") if draws == len(records) else f"{len(records)} of {count(draws, 'draw')}"
+    runs = count(draws, "draw") if draws == len(records) else f"{len(records)} of {count(draws, 'draw')}"
+    untuned = all(record.spec.trials == 1 and record.spec.protocol == MATCHED for record in records)
+    return f"{runs}, untuned" if untuned else runs
 
 
 def _published_figures(line: Line) -> list[Figure]:

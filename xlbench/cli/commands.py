@@ -204,11 +204,30 @@ def list_command(
     if kind == "suites":
         for name, file in words.shipped_suites().items():
             echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
+    elif kind == "methods":
+        echo("\n".join(_methods_by_family()))
     elif listed_kind := LISTED.get(kind):
         for entry in registry.entries(listed_kind):
             echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
     else:
         raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, resources, suites or records")
+
+
+def _methods_by_family() -> list[str]:
+    """A line a family and a line a method of it; those of none at the end."""
+    from xlbench.literature import method_families
+
+    entries = {entry.name: entry for entry in registry.entries("method")}
+    blocks = [
+        (f"{family.name}. {family.what}.", [entries.pop(name) for name in family.methods if name in entries])
+        for family in method_families()
+    ]
+    blocks.append(("Methods of other packages and files, of no family here:", list(entries.values())))
+    lines = []
+    for head, members in blocks:
+        if members:
+            lines += [head, *(f"  {entry.name:22} {entry.summary}  [{entry.place}]" for entry in members)]
+    return lines
 
 
 @command

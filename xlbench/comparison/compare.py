@@ -18,6 +18,7 @@ from xlbench.comparison.outcomes import Outcome
 from xlbench.comparison.processes import Worker
 from xlbench.comparison.watch import Watch, describe
 from xlbench.engine.prepare import Prepared, prepare
+from xlbench.engine.tuning import outside_space
 from xlbench.errors import NotSupported, XlbenchError
 from xlbench.host.ctrl_c import Stop
 from xlbench.host.progress import Progress
@@ -28,7 +29,7 @@ from xlbench.records.index import Index, Result
 from xlbench.records.leftovers import sweep
 from xlbench.records.record import Record, as_row
 from xlbench.records.vetting import RefusedData, kept, result_of
-from xlbench.spec import RunSpec, Runtime, Suite, in_words
+from xlbench.spec import NONE, RunSpec, Runtime, Suite, in_words
 
 
 @dataclass
@@ -97,6 +98,8 @@ def run_suite(suite: Suite, runtime: Runtime | None = None, progress: Progress |
     )
     for shots, sentence in short_budgets(missing).items():
         progress.say(f"{in_words(shots)}: {sentence}")
+    for method, sentence in odd_rates(missing).items():
+        progress.say(f"{method}: {sentence}; --tune N chooses among those by source dev")
     records = [result.record for result in done.values()]
     if (other_versions := drift(records, versions())) is not None:
         progress.say(other_versions)
@@ -121,6 +124,16 @@ def short_budgets(cells: Iterable[Prepared]) -> dict[int, str]:
     """By number of shots, that a budget is too short for methods to converge, in sentences."""
     by_shots = {cell.spec.shots: cell.spec.training.too_short(len(cell.episode.shots.learnt)) for cell in cells}
     return {shots: sentence for shots, sentence in by_shots.items() if sentence}
+
+
+def odd_rates(cells: Iterable[Prepared]) -> dict[str, str]:
+    """By method, which rates and settings of one trial lie outside of the space in which they are searched."""
+    found = {
+        cell.spec.method: outside_space(cell.spec, cell.config, cell.backbone.recommended_learning_rate)
+        for cell in cells
+        if cell.spec.trials == 1 and cell.spec.shots != NONE and cell.method_class.learns_by_gradient()
+    }
+    return {method: "; ".join(sentences) for method, sentences in found.items() if sentences}
 
 
 def outcomes(

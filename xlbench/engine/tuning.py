@@ -19,7 +19,8 @@ from xlbench.engine.train import Evaluate, Fitted, generator
 from xlbench.errors import Diverged, XlbenchError, unknown
 from xlbench.method import Method, MethodConfig
 from xlbench.records.record import trial_settings
-from xlbench.spec import ResolvedSpec, ResolvedTraining, Scalar, parse
+from xlbench.spec import ResolvedSpec, ResolvedTraining, Scalar, Training, parse
+from xlbench.spec.protocol import MATCHED
 
 # Fields of the training and by what the run's own is multiplied; searched for every method that learns by gradients.
 RATES = {"learning_rate": (0.5, 1.0, 2.0, 5.0), "fresh_learning_rate": (0.1, 0.3, 1.0, 3.0)}
@@ -50,6 +51,25 @@ def search_space(method: str, config: type[MethodConfig], fixed: Collection[str]
             raise XlbenchError(f"{place}: {name} = {values!r}: must be a list of one or more values")
         space[name] = tuple(dict.fromkeys(getattr(parse(config, {name: value}, place), name) for value in values))
     return {name: values for name, values in space.items() if name not in fixed}
+
+
+def outside_space(spec: ResolvedSpec, config: MethodConfig, recommended: float) -> list[str]:
+    """Which rates and settings of a run lie outside of what is searched of its method, in sentences. The space of the
+    learning rate is that around the one `recommended` for the backbone, of fresh parts that around the default."""
+    if spec.protocol != MATCHED:
+        return []
+    usual = {"learning_rate": recommended, "fresh_learning_rate": Training().fresh_learning_rate}
+    spaces = {name: [usual[name] * factor for factor in factors] for name, factors in RATES.items()}
+    asked = {name: (float(getattr(spec.training, name)), spaces[name]) for name in RATES}
+    for name, values in search_space(spec.method, type(config)).items():
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+        if name in spec.config and len(numbers) == len(values):
+            asked[name] = float(getattr(config, name)), numbers
+    return [
+        f"{name} {value:g} is outside of {min(values):g} to {max(values):g}, in which it is searched"
+        for name, (value, values) in asked.items()
+        if not min(values) * (1 - 1e-9) <= value <= max(values) * (1 + 1e-9)
+    ]
 
 
 def configurations(spec: ResolvedSpec, config: MethodConfig, by_gradient: bool = True) -> tuple[Configuration, ...]:
