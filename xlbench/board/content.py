@@ -13,6 +13,7 @@ from xlbench.board.reproduce import Again, commands
 from xlbench.errors import XlbenchError
 from xlbench.literature import Figure, figures, known_leaks
 from xlbench.records.record import Record, trial_settings
+from xlbench.spec.protocol import protocols
 
 PUBLISHED = "published, other protocol"
 ORACLE_WORDS = (
@@ -189,9 +190,11 @@ def _published(table: Table) -> list[Block]:
         return []
     backbones = ", ".join(sorted({figure.backbone for figure in theirs}))
     references = "; ".join(sorted({figure.reference for figure in theirs}))
+    name = table.first.spec.protocol
+    ours = f"ours are under the protocol {name}: {protocols()[name]['source']}"
     return [
-        (f"Published: means over the same languages with {backbones}, one draw of the shots and another budget, so "
-         f"that no difference from ours is evidence ({references})",)
+        (f"Published: means over the same languages with {backbones}, one draw of the shots and the settings of their "
+         f"source; {ours}; so that no difference from ours is evidence ({references})",)
     ]  # fmt: skip
 
 
