@@ -10,10 +10,10 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from xlbench import Store, registry
 from xlbench.literature import all_figures, method_families
-from xlbench.method import Method
 
 ROOT = Path(__file__).parents[1]
 PAGE, RECORDS = ROOT / "docs" / "methods.md", ROOT / "leaderboard" / "2026-11-family" / "records"
@@ -44,7 +44,7 @@ def costs_of(folder: Path) -> dict[str, dict[str, float]]:
 
 def row(name: str, costs: dict[str, dict[str, float]]) -> list[str]:
     """A method's line: name, what it is, kinds, published figures, costs."""
-    method: type[Method] = registry.get("method", name)
+    method: Any = registry.get("method", name)
     kinds = ", ".join(sorted(kind.kind for kind in method.solves))
     figures = "; ".join(
         f"{one.task}, {one.shots} shots: {one.accuracy:.2f} ({one.source}, {one.backbone})"
@@ -64,11 +64,12 @@ def page(folder: Path = RECORDS) -> str:
     """The page as it should be."""
     costs = costs_of(folder)
     place = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder.name
+    classes: dict[str, Any] = {name: registry.get("method", name) for name in registry.names("method")}
     parts = [HEAD.format(costs=WITH_COSTS.format(place=place) if costs else "No costs were measured yet.")]
     for family in method_families():
-        there = [name for name in family.methods if name in registry.names("method")]
+        there = [name for name in family.methods if name in classes]
         if there:
-            needs = sorted({need for name in there for need in registry.get("method", name).needs})
+            needs = sorted({need for name in there for need in classes[name].needs})
             parts.append(
                 f"## {family.name}\n\n{family.what}. Needs beside the shots: {', '.join(needs) or 'nothing'}.\n"
             )
@@ -78,7 +79,7 @@ def page(folder: Path = RECORDS) -> str:
             ]
             rows += [row(name, costs) for name in there]
             parts.append("".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in rows))
-            parts += [f"- `{name}`: {registry.get('method', name).citation}." for name in there]
+            parts += [f"- `{name}`: {classes[name].citation}." for name in there]
             parts.append("")
     return "\n".join(parts)
 

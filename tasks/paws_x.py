@@ -37,6 +37,7 @@ class PAWSX(TableTask):
         "de": ("Nein", "Ja"), "en": ("no", "yes"), "es": ("no", "sí"), "fr": ("non", "Oui"), "ja": ("ない", "はい"),
         "ko": ("아니", "예"), "zh": ("否", "是"),
     }  # fmt: skip
+    word_sets = {"dpa": label_words}
     unit, parallel = "pair", "ntrex-128"
     license = "free for any use, with acknowledgement of Google"
     citation = "Yang et al. (2019), PAWS-X: A Cross-lingual Adversarial Dataset for Paraphrase Identification, EMNLP. arXiv 1908.11828"  # noqa: E501

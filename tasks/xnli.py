@@ -1,10 +1,9 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import ClassVar
 
 from xlbench.errors import XlbenchError
-from xlbench.nli import RIGHT_WRONG, NLITask
+from xlbench.nli import NLITask
 from xlbench.registry import register_task
 from xlbench.sources import DataSource
 from xlbench.task import FewShot, Row, SplitName, Untranslated, read_row, rows_of
@@ -23,7 +22,6 @@ class XNLI(NLITask):
 
     version = "1"
     units = 1670
-    word_sets: ClassVar = {"yes-no": NLITask.label_words, "right-wrong": RIGHT_WRONG}
     splits = ("zhao-schuetze",)
     parallel = "ntrex-128"
     machine_translated = "machine translation, as published with XNLI"

@@ -20,7 +20,7 @@ from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.problem import Classification, MultipleChoice, Problem, TokenLabelling
-from xlbench.prompts import Encoded, PromptEncoder, PromptInit, Template, TextEncoder, Verbalizer, on_device
+from xlbench.prompts import Encoded, MultiToken, PromptEncoder, PromptInit, Template, TextEncoder, Verbalizer, on_device
 from xlbench.spec import Frozen, ResolvedTraining, Scalar
 from xlbench.task import Row, Task
 
@@ -297,8 +297,9 @@ class PromptConfig(MethodConfig):
     label_words: Literal["source", "target"] = Field(
         "source", description="label words: the source language's for all (as published), or each language's own"
     )
-    multi_token: Literal["error", "mean"] = Field(
-        "error", description="a label word of several tokens: refuse, or score the mean of its pieces' logits"
+    multi_token: MultiToken = Field(
+        "error",
+        description="a label word of several tokens: refuse, or score the mean of its pieces' logits or the last",
     )
 
 
@@ -397,7 +398,8 @@ class PromptMethod(Method):
         if config.words is not None and config.words not in self.task.word_sets:
             place = f"the label words of task {self.task.name}"
             raise unknown("set", config.words, self.task.word_sets, place)
-        return self.task.word_sets.get(config.words or self.published_words, self.task.words)
+        chosen = self.task.word_sets.get(config.words or self.published_words, self.task.words)
+        return chosen if config.words is not None or self.task.source in chosen else self.task.words
 
     def label_ids(self) -> frozenset[int]:
         """The ids of all label words that may be scored."""

@@ -14,7 +14,8 @@ from xlbench.wording import template
 
 NLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
-# The label words of the released code of Zhao & Schütze (2021), which SoftMV shares.
+# The label words of the released code of Zhao & Schütze (2021), which SoftMV shares, as they stand there: el `Nαί`
+# begins with a Latin letter, bg `можеби` is Macedonian.
 RIGHT_WRONG: dict[str, tuple[str, ...]] = {
     "en": ("right", "maybe", "wrong"),
     "fr": ("oui", "possible", "non"),
@@ -31,6 +32,25 @@ RIGHT_WRONG: dict[str, tuple[str, ...]] = {
     "sw": ("ndio", "labda", "hasi"),
     "ur": ("ہاں", "شاید", "نہیں"),
     "ar": ("نعم", "يمكن", "لا"),
+}
+
+# The label words of the released code of DPA (Zhou et al. 2023), as they stand there: ru `може` is Bulgarian.
+DPA: dict[str, tuple[str, ...]] = {
+    "en": ("yes", "maybe", "no"),
+    "fr": ("Oui", "possible", "non"),
+    "de": ("Ja", "möglicherweise", "Nein"),
+    "es": ("sí", "talvez", "no"),
+    "el": ("Μάλιστα", "μπορεί", "όχι"),
+    "bg": ("да", "може", "не"),
+    "ru": ("да", "може", "нет"),
+    "tr": ("Evet", "belki", "hiçbir"),
+    "vi": ("dạ", "lẽ", "không"),
+    "th": ("ใช่", "อาจจะ", "ไม่"),
+    "zh": ("是", "也许", "否"),
+    "hi": ("हां", "शायद", "न"),
+    "sw": ("ndio", "labda", "sio"),
+    "ur": ("جی", "شاید", "نہیں"),
+    "ar": ("نعم", "ربما", "لا"),
 }
 
 
@@ -67,6 +87,9 @@ class NLITask(Task):
         "ur": ("ہاں", "شاید", "نہیں"),
         "ar": ("نعم", "ربما", "لا"),
     }
+    word_sets: ClassVar[dict[str, dict[str, tuple[str, ...]]]] = {
+        "yes-no": label_words, "right-wrong": RIGHT_WRONG, "dpa": DPA,
+    }  # fmt: skip
 
     def template(self, name: str, language: str) -> str | None:
         """The text of a template; in a language beside the 15 the general one, in that language's words."""

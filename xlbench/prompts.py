@@ -352,12 +352,16 @@ def on_device(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
         return torch.tensor(numbers, device=device)
 
 
+MultiToken = Literal["error", "mean", "last"]  # what is done with a label word of several tokens
+
+
 @dataclass(frozen=True)
 class Verbalizer:
     """One word for each label, as ids of the backbone's vocabulary; a label's score is its word's logit.
 
     `pieces`: label → ids of its word; more than one only with `multi_token="mean"`, where the score is the
-    mean of the pieces' logits at the one mask (a choice; no paper of the family defines it).
+    mean of the pieces' logits at the one mask (a choice; no paper of the family defines it). With `last` it is the
+    logit of the last piece, as in all released code of the family.
     """
 
     words: tuple[str, ...]
@@ -374,7 +378,7 @@ class Verbalizer:
         return on_device(device, tuple(chain.from_iterable(self.pieces)))
 
     @classmethod
-    def of(cls, tokenizer: Any, words: Sequence[str], multi_token: Literal["error", "mean"] = "error") -> "Verbalizer":
+    def of(cls, tokenizer: Any, words: Sequence[str], multi_token: MultiToken = "error") -> "Verbalizer":
         """The verbalizer of some words. Raises XlbenchError for a word that is several tokens or unknown."""
         ids = []
         for word in words:
@@ -385,9 +389,9 @@ class Verbalizer:
                 shown = " + ".join(tokenizer.convert_ids_to_tokens(pieces))
                 raise XlbenchError(
                     f"the label word {word!r} is {len(pieces)} tokens of the backbone ({shown}), not one; choose "
-                    "another word, or --set multi_token=mean to score the mean of its pieces"
+                    "another word, or --set multi_token=mean to score the mean of its pieces, or =last its last"
                 )
-            ids.append(tuple(pieces))
+            ids.append(tuple(pieces[-1:] if multi_token == "last" else pieces))
         if len(set(ids)) != len(ids):
             raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
         return cls(tuple(words), tuple(ids))

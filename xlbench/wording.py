@@ -30,6 +30,25 @@ QUESTION_WORDS = {
     "ar": ("سؤال:", "الجواب:", "؟"),
 }
 
+# language → (question, answer) of discrete prompts in a language's own words (Zhao & Schütze 2021, released code)
+DISCRETE_WORDS = {
+    "en": ("Question:", "Answer:"),
+    "zh": ("问题：", "答案："),
+    "de": ("Frage:", "Antworten:"),
+    "fr": ("Question:", "Répondre:"),
+    "ar": ("سؤال:", "إجابه:"),
+    "bg": ("Въпрос:", "Отговор:"),
+    "el": ("Ερώτηση:", "Απάντηση:"),
+    "es": ("Pregunta:", "Respuesta:"),
+    "hi": ("सवाल:", "जवाब:"),
+    "ru": ("Вопрос:", "Отвечать:"),
+    "sw": ("Swali:", "Jibu:"),
+    "th": ("คำถาม:", "ตอบ:"),
+    "tr": ("Soru:", "Cevap:"),
+    "ur": ("سوال:", "جواب:"),
+    "vi": ("Câu hỏi:", "Câu trả lời:"),
+}
+
 
 @dataclass(frozen=True)
 class Words:
@@ -71,7 +90,9 @@ def template(name: str, fields: Sequence[str], language: str) -> str | None:
 
     `pair`: the texts one after the other. `soft`: those of Zhao & Schütze (2021), texts with a full stop behind each,
     the last of two with a question mark, then the prompt and `<mask>`. `question`: that of PCT for two texts (the
-    second is asked), and for one text the text, then `Answer: <mask>`.
+    second is asked), and for one text the text, then `Answer: <mask>`. `discrete`: that of Zhao & Schütze, texts as in
+    `soft` with their English question and answer between them, and `discrete-own` with a language's own; `mixed` and
+    `mixed-own` have the prompt before `<mask>` too, `mixed-answer` and `mixed-answer-own` before the answer's word.
     """
     if name == "pair":
         return "<sep>".join(f"{{{field}}}" for field in fields)
@@ -84,4 +105,13 @@ def template(name: str, fields: Sequence[str], language: str) -> str | None:
         *before, last = (f"{{{field}}}" for field in fields)
         asked = f"{question} {last}{mark} {answer} <mask>" if before else f"{last}<sep>{answer} <mask>"
         return "<sep>".join([*before, asked])
+    kind, _, own = name.partition("-own")
+    if kind in {"discrete", "mixed", "mixed-answer"} and own == "":
+        question, answer = (
+            DISCRETE_WORDS.get(language_of(language) if name.endswith("-own") else "en")
+            or (question_words(language) or QUESTION_WORDS["en"])[:2]
+        )
+        first, *others = (f"{{{field}.}}" for field in fields)
+        end = {"discrete": "{} <mask> .", "mixed": "{} <prompt> <mask> .", "mixed-answer": "<prompt> {} <mask> ."}[kind]
+        return " ".join([f"{first} .", *(f"{question} {other} ?" for other in others), end.format(answer)])
     return None

@@ -44,6 +44,8 @@ class Logic(GrammarTask, NLITask):
     sentences that no split has.
     """
 
+    word_sets: ClassVar = {"yes-no": NLITask.label_words}  # tiny has not read the others
+
     version = "1"
     parallel = "logic"
 

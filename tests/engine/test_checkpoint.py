@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("own_registry")
 
 def spec(method: str = "mpt", training: dict | None = None, **fields) -> RunSpec:
     common = {"task": "logic", "model": "tiny", "shots": 3, "languages": ("en", "fr"), "test_units": 5}
+    common["resources"] = {name: {"size": 20} for name in ("parallel", "unlabelled")}
     settings = {"steps": STEPS, "learning_rate": 1e-3, "checkpoints": 4, "batch_size": 4, "warmup": 0.5}
     return RunSpec(method=method, **{**common, "training": Training(**{**settings, **(training or {})}), **fields})
 
