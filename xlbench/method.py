@@ -20,6 +20,7 @@ from xlbench.batching import Batch
 from xlbench.corpora import Pair
 from xlbench.errors import XlbenchError, unknown
 from xlbench.problem import Classification, MultipleChoice, Problem, TokenLabelling
+from xlbench.prompt_encoder import PROMPT_INIT as PROMPT_INIT
 from xlbench.prompts import Encoded, MultiToken, PromptEncoder, PromptInit, Template, TextEncoder, Verbalizer, on_device
 from xlbench.spec import Frozen, ResolvedTraining, Scalar
 from xlbench.task import Row, Task
@@ -282,12 +283,6 @@ class Method:
         return replace(joined, labels=np.where(joined.read_at < 0, -1, labels) if width else labels)
 
 
-PROMPT_INIT = (
-    "what the prompt's embeddings begin as: normal, N(0, 1), as released; uniform, U(-0.5, 0.5), or vocabulary, words' "
-    "embeddings, as SoftMV"
-)
-
-
 class PromptConfig(MethodConfig):
     """Settings of every method that scores label words at `<mask>`."""
 
@@ -373,24 +368,27 @@ class PromptMethod(Method):
     def verbalizer(self, language: str) -> Verbalizer:
         """The label words scored for rows of a language."""
         config: Any = self.config
-        chosen = language if config.label_words == "target" else self.task.source
+        return self.words_in(language if config.label_words == "target" else self.task.source)
+
+    def words_in(self, language: str) -> Verbalizer:
+        """The label words in a language. Raises XlbenchError where they are too few or cannot be scored."""
+        config: Any = self.config
         cache = self.__dict__.setdefault("_verbalizers", {})
-        if chosen not in cache:
-            words, labels = self._word_set().get(chosen, ()), self.task.labels
+        if language not in cache:
+            words, labels = self._word_set().get(language, ()), self.task.labels
             if len(words) != len(labels):
-                raise XlbenchError(
-                    f"task {self.task.name} has {len(words)} label words in {chosen!r} ({', '.join(words) or 'none'}) "
-                    f"for {len(labels)} labels ({', '.join(labels)}); give one for each"
-                )
+                place = f"task {self.task.name} has {len(words)} label words in {language!r}"
+                told = f"({', '.join(words) or 'none'}) for {len(labels)} labels ({', '.join(labels)})"
+                raise XlbenchError(f"{place} {told}; give one for each")
             several = config.multi_token
             if not self.task.label_words and several == "error":  # nobody chose these words
                 several = "mean"
             try:
-                cache[chosen] = Verbalizer.of(self.backbone.tokenizer, words, several)
+                cache[language] = Verbalizer.of(self.backbone.tokenizer, words, several)
             except XlbenchError as fault:
                 others = ", ".join(self.task.word_sets)
                 raise XlbenchError(f"{fault}{f', or --set words=NAME of {others}' if others else ''}") from fault
-        return cache[chosen]
+        return cache[language]
 
     def _word_set(self) -> Mapping[str, tuple[str, ...]]:
         """The label words by language: of the set that was asked for, else of the method's source, else the task's."""

@@ -9,6 +9,11 @@ from xlbench.errors import XlbenchError
 
 PromptInit = Literal["normal", "uniform", "vocabulary"]
 
+PROMPT_INIT = (
+    "what the prompt's embeddings begin as: normal, N(0, 1), as released; uniform, U(-0.5, 0.5), or vocabulary, words' "
+    "embeddings, as SoftMV"
+)
+
 
 class PromptEncoder(nn.Module):
     """The soft prompt's vectors, reparameterised (Zhao & Schütze 2021): embeddings (L, d) → one bidirectional

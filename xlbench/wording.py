@@ -93,6 +93,7 @@ def template(name: str, fields: Sequence[str], language: str) -> str | None:
     second is asked), and for one text the text, then `Answer: <mask>`. `discrete`: that of Zhao & Schütze, texts as in
     `soft` with their English question and answer between them, and `discrete-own` with a language's own; `mixed` and
     `mixed-own` have the prompt before `<mask>` too, `mixed-answer` and `mixed-answer-own` before the answer's word.
+    `universal`: that of DPA (Zhou et al. 2023), which has no words.
     """
     if name == "pair":
         return "<sep>".join(f"{{{field}}}" for field in fields)
@@ -100,6 +101,9 @@ def template(name: str, fields: Sequence[str], language: str) -> str | None:
         first, *others = (f"{{{field}.}}" for field in fields)
         texts = [f"{first} .", *(f"{other} ?" for other in others)]
         return " ".join([*texts, "<prompt> <mask> ."])
+    if name == "universal":
+        *before, last = (f"{{{field}.}}" for field in fields)
+        return "<sep>".join([*(f"{text} ." for text in before), f"{last} {'?' if before else '.'} <mask> ."])
     if name == "question":
         question, answer, mark = question_words(language) or QUESTION_WORDS["en"]
         *before, last = (f"{{{field}}}" for field in fields)

@@ -48,7 +48,13 @@ def test_a_family_says_truly_what_its_methods_need():
 
 def test_figures_are_the_published_ones():
     found = {(one.method, one.accuracy) for one in all_figures()}
-    assert found == {("finetune", 33.74), ("finetune", 34.99), ("soft-prompt", 38.79), ("discrete-prompt", 36.43)}
+    assert found == {
+        ("finetune", 33.74),
+        ("finetune", 34.99),
+        ("soft-prompt", 38.79),
+        ("discrete-prompt", 36.43),
+        ("dpa", 46.54),
+    }
 
 
 def test_published_figures_stand_beside_ours_in_a_column_that_says_so(tmp_path):

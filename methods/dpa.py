@@ -1,0 +1,100 @@
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from xlbench.batching import Batch
+from xlbench.errors import XlbenchError
+from xlbench.method import PromptConfig, PromptMethod
+from xlbench.prompts import MultiToken, Verbalizer
+from xlbench.registry import register_method
+
+
+@register_method("dpa")
+class DPA(PromptMethod):
+    """Dual prompt augmentation (Zhou et al., Findings of ACL 2023): label words of all languages, and mixed-up masks.
+
+    Published: input `premise . </s> hypothesis ? <mask> .`, without words of any language; ce(z, y) = the mean over the
+    15 languages of -log softmax(z)[the language's word of y], over the whole vocabulary; of each two rows i and j, with
+    λ drawn anew from Beta(1.2, 1.2), the loss is ⅔ of the mean of both ce and ⅓ of that of the mixed state: encoder
+    states at `<mask>`, before the masked-LM head, λ h_i + (1 - λ) h_j, asked λ ce(z, y_i) + (1 - λ) ce(z, y_j). In the
+    test the English words are compared, for every language; a word of several tokens is its last. All weights train.
+
+    Chosen: the segments are parted as the backbone parts them (XLM-R: two `</s>` for their one); closing punctuation of
+    any script gives way to the template's, where theirs keeps some; rows 0 and 1, 2 and 3, … of a batch are mixed, an
+    odd last one is not; languages without words in the set are left out and named.
+    """
+
+    class Config(PromptConfig):
+        multi_token: MultiToken = Field(
+            "last", description="a label word of several tokens: its last piece (as released), their mean, or refuse"
+        )
+        mixup: float = Field(1.2, ge=0, description="both parameters of λ's beta distribution; 0: nothing is mixed")
+        languages: Literal["all", "source"] = Field("all", description="whose label words are trained towards")
+        search = {"mixup": (0.4, 1.2)}
+
+    config: "DPA.Config"
+    template = "universal"
+    published_words = "dpa"
+    whole_vocabulary = True
+    couples_rows = True
+    citation = (
+        "Zhou et al. (2023), Enhancing Cross-lingual Prompting with Dual Prompt Augmentation, Findings of ACL. arXiv "
+        "2202.07255"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = (self.task.source, *self.task.languages) if self.config.languages == "all" else (self.task.source,)
+        words = {language: self._words_if_any(language) for language in dict.fromkeys(asked)}
+        self.every = {language: found for language, found in words.items() if found is not None}
+        self.together = Verbalizer.all_of(list(self.every.values()))
+        lacking = [language for language, found in words.items() if found is None]
+        if lacking:
+            self.notes.append(
+                f"not trained towards the label words of {', '.join(lacking)}: none, or not in the vocabulary"
+            )
+
+    def _words_if_any(self, language: str) -> Verbalizer | None:
+        """The words in a language; None where there are none that can be scored, but for the source."""
+        try:
+            return self.words_in(language)
+        except XlbenchError:
+            if language == self.task.source:
+                raise
+            return None
+
+    def label_ids(self) -> frozenset[int]:
+        return frozenset(piece for pieces in self.together.pieces for piece in pieces)
+
+    def loss(self, batch: Batch) -> Tensor:
+        states = self.backbone.answer_states(batch)
+        pairs = len(states) // 2 if self.config.mixup else 0
+        ours, theirs = states[: 2 * pairs : 2], states[1 : 2 * pairs : 2]
+        share = self._shares(pairs, states)
+        read = torch.cat([states, share[:, None] * ours + (1 - share[:, None]) * theirs]) if pairs else states
+        errors = self._errors(read)
+        of_rows = errors[: len(states)].gather(1, batch.labels[:, None])[:, 0]
+        if not pairs:
+            return of_rows.mean()
+        mixed, labels = errors[len(states) :], batch.labels
+        first, second = (mixed.gather(1, labels[start : 2 * pairs : 2, None])[:, 0] for start in (0, 1))
+        of_pairs = share * first + (1 - share) * second
+        paired, alone = of_rows[: 2 * pairs], of_rows[2 * pairs :]
+        return (2 / 3 * paired.sum() + 2 / 3 * of_pairs.sum() + alone.sum()) / len(states)
+
+    def _shares(self, pairs: int, states: Tensor) -> Tensor:
+        """λ of each pair, (pairs,); nothing is drawn for none."""
+        if not pairs:
+            return states.new_empty(0)
+        shape = torch.tensor(self.config.mixup)
+        return torch.distributions.Beta(shape, shape).sample((pairs,)).to(states.device, states.dtype)
+
+    def _errors(self, states: Tensor) -> Tensor:
+        """ce of each label, (n, labels), from encoder states at `<mask>`, (n, d)."""
+        if self.backbone.transform is None:
+            raise self.backbone.no_head()
+        logits = self.backbone.vocabulary_logits(self.backbone.transform(states)).float()
+        words = self.together.picked(nn.functional.log_softmax(logits, dim=-1))
+        return -words.unflatten(1, (len(self.every), -1)).mean(dim=1)
