@@ -11,6 +11,7 @@ from xlbench.batching import Batch, collate
 from xlbench.corpora import Pair
 from xlbench.method import PROMPT_INIT, Method, MethodConfig, PromptConfig, PromptMethod, Resources, Stream, kl
 from xlbench.parts.head import HeadConfig, HeadMethod
+from xlbench.parts.kept_weights import KeptWeights, Reader
 from xlbench.problem import Classification
 from xlbench.prompts import Encoded, PromptInit
 from xlbench.registry import register_method
@@ -64,19 +65,14 @@ class Distilled(Method):
 
     def with_teacher(self, parts: dict[str, nn.Module]) -> nn.Module:
         """What trains, and beside it what the teacher's weights are kept in."""
-        self.reader = Reader(self, nn.ModuleDict(parts))
         if self.frozen:
-            kept = nn.Module()
-            for number, value in enumerate(self.reader.parameters()):
-                kept.register_buffer(str(number), torch.zeros_like(value))
-            parts = {**parts, "teacher": kept}
-        self.module = nn.ModuleDict(parts)
-        return self.module
+            self.reader = Reader(self, nn.ModuleDict(parts))
+            self.teacher = KeptWeights(self.reader)
+            parts = {**parts, "teacher": self.teacher}
+        return nn.ModuleDict(parts)
 
     def begin(self, phase: int) -> None:
-        with torch.no_grad():
-            for own, kept in zip(self.reader.parameters(), self.module["teacher"].buffers(), strict=True):
-                kept.copy_(own)
+        self.teacher.keep(self.reader)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
         settings: Any = self.config
@@ -122,25 +118,8 @@ class Distilled(Method):
     def _distribution(self, batch: Batch, teaches: bool) -> Tensor:
         """Log-probabilities of the labels at the temperature, (n, labels)."""
         settings: Any = self.config
-        if teaches and self.frozen:
-            names = [name for name, _ in self.reader.named_parameters()]
-            kept = dict(zip(names, self.module["teacher"].buffers(), strict=True))
-            with torch.no_grad():
-                logits = torch.func.functional_call(self.reader, kept, (batch,))
-        else:
-            logits = self.logits(batch)
+        logits = self.teacher.logits(self.reader, batch) if teaches and self.frozen else self.logits(batch)
         return nn.functional.log_softmax(logits.float() / settings.temperature, dim=-1)
-
-
-class Reader(nn.Module):
-    """A method's logits as a module's output, so that other weights can be put in for one call."""
-
-    def __init__(self, method: Method, parts: nn.Module) -> None:
-        super().__init__()
-        self.parts, self.read = parts, method.logits
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.read(batch)
 
 
 def weighed(ours: Tensor, theirs: Tensor, settings: DistilConfig) -> Tensor:

@@ -5,14 +5,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from xlbench.batching import Batch
-from xlbench.errors import XlbenchError
-from xlbench.method import PromptConfig, PromptMethod
-from xlbench.prompts import MultiToken, Verbalizer
+from xlbench.method import PromptConfig
+from xlbench.parts.all_words import AllWords
+from xlbench.prompts import MultiToken
 from xlbench.registry import register_method
 
 
 @register_method("dpa")
-class DPA(PromptMethod):
+class DPA(AllWords):
     """Dual prompt augmentation (Zhou et al., Findings of ACL 2023): label words of all languages, and mixed-up masks.
 
     Published: input `premise . </s> hypothesis ? <mask> .`, without words of any language; ce(z, y) = the mean over the
@@ -43,30 +43,6 @@ class DPA(PromptMethod):
         "Zhou et al. (2023), Enhancing Cross-lingual Prompting with Dual Prompt Augmentation, Findings of ACL. arXiv "
         "2202.07255"
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        asked = (self.task.source, *self.task.languages) if self.config.languages == "all" else (self.task.source,)
-        words = {language: self._words_if_any(language) for language in dict.fromkeys(asked)}
-        self.every = {language: found for language, found in words.items() if found is not None}
-        self.together = Verbalizer.all_of(list(self.every.values()))
-        lacking = [language for language, found in words.items() if found is None]
-        if lacking:
-            self.notes.append(
-                f"not trained towards the label words of {', '.join(lacking)}: none, or not in the vocabulary"
-            )
-
-    def _words_if_any(self, language: str) -> Verbalizer | None:
-        """The words in a language; None where there are none that can be scored, but for the source."""
-        try:
-            return self.words_in(language)
-        except XlbenchError:
-            if language == self.task.source:
-                raise
-            return None
-
-    def label_ids(self) -> frozenset[int]:
-        return frozenset(piece for pieces in self.together.pieces for piece in pieces)
 
     def loss(self, batch: Batch) -> Tensor:
         states = self.backbone.answer_states(batch)

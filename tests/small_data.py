@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlbench import registry
+from xlbench.resources import Surroundings
+from xlbench.sources import DataSource
 
 ANIMALS = {
     "en": ["fox", "owl", "bear", "goat", "duck", "hare", "wolf", "crab", "deer", "frog", "swan", "mole",
@@ -26,6 +28,18 @@ PREMISES = {"test": range(4), "validation": range(4, 8), "train": range(8, 16)}
 
 # Settings without which a method does not run on the embedded model: it does not say how it makes sentence vectors.
 ON_TINY: dict[str, dict] = {"sentence-encoder": {"pooling": "mean", "prefix": ""}}
+
+
+def resources_of(method, task, languages, shots=(), size: int = 8, source=None) -> dict:
+    """What a method needs beside the shots, a little of each, as the harness loads it."""
+    around = Surroundings(task, tuple(languages), shots, source or DataSource(None))
+    loaded = {}
+    for name in method.needs:
+        resource = registry.get("resource", name)
+        sized = {"size": size} if "size" in resource.Settings.model_fields else {}
+        loaded[name] = resource(resource.Settings(**sized)).load(around)
+    return loaded
+
 
 LINE = (
     "compare", "--task", "logic", "--model", "tiny", "--languages", "en,fr", "--test-units", "4", "--shots", "1",

@@ -6,6 +6,7 @@ and tasks are registered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,14 @@ import numpy as np
 from pydantic import Field
 
 from xlbench.corpora import CORPORA, Pair
+from xlbench.dictionaries import Align, WordSource, read_muse
 from xlbench.errors import XlbenchError, unknown
+from xlbench.language_codes import language_of
 from xlbench.problem import TokenLabelling
 from xlbench.registry import register_resource
 from xlbench.sources import DataSource
 from xlbench.spec import Frozen, ParallelSettings
-from xlbench.task import Row, Task
+from xlbench.task import Row, Task, Untranslated
 
 Loaded = TypeVar("Loaded")
 
@@ -177,6 +180,83 @@ class UnlabelledText(Resource[Mapping[str, Sequence[tuple[str, ...]]]]):
         order = np.random.default_rng(0).permutation(len(rest))[: self.settings.size]
         joined = isinstance(task.problem, TokenLabelling)
         return tuple((" ".join(rest[place].texts),) if joined else rest[place].texts for place in order)
+
+
+class DictionarySettings(Frozen):
+    """Settings of the resource `dictionary`: where words come from."""
+
+    folder: str | None = Field(
+        None, description="folder of MUSE's files, as en-de.txt; none: muse in the data root, for languages that it has"
+    )
+    corpus: str | None = Field(
+        None, description="parallel corpus that others are induced from, as ntrex-128; none: the task's own choice"
+    )
+    size: int = Field(2000, ge=1, description="translated pairs per target language, at most")
+    align: Align = Field("ibm1", description="IBM model 1 both ways, or Dice's coefficient over sentences")
+
+
+@register_resource("dictionary")
+class WordDictionaries(Resource[Mapping[str, WordSource]]):
+    """What word dictionaries from the source to the target languages come from: MUSE's files where there are any, else
+    parallel text; a language with neither is absent. `WordSource.dictionary` makes them."""
+
+    Settings = DictionarySettings
+
+    def resolved(self, task: Task) -> dict[str, Any]:
+        settings = self.settings
+        named = {"size": settings.size, "align": settings.align}
+        if settings.corpus is None and task.parallel is None:
+            return {**named, "corpus": None}
+        corpus = ParallelText(ParallelSettings(corpus=settings.corpus, size=settings.size)).resolved(task)["corpus"]
+        return {**named, "corpus": corpus}
+
+    def load(self, around: Surroundings) -> Mapping[str, WordSource]:
+        chosen, task = self.resolved(around.task), around.task
+        settings = ParallelSettings(corpus=chosen["corpus"], size=chosen["size"])
+        pairs = ParallelText(settings).load(around) if chosen["corpus"] else {}
+        folder = self._folder(around.source)
+        found = {}
+        for language in around.targets:
+            file = folder and folder / f"{language_of(task.source)}-{language_of(language)}.txt"
+            if file and file.is_file():
+                found[language] = WordSource(task.source, language, entries=read_muse(file))
+            elif pairs.get(language):
+                own = tuple(pairs[language])
+                found[language] = WordSource(task.source, language, pairs=own, align=self.settings.align)
+        return found
+
+    def _folder(self, source: DataSource) -> Path | None:
+        if self.settings.folder is None:
+            return source.root and source.root / "muse"
+        folder = Path(self.settings.folder).expanduser()
+        if not folder.is_dir():
+            raise XlbenchError(
+                f"resource dictionary: there is no folder {folder}; give one with files such as en-de.txt"
+            )
+        return folder
+
+    def texts(self, loaded: Mapping[str, WordSource]) -> Iterable[tuple[str, str]]:
+        for language, words in loaded.items():
+            yield from ((f"{language}-{number}", " ".join(entry)) for number, entry in enumerate(words.entries))
+            yield from ((pair.id, text) for pair in words.pairs for text in (*pair.source, *pair.target))
+
+
+@register_resource("translations")
+class ShotTranslations(Resource[Mapping[str, Sequence[Row]]]):
+    """The shots in each target language, row by row, where the task's train split has them; where it has not, the
+    language is absent. Who translated them the task says (`machine_translated`)."""
+
+    def load(self, around: Surroundings) -> Mapping[str, Sequence[Row]]:
+        found: dict[str, Sequence[Row]] = {}
+        ours = [row for row in around.shots if row.language in around.task.sources]
+        for language in around.targets:
+            with suppress(Untranslated):
+                found[language] = around.task.translated(ours, language, around.source)
+        return found
+
+    def texts(self, loaded: Mapping[str, Sequence[Row]]) -> Iterable[tuple[str, str]]:
+        for rows in loaded.values():
+            yield from ((row.id, text) for row in rows for text in (*row.texts, *row.choices))
 
 
 @cache

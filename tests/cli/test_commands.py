@@ -79,7 +79,7 @@ def test_list_methods_tasks_and_suites():
 
 def test_resources_are_listed_and_shown():
     lines = command("list", "resources").splitlines()
-    assert [line.split()[0] for line in lines] == ["parallel", "unlabelled"]
+    assert [line.split()[0] for line in lines] == ["dictionary", "parallel", "translations", "unlabelled"]
     assert all(line.endswith("]") for line in lines)
     text = command("show", "parallel")
     assert text.startswith("resource parallel  [")

@@ -119,7 +119,7 @@ def test_a_language_without_words_is_left_out_and_named_and_the_source_must_have
     monkeypatch.setattr(type(logic), "label_words", {name: own for name, own in words.items() if name != "fr"})
     method = made(tiny.fresh(), logic)
     assert "fr" not in method.every
-    assert method.notes == ["not trained towards the label words of fr: none, or not in the vocabulary"]
+    assert method.notes == ["label words of fr do not count: none, or not in the vocabulary"]
     monkeypatch.setattr(type(logic), "label_words", {name: own for name, own in words.items() if name != "en"})
     with pytest.raises(XlbenchError, match="0 label words in 'en'"):
         made(tiny.fresh(), logic)
