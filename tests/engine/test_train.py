@@ -168,6 +168,21 @@ def test_with_a_phase_the_optimiser_and_the_schedule_begin_anew(tiny, logic, mon
     assert weights == pytest.approx(0, abs=1e-6)  # the same rates the other way, without the first phase's moments
 
 
+@pytest.mark.parametrize(
+    ("phases", "steps", "firsts"),
+    [((0.5,), 5, [3]), ((0.5,), 4, [2]), ((0.3,), 10, [3]), ((0.25, 0.75), 7, [2, 6]), ((0.4, 0.9), 20, [8, 18])],
+)
+def test_a_phase_begins_with_the_first_step_whose_progress_has_reached_it(
+    tiny, logic, monkeypatch, phases, steps, firsts
+):
+    """What a loss that asks `progress` does, and what the loop does, begin together."""
+    begun = []
+    monkeypatch.setattr(Counting, "phases", phases)
+    monkeypatch.setattr(Counting, "begin", lambda self, phase: begun.append((phase, self.progress)))
+    train(tiny, logic, steps=steps, checkpoints=1)
+    assert begun == [(phase, first / steps) for phase, first in enumerate(firsts, 1)]
+
+
 def test_a_state_of_an_earlier_phase_is_not_averaged(tiny, logic, monkeypatch):
     monkeypatch.setattr(Counting, "phases", (0.5,))
     assert train(tiny, logic, "average-all", steps=8, checkpoints=4)[0].weight.item() == pytest.approx(-7)

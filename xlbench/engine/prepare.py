@@ -225,7 +225,8 @@ def prepare(spec: RunSpec, runtime: Runtime) -> Prepared:
     _refuse_unsupported(method_class, task_class(spec.source or ()), spec)
     device = torch_device(runtime.device)
     episode = episode_of(task_class, spec, DataSource(runtime.data_root))
-    resources = _resources(method_class, episode.task, spec)
+    needs = getattr(config, "needs", method_class.needs)  # a setting may make a resource needless
+    resources = _resources(needs, episode.task, spec)
     loaded = {name: episode.resource(resource) for name, resource in resources.items()}
     backbone = Backbone.load(spec.model, spec.revision)
     if not backbone.reads_right:
@@ -285,17 +286,17 @@ def _refuse_unsupported(method: type[Method], task: Task, spec: RunSpec) -> None
         raise NotSupported(f"the loss of {what}: no batch goes through in parts (accumulate)")
 
 
-def _resources(method: type[Method], task: Task, spec: RunSpec) -> dict[str, Resource[Any]]:
+def _resources(needs: frozenset[str], task: Task, spec: RunSpec) -> dict[str, Resource[Any]]:
     """The resources that a method needs, with the settings of a run. Raises XlbenchError for a name or a setting that
     there is not, among those that the method does not need too."""
     resources: dict[str, Resource[Any]] = {}
-    for name in sorted({*method.needs, *spec.resources}):
+    for name in sorted({*needs, *spec.resources}):
         resource: type[Resource[Any]] = class_of("resource", name, Resource)
         settings = parse(resource.Settings, spec.resources.get(name, {}), f"the settings of resource {name}")
         resources[name] = resource(settings)
         if name in spec.resources:
             resources[name].resolved(task)
-    return {name: resources[name] for name in sorted(method.needs)}
+    return {name: resources[name] for name in sorted(needs)}
 
 
 def _finding(episode: Episode, compared: Mapping[str, int]) -> dict[str, Any]:

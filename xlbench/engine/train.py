@@ -93,7 +93,8 @@ def fit(
         training.planned_steps(rows) for rows in ([len(shots)] if first is None else [first, len(shots) - first])
     ]
     steps = sum(lengths)
-    phases = [*(round(share * steps) for share in (0.0, *method.phases)), steps]  # the steps between which each is
+    begun = [bisect_left(range(steps), share, key=lambda step: step / steps) for share in (0.0, *method.phases)]
+    phases = [*begun, steps]  # the steps between which each is
     last_phase = max(phases[-2], steps - lengths[-1])
     checkpoints = {round(steps * (number + 1) / training.checkpoints) for number in range(training.checkpoints)} - {0}
     kind = torch.optim.AdamW if training.optimiser == "adamw" else torch.optim.Adam
