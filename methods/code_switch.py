@@ -1,4 +1,3 @@
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -51,16 +50,14 @@ class CodeSwitch(HeadMethod):
         dictionaries = dictionaries_of(self, resources)
         if not dictionaries:
             return {}
-        copies = [
-            switched_rows(
-                self, resources.shots, dictionaries, config.rate, resources.random, 0, config.edges, config.sentences
+        shots, rate, random = resources.shots, config.rate, resources.random
+        first, *others = (
+            self.encode_labelled(
+                switched_rows(self, shots, dictionaries, rate, random, 0, config.edges, config.sentences)
             )
             for _ in range(config.copies)
-        ]
-        return {f"switched-{n}": Stream(self.encode_labelled(rows), aligned=True) for n, rows in enumerate(copies)}
+        )
+        return {"switched": Stream(first, aligned=True, others=tuple(others))}
 
     def loss(self, batch: Batch) -> Tensor:
-        if not batch.streams:
-            return super().loss(batch)
-        drawn = int(torch.randint(len(batch.streams), ()))
-        return super().loss(batch.streams[f"switched-{drawn}"])
+        return super().loss(batch.streams.get("switched", batch))

@@ -1,16 +1,14 @@
-from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
-from xlbench.method import Method, Resources, Stream, kl
+from xlbench.method import Resources, Stream, kl
 from xlbench.parts.head import HeadConfig, HeadMethod
 from xlbench.parts.kept_weights import KeptWeights, Reader
-from xlbench.parts.switched_rows import dictionaries_of, switched_rows
+from xlbench.parts.switched_rows import dictionaries_of, drawn_rows, switched_rows, translations_of
 from xlbench.problem import Classification
 from xlbench.registry import register_method
 from xlbench.task import Row, Task
@@ -67,26 +65,27 @@ class XTuned(HeadMethod):
     def streams(self, resources: Resources) -> dict[str, Stream]:
         if self.config.consistency == 0 and self.config.stages == 1:
             return {}
-        views = self.views(resources)
-        return {f"view-{n}": Stream(self.encode_labelled(rows), aligned=True) for n, rows in enumerate(views)}
+        views = [self.encode_labelled(rows) for rows in self.views(resources)]
+        if not views:
+            return {}
+        two = 1 if self.config.stages == 1 else 2
+        return {
+            f"view-{n}": Stream(views[n], aligned=True, others=tuple(views[:n] + views[n + 1 :])) for n in range(two)
+        }
 
     def loss(self, batch: Batch) -> Tensor:
-        views = batch.streams
-        if not views:
+        if not batch.streams:
             return super().loss(batch)
-        first, second = torch.randperm(len(views))[:2].tolist() if len(views) > 1 else (0, 0)
-        ours, view = self.logits(batch), self.logits(views[f"view-{first}"])
-        labels = len(self.task.labels)
-        loss = nn.functional.cross_entropy(ours.float(), batch.labels) + self.config.consistency / labels * agreement(
-            ours, view
-        )
+        ours, view, share = self.logits(batch), self.logits(batch.streams["view-0"]), 1 / len(self.task.labels)
+        loss = nn.functional.cross_entropy(ours.float(), batch.labels)
+        loss = loss + self.config.consistency * share * agreement(ours, view)
         if self.config.stages == 1 or self.progress < self.config.second_at:
             return loss
-        other = self.logits(views[f"view-{second}"])
+        other = self.logits(batch.streams["view-1"])
         loss = loss + nn.functional.cross_entropy(view.float(), batch.labels)
-        loss = loss + self.config.consistency / labels * agreement(view, other)
-        taught = self.teacher.logits(self.reader, views[f"view-{first}"]).float().log_softmax(-1)
-        return loss + self.config.distillation / labels * kl(taught, view.float().log_softmax(-1))
+        loss = loss + self.config.consistency * share * agreement(view, other)
+        taught = self.teacher.logits(self.reader, batch.streams["view-0"]).float().log_softmax(-1)
+        return loss + self.config.distillation * share * kl(taught, view.float().log_softmax(-1))
 
 
 def agreement(ours: Tensor, view: Tensor) -> Tensor:
@@ -139,20 +138,7 @@ class XTuneTranslated(XTuned):
     needs = frozenset({"translations"})
 
     def views(self, resources: Resources) -> list[list[Row]]:
-        found = resources["translations"]
-        targets = [language for language in self.languages if language not in self.task.sources]
-        self.notes.extend(f"no translations of the shots in {name}" for name in targets if name not in found)
-        self.notes.extend([self.translated_by(self)] if found and self.task.machine_translated else [])
-        by_id = {language: {row.id: row for row in rows} for language, rows in found.items()}
-        return [_drawn(resources.shots, by_id, resources) for _ in range(self.config.copies)] if found else []
-
-    @staticmethod
-    def translated_by(method: Method) -> str:
-        """Who translated the shots, in a sentence."""
-        return f"the shots' translations are by {method.task.machine_translated}"
-
-
-def _drawn(shots: Sequence[Row], by_id: dict[str, dict[str, Row]], resources: Resources) -> list[Row]:
-    """Each shot in one of the languages; as it is where it is no source row."""
-    drawn = resources.random.integers(len(by_id), size=len(shots))
-    return [list(by_id.values())[number].get(row.id, row) for row, number in zip(shots, drawn, strict=True)]
+        by_id = translations_of(self, resources)
+        return (
+            [drawn_rows(resources.shots, by_id, resources.random) for _ in range(self.config.copies)] if by_id else []
+        )

@@ -29,6 +29,9 @@ PREMISES = {"test": range(4), "validation": range(4, 8), "train": range(8, 16)}
 # Settings without which a method does not run on the embedded model: it does not say how it makes sentence vectors.
 ON_TINY: dict[str, dict] = {"sentence-encoder": {"pooling": "mean", "prefix": ""}}
 
+# Fields of a run that a method asks for.
+ASKS: dict[str, dict] = {"filter": {"read": "both"}}
+
 
 def resources_of(method, task, languages, shots=(), size: int = 8, source=None) -> dict:
     """What a method needs beside the shots, a little of each, as the harness loads it."""

@@ -66,10 +66,10 @@ class Stream:
 
     With `aligned`, row i goes with shot i and each step takes the rows of its shots; without, a step takes the next
     `rows_a_step` rows (none: `batch_size` of them) in an order of their own. Streams of one `group` share that order,
-    so that row i of each is taken together.
-    """
+    so that row i of each is taken together. `others`: the same rows again, changed; a step takes one of all, drawn."""
 
     encoded: Encoded
+    others: tuple[Encoded, ...] = field(default=(), kw_only=True)
     aligned: bool = False
     group: str = ""
     rows_a_step: int | None = None
@@ -104,6 +104,7 @@ class Method:
     whole_vocabulary: ClassVar[bool] = False  # True where a step reads words beside its batches' and label words
     couples_rows: ClassVar[bool] = False  # True where the loss is no mean over rows, so that no part of a batch has it
     freezes: ClassVar[bool] = False  # True where `build` freezes the backbone but for few numbers, whatever `tune` is
+    reads_beside: ClassVar[bool] = False  # True where a test row is read with its translation, `Row.beside`, at once
     resumable: ClassVar[bool] = True  # False where training changes what stands outside of the module that trains
     citation: ClassVar[str] = ""
     license: ClassVar[str] = ""
@@ -336,9 +337,8 @@ class PromptMethod(Method):
     @classmethod
     def supports(cls, task: Task) -> str | None:
         lacking = super().supports(task)
-        if lacking is None and not task.words.get(task.source):
-            return f"task {task.name} has no label words in {task.source}"
-        return lacking
+        wordless = lacking is None and not task.words.get(task.source)
+        return f"task {task.name} has no label words in {task.source}" if wordless else lacking
 
     @property
     def _spoken(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ class Row:
     `texts` holds one text for each of the task's fields (premise, hypothesis), or the words of a row whose words are
     labelled; `gold` the answer, as the task's problem has it: a label's number, a choice's, or a tag's for each word;
     `unit` names what statistics resample (rows that share a premise are not independent); `phenomenon` is what
-    the row tests, where a task says; `choices` are the texts among which one is right.
+    the row tests, where a task says; `choices` are the texts among which one is right; `beside` are its texts in the
+    source language, where a method reads both at once.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Row:
     unit: str
     phenomenon: str = ""
     choices: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,13 @@ def tests_in_source(
     return Translated(found, tuple(lacking), by)
 
 
+def beside(rows: Sequence[Row], moved: Sequence[Row]) -> Sequence[Row]:
+    """Test rows with their texts in the source language beside them, where they were translated."""
+    if not moved:
+        return rows
+    return [replace(row, beside=other.texts) for row, other in zip(rows, moved, strict=True)]
+
+
 def _refuse(
     task: Task, lacking: Mapping[str, str], found: Mapping[str, object], untranslated: str, option: str, what: str
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_data import ON_TINY, plugin
+from small_data import ASKS, ON_TINY, plugin
 
 import xlbench
 from xlbench import RunSpec, Runtime, Store, registry
@@ -61,7 +61,7 @@ def with_states(runtime: Runtime, folder: Path | None = None) -> Runtime:
 @pytest.mark.parametrize(
     ("method", "fields"),
     [
-        *((name, {"config": ON_TINY.get(name, {})}) for name in registry.names("method")),
+        *((name, {"config": ON_TINY.get(name, {}), **ASKS.get(name, {})}) for name in registry.names("method")),
         *(("soft-prompt", {"selection": policy}) for policy in ("last", "average-last", "oracle-target-dev")),
         ("finetune", {"tune": "lora", "lora": {"dropout": 0.2}}),
         ("finetune", {"trials": 2}),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_data import ON_TINY
+from small_data import ASKS, ON_TINY
 
 from xlbench import registry
 from xlbench.batching import collate
@@ -118,13 +118,6 @@ def several_languages(method: Method, logic) -> Encoded:
     return Encoded.join(parts)
 
 
-def shuffled(encoded: Encoded, order: np.ndarray) -> Encoded:
-    return Encoded(
-        [encoded.ids[i] for i in order], encoded.read_at[order], encoded.second_at[order], encoded.language[order],
-        encoded.labels[order],
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def alone(methods, logic) -> dict[str, tuple[Encoded, np.ndarray]]:
     """Each method's rows in three languages, and their log-probabilities, every row in a batch of its own."""
@@ -145,7 +138,7 @@ def test_rows_alone_are_scored_with_probabilities_that_differ(alone, name):
 def test_log_probabilities_do_not_depend_on_the_batches_or_the_order_of_rows(methods, alone, name, budget, seed):
     encoded, scores = alone[name]
     order = np.random.default_rng(seed).permutation(len(encoded))
-    found = predict(methods[name], shuffled(encoded, order), Session(CPU, token_budget=budget))
+    found = predict(methods[name], encoded.taken(order), Session(CPU, token_budget=budget))
     np.testing.assert_allclose(found, scores[order], atol=3e-5, rtol=2e-6)
 
 
@@ -156,7 +149,7 @@ def test_bf16_on_a_gpu_costs_less_than_a_fifth_of_a_point(logic, method, tmp_pat
     """Accuracy over all test rows of the 15 languages, trained once and scored in both precisions."""
     spec = RunSpec(
         method=method, config=ON_TINY.get(method, {}), task="logic", model="tiny", shots=16, precision="fp32",
-        training=Training(steps=20),
+        training=Training(steps=20), **ASKS.get(method, {}),
     )  # fmt: skip
     runtime = Runtime(runs=tmp_path, device="cuda")
     prepared = prepare(spec, runtime)
@@ -190,7 +183,9 @@ def test_predicting_leaves_no_gradients(methods, logic):
 def test_what_a_method_computes_of_a_batch_waits_for_no_device(name, label_words, tmp_path):
     """On the meta device nothing is computed, so that whoever asks it for a number is told off."""
     asked = {"label_words": label_words, "multi_token": "mean"} if label_words else {}
-    spec = RunSpec(method=name, task="logic", model="tiny", shots=2, config=asked, test_units=2, tune="all")
+    spec = RunSpec(
+        method=name, task="logic", model="tiny", shots=2, config=asked, test_units=2, tune="all", **ASKS.get(name, {})
+    )
     prepared, meta = prepare(spec, Runtime(runs=tmp_path)), torch.device("meta")
     assert prepared.spec.languages is not None
     backbone = prepared.backbone.fresh().to(meta)

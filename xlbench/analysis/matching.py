@@ -194,7 +194,13 @@ def matched_key(record: Record) -> dict[str, Any]:
         spec["training"] = f"as {record.spec.protocol}"
         spec["selection"] = spec["selection"] if record.spec.oracle else f"as {record.spec.protocol}"
     identity = {name: record.identity[name] for name in IDENTITY}
-    return {**spec, **identity}
+    translated = {"translations of the shots": "read in training"} if _translated(record) else {}
+    return {**spec, **translated, **identity}
+
+
+def _translated(record: Record) -> bool:
+    """Whether the method itself read translations of the shots: it shares no table with those that had none."""
+    return "translations" in record.spec.resources
 
 
 def _in_language(language: str, record: Record) -> float:
@@ -203,7 +209,7 @@ def _in_language(language: str, record: Record) -> float:
 
 def matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
-    identity = tuple(record.identity[name] for name in IDENTITY)
+    identity = (_translated(record), *(record.identity[name] for name in IDENTITY))
     if record.spec.protocol != MATCHED:
         return digest(matched_key(record)), *identity
     return *shared_fields(record.spec), *identity

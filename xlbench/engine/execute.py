@@ -31,6 +31,7 @@ from xlbench.records.record import Record
 from xlbench.records.vetting import kept, result_of
 from xlbench.spec import NONE, ResolvedSpec, RunSpec, Runtime
 from xlbench.task import Row
+from xlbench.translations import beside
 
 UNTRAINED_ROWS = 300  # by which it is told what a method scores before training
 
@@ -145,9 +146,11 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
 
 def _tested(prepared: Prepared, method: Method, session: Session) -> dict[str, np.ndarray]:
     """Log-probabilities of the test rows by language: read as they are, in translation, or as the mean of the two
-    probabilities, as the run says."""
+    probabilities, as the run says; or both at once, where a method reads so."""
     test, read, moved = prepared.episode.test.rows, prepared.spec.read, prepared.episode.in_source.rows
     own = {name: rows for name, rows in test.by_language.items() if read != "translation" or name not in moved}
+    if prepared.method_class.reads_beside:
+        own, moved = {name: beside(rows, moved.get(name, ())) for name, rows in own.items()}, {}
     views = [("own", name, rows) for name, rows in own.items()]
     views += [("translation", name, rows) for name, rows in moved.items()]
     with session.watch.stage("encoding"):
@@ -202,7 +205,8 @@ def _train(
         module.eval()  # else dropout would draw, and training begin elsewhere
         learnt["before training"] = _untrained(prepared, method, session)
         movement = Movement(method, module, prepared.backbone)
-        inputs, training = [shots, *(stream.encoded for stream in streams.values())], configuration.training
+        beside_shots = (encoded for stream in streams.values() for encoded in (stream.encoded, *stream.others))
+        inputs, training = [shots, *beside_shots], configuration.training
         read = words_read(method, [*inputs, selecting])  # the other word embeddings are left out
         words = None if read is None else len(read)
         at_once = training.batch_size // training.accumulate

@@ -281,6 +281,11 @@ def _refuse_unsupported(method: type[Method], task: Task, spec: RunSpec) -> None
     reason = method.supports(task)
     if reason:
         raise NotSupported(f"method {spec.method} does not run on task {spec.task}: {reason}")
+    if method.reads_beside and spec.read != "both":
+        raise NotSupported(
+            f"method {spec.method} reads a test row beside its translation to the source language, and --read is "
+            f"{spec.read}; use --read both"
+        )
     if spec.training.accumulate > 1 and (method.couples_rows or not task.problem.rows_are_apart):
         what = f"method {spec.method} couples rows" if method.couples_rows else f"task {spec.task} is a mean over words"
         raise NotSupported(f"the loss of {what}: no batch goes through in parts (accumulate)")

@@ -360,8 +360,11 @@ def training_steps(
     for name, stream in streams.items():
         rows = stream.rows_a_step or size
         orders.setdefault(group_of[name], _order(len(stream.encoded), rows, seed, group_of[name]))
+    versions = {name: (stream.encoded, *stream.others) for name, stream in streams.items()}
+    randoms = {name: generator(seed, f"which of {name}") for name, several in versions.items() if len(several) > 1}
     for number in itertools.count():
         chosen = {group: next(order) for group, order in orders.items()}
+        drawn = {name: int(random.integers(len(versions[name]))) for name, random in randoms.items()}
         if number < skip:
             continue
         common = math.gcd(*map(len, chosen.values()))
@@ -370,8 +373,8 @@ def training_steps(
         batches = []
         for part in range(parts):
             extra = {
-                name: collate(stream.encoded, split[group_of[name]][part], pad, device)
-                for name, stream in streams.items()
+                name: collate(several[drawn.get(name, 0)], split[group_of[name]][part], pad, device)
+                for name, several in versions.items()
             }
             batches.append(collate(shots, split[""][part], pad, device).with_streams(extra))
         yield batches

@@ -1,6 +1,6 @@
-"""Copies of the shots in which words are switched for their translations (CoSDA-ML, Qin et al., IJCAI 2020)."""
+"""Copies of the shots: with words switched for their translations (CoSDA-ML, Qin et al., IJCAI 2020), or translated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,3 +56,20 @@ def switched_rows(
         replace(row, texts=changed(row.texts), choices=changed(row.choices)) if random.random() < sentences else row
         for row in rows
     ]
+
+
+def translations_of(method: Method, resources: Resources) -> dict[str, dict[str, Row]]:
+    """The shots in each target language by row id; languages without them, and who translated, are in the notes."""
+    found = resources["translations"]
+    targets = [language for language in method.languages if language not in method.task.sources]
+    method.notes.extend(f"no translations of the shots in {name}" for name in targets if name not in found)
+    if found and method.task.machine_translated:
+        method.notes.append(f"the shots' translations are by {method.task.machine_translated}")
+    return {language: {row.id: row for row in rows} for language, rows in found.items()}
+
+
+def drawn_rows(shots: Sequence[Row], by_id: Mapping[str, Mapping[str, Row]], random: np.random.Generator) -> list[Row]:
+    """Each shot in a language drawn for it, its own texts beside it; as it is where that language has no such row."""
+    drawn, languages = random.integers(len(by_id), size=len(shots)), list(by_id.values())
+    rows = [languages[number].get(shot.id, shot) for shot, number in zip(shots, drawn, strict=True)]
+    return [replace(row, beside=shot.texts) for row, shot in zip(rows, shots, strict=True)]
