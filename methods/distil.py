@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch, collate
 from xlbench.corpora import Pair
-from xlbench.method import PROMPT_INIT, Method, MethodConfig, PromptConfig, PromptMethod, Resources, Stream, kl
+from xlbench.method import PROMPT_INIT, Method, MethodConfig, PromptConfig, PromptMethod, Resources, Stream
 from xlbench.parts.head import HeadConfig, HeadMethod
 from xlbench.parts.kept_weights import KeptWeights, Reader
 from xlbench.problem import Classification
@@ -27,7 +27,7 @@ class DistilConfig(MethodConfig):
     temperature: float = Field(1.0, gt=0, description="by which both sides' logits are divided, T")
     exponent: float = Field(0.0, ge=0, description="e of the factor T ^ e before the term; 0: none, as published")
     confidence: float = Field(
-        0.0, ge=0, lt=1, description="pairs of whose source text the likeliest label has less do not count"
+        0.0, ge=0, lt=1, description="pairs of whose source text the likeliest label has less give nothing to the mean"
     )
     teacher: Literal["joint", "frozen"] = Field(
         "joint", description="the model as it is, stopped; or as it was at `teacher_at`, before which shots alone train"
@@ -105,6 +105,9 @@ class Distilled(Method):
         """What the teacher says of the first source texts: its mean entropy, in nats, and the mean of each label."""
         if self.asked is None:
             return {}
+        if self.frozen and not self.teacher.there:
+            self.notes.append("nothing was distilled: `teacher_at` leaves no step behind it; ask for more steps")
+            return {}
         device, pad = self.backbone.word_embeddings().device, self.backbone.tokenizer.pad_token_id
         parts = np.array_split(np.arange(len(self.asked)), max(1, len(self.asked) // 32))
         said = torch.cat([self._distribution(collate(self.asked, part, pad, device), True) for part in parts])
@@ -123,13 +126,13 @@ class Distilled(Method):
 
 
 def weighed(ours: Tensor, theirs: Tensor, settings: DistilConfig) -> Tensor:
-    """α · T^e · KL(ours ‖ theirs), the mean over the pairs that count, from log-probabilities (n, labels)."""
-    factor = settings.alpha * settings.temperature**settings.exponent
-    if settings.confidence == 0:
-        return factor * kl(ours, theirs)
-    counts = (ours.exp().max(dim=-1).values >= settings.confidence).float()
+    """α · T^e · KL(ours ‖ theirs), the mean over pairs, from log-probabilities (n, labels).
+
+    A pair of which the teacher is unsure gives 0: a mean over the others alone would be no mean over a batch's parts.
+    """
     each = (ours.exp() * (ours - theirs)).sum(dim=-1)
-    return factor * (each * counts).sum() / counts.sum().clamp_min(1)
+    sure = ours.exp().amax(dim=-1) >= settings.confidence
+    return settings.alpha * settings.temperature**settings.exponent * (each * sure).mean()
 
 
 @register_method("distil")
@@ -141,7 +144,8 @@ class Distil(Distilled, HeadMethod):
     softmax(z_t / T)), whose gradient is that of KL(stopped p_s ‖ p_t).
 
     Here: fine-tuning + α · T^e · KL over the step's pairs, one model for all languages, teacher and pupil at once
-    (`teacher=joint`) or one after the other (`frozen`). It is MPT's alignment without a translator, for heads: what MPT
+    (`teacher=joint`) or one after the other (`frozen`, which reads without dropout). Classification alone: pairs have
+    neither choices nor words that answer each other. It is MPT's alignment without a translator, for heads: what MPT
     lacks as a control; `distil-prompt` is it for soft prompts. With α = 0 this is fine-tuning, to the bit.
     """
 

@@ -20,6 +20,7 @@ class DPA(AllWords):
     λ drawn anew from Beta(1.2, 1.2), the loss is ⅔ of the mean of both ce and ⅓ of that of the mixed state: encoder
     states at `<mask>`, before the masked-LM head, λ h_i + (1 - λ) h_j, asked λ ce(z, y_i) + (1 - λ) ce(z, y_j). In the
     test the English words are compared, for every language; a word of several tokens is its last. All weights train.
+    Released, and not used: each language's own words in the test (`label_words`), or all languages' (`compared`).
 
     Chosen: the segments are parted as the backbone parts them (XLM-R: two `</s>` for their one); closing punctuation of
     any script gives way to the template's, where theirs keeps some; rows 0 and 1, 2 and 3, … of a batch are mixed, an
@@ -32,6 +33,11 @@ class DPA(AllWords):
         )
         mixup: float = Field(1.2, ge=0, description="both parameters of λ's beta distribution; 0: nothing is mixed")
         languages: Literal["all", "source"] = Field("all", description="whose label words are trained towards")
+        compared: Literal["one", "sum", "maximum"] = Field(
+            "one",
+            description="words in the test: of one language, as `label_words` says; or of all trained towards, by the "
+            "sum of a label's probabilities or the largest",
+        )
         search = {"mixup": (0.4, 1.2)}
 
     config: "DPA.Config"
@@ -43,6 +49,12 @@ class DPA(AllWords):
         "Zhou et al. (2023), Enhancing Cross-lingual Prompting with Dual Prompt Augmentation, Findings of ACL. arXiv "
         "2202.07255"
     )
+
+    def label_logits(self, features: Tensor, batch: Batch) -> Tensor:
+        if self.config.compared == "one":
+            return super().label_logits(features, batch)
+        logits = self.backbone.label_logits(features, self.together).unflatten(1, (len(self.every), -1))
+        return logits.amax(dim=1) if self.config.compared == "maximum" else logits.logsumexp(dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
         states = self.backbone.answer_states(batch)

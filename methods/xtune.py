@@ -50,6 +50,7 @@ class XTuned(HeadMethod):
         if self.config.stages == 2:
             self.reader = Reader(self, nn.ModuleDict(parts))
             self.start, self.teacher = KeptWeights(self.reader), KeptWeights(self.reader)
+            self.start.keep(self.reader)
             parts |= {"start": self.start, "teacher": self.teacher}
         return nn.ModuleDict(parts)
 

@@ -64,6 +64,7 @@ def with_states(runtime: Runtime, folder: Path | None = None) -> Runtime:
         *((name, {"config": ON_TINY.get(name, {}), **ASKS.get(name, {})}) for name in registry.names("method")),
         *(("soft-prompt", {"selection": policy}) for policy in ("last", "average-last", "oracle-target-dev")),
         ("finetune", {"tune": "lora", "lora": {"dropout": 0.2}}),
+        *((name, {"config": {"teacher": "frozen", "teacher_at": 0.25}}) for name in ("distil", "distil-prompt")),
         ("finetune", {"trials": 2}),
         ("dropping", {}),
     ],

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xlbench
 from xlbench import registry
@@ -22,7 +24,7 @@ def made(name, backbone, task, languages=("en", "fr", "zh"), **config):
     torch.manual_seed(0)
     method_class = registry.get("method", name)
     method = method_class(method_class.Config(**config), backbone, task, languages, 64)
-    method.build(backbone, task)
+    method.module = method.build(backbone, task)
     return method
 
 
@@ -66,8 +68,26 @@ def test_the_weight_and_the_factor_of_the_temperature(exponent, factor):
 
 def test_pairs_of_which_the_teacher_is_unsure_do_not_count():
     ours, theirs = logs((0.8, 0.1, 0.1), (0.5, 0.3, 0.2)), logs((0.6, 0.3, 0.1), (0.1, 0.1, 0.8))
-    assert weighed(ours, theirs, DistilConfig(confidence=0.6)).item() == pytest.approx(0.1203, abs=5e-5)
+    assert weighed(ours, theirs, DistilConfig(confidence=0.6)).item() == pytest.approx(0.1203 / 2, abs=5e-5)
     assert weighed(ours, theirs, DistilConfig(confidence=0.9)).item() == 0
+
+
+distributions = st.lists(st.lists(st.floats(0.01, 1), min_size=3, max_size=3), min_size=2, max_size=2)
+
+
+@given(
+    ours=st.lists(distributions, min_size=2, max_size=2),
+    theirs=st.lists(distributions, min_size=2, max_size=2),
+    confidence=st.floats(0, 0.99),
+    alpha=st.floats(0, 3),
+)
+def test_the_term_is_never_negative_and_the_mean_of_those_of_a_batch_s_halves(ours, theirs, confidence, alpha):
+    settings = DistilConfig(confidence=confidence, alpha=alpha)
+    log_p, log_q = (torch.tensor(side).log().log_softmax(-1) for side in (ours, theirs))
+    halves = [weighed(*sides, settings).item() for sides in zip(log_p, log_q, strict=True)]
+    whole = weighed(log_p.flatten(0, 1), log_q.flatten(0, 1), settings).item()
+    assert whole == pytest.approx(sum(halves) / 2, rel=1e-4, abs=1e-6)
+    assert whole >= -1e-6
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -141,6 +161,26 @@ def test_a_frozen_teacher_is_the_model_when_the_second_phase_begins(tiny, logic,
     assert (method._distribution(batch.streams["source"], False) - before).abs().max() > 1e-3
     method.progress = 0.4
     assert method.loss(batch).item() != pytest.approx(alone.loss(batch).item(), abs=1e-4)
+
+
+def test_a_frozen_teacher_reads_without_dropout_and_the_pupil_with_it(tiny, logic):
+    method = made("distil", tiny.fresh(), logic, teacher="frozen")
+    batch = step(method, logic).streams["source"]
+    method.begin(1)
+    method.module.train()
+    once, again = (method._distribution(batch, True) for _ in range(2))
+    assert torch.equal(once, again)
+    assert all(part.training for part in method.module["head"])
+    assert not torch.equal(method._distribution(batch, False), method._distribution(batch, False))
+    method.module.eval()
+    assert torch.equal(method._distribution(batch, True), once)
+    assert not method.module.training
+
+
+def test_a_teacher_that_was_never_kept_is_said_and_says_nothing(tmp_path):
+    _, record = run(tmp_path, "distil", teacher="frozen", teacher_at=0.95)  # of 8 steps
+    assert "measures" not in record.learnt
+    assert "nothing was distilled: `teacher_at` leaves no step behind it; ask for more steps" in record.notes
 
 
 @pytest.mark.parametrize("tune", ["all", "lora"])

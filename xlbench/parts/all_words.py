@@ -11,7 +11,7 @@ class AllWords(PromptMethod):
     """`every`: language → its label words; `together`: all of them, language by language.
 
     A subclass's config has `languages`: "all" (of the task, tested or not) or "source". Languages whose words are not
-    there, or not in the vocabulary, are left out and named; the source's must be there.
+    there, or cannot be scored, are left out and named; the source's must be there.
     """
 
     def __post_init__(self) -> None:
@@ -23,7 +23,7 @@ class AllWords(PromptMethod):
         self.together = Verbalizer.all_of(list(self.every.values()))
         lacking = ", ".join(language for language, found in words.items() if found is None)
         if lacking:
-            self.notes.append(f"label words of {lacking} do not count: none, or not in the vocabulary")
+            self.notes.append(f"label words of {lacking} do not count: none, or none that can be scored")
 
     def _words_if_any(self, language: str) -> Verbalizer | None:
         try:
@@ -32,6 +32,9 @@ class AllWords(PromptMethod):
             if language == self.task.source:
                 raise
             return None
+
+    def prompts_read(self) -> dict[str, Any]:
+        return {**super().prompts_read(), "all words": {name: own.words for name, own in self.every.items()}}
 
     def label_ids(self) -> frozenset[int]:
         return super().label_ids() | {piece for pieces in self.together.pieces for piece in pieces}

@@ -21,7 +21,8 @@ class Reader(nn.Module):
 
 
 class KeptWeights(nn.Module):
-    """A copy of all weights that a reader reads, as buffers: a checkpoint has them, and no gradient reaches them.
+    """Room for a copy of all weights that a reader reads, as buffers, zeros at first: a checkpoint has them, and no
+    gradient reaches them.
 
     A method with one sets `whole_vocabulary`, for trimmed word embeddings are of another shape.
     """
@@ -29,7 +30,12 @@ class KeptWeights(nn.Module):
     def __init__(self, reader: Reader) -> None:
         super().__init__()
         for number, value in enumerate(reader.parameters()):
-            self.register_buffer(str(number), value.detach().clone())
+            self.register_buffer(str(number), torch.zeros_like(value))
+
+    @property
+    def there(self) -> bool:
+        """Whether weights were kept."""
+        return any(bool(value.any()) for value in self.buffers())
 
     def keep(self, reader: Reader) -> None:
         """Keep a reader's weights as they are now."""
@@ -44,9 +50,12 @@ class KeptWeights(nn.Module):
                 own.copy_(kept)
 
     def logits(self, reader: Reader, batch: Batch) -> Tensor:
-        """What a reader's method says of a batch under the weights that are kept, without gradients."""
+        """What a reader's method says of a batch under the weights that are kept, without gradients and dropout."""
         names = [name for name, _ in reader.named_parameters()]
+        training = any(part.training for part in reader.parts.children())  # the reader's own is not the module's
         weights: dict[str, Any] = dict(zip(names, self.buffers(), strict=True))
+        reader.eval()
         with torch.no_grad():
             said: Tensor = torch.func.functional_call(reader, weights, (batch,))
+        reader.train(training)
         return said
