@@ -33,7 +33,7 @@ SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4
 fuzz: .venv/ready
 	$(BIN)/python -m pytest tests/records/test_fuzz.py --hypothesis-profile=fuzz $(SIDE_BY_SIDE)
 
-# kill -9 of drivers and workers at 100 random moments, in place of the 4 of `make test`.
+# kill -9 of drivers and workers at 100 random moments, in place of the 2 of `make test`.
 faults: .venv/ready
 	XLBENCH_MOMENTS=$${XLBENCH_MOMENTS:-100} $(BIN)/python -m pytest tests/comparison/test_survival.py
 

@@ -126,9 +126,8 @@ def test_a_run_that_is_there_already_says_that_nothing_was_computed(tmp_path, mo
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--help",), ("run", "-h"), ("list",), ("list", "records"), ("show", "finetune"), ("show", "ID"),
-        ("diff", "ID", "OTHER"), ("export",), ("cite",), ("plan", "--suite", "demo"), ("leaderboard", "--no-figures"),
-        ("compare", "--methods", "finetune", "--quiet", "--draws", "1", *QUICK),
+        ("--help",), ("list", "records"), ("show", "finetune"), ("diff", "ID", "OTHER"), ("export",),
+        ("leaderboard", "--no-figures"), ("compare", "--methods", "finetune", "--quiet", "--draws", "1", *QUICK),
     ],
     ids=lambda words: " ".join(words[:2]),
 )  # fmt: skip

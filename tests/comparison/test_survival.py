@@ -23,7 +23,7 @@ from xlbench.board.results import csv_of, results
 from xlbench.comparison.compare import run_suite
 from xlbench.records.vetting import vet
 
-MOMENTS = int(os.environ.get("XLBENCH_MOMENTS", "4"))
+MOMENTS = int(os.environ.get("XLBENCH_MOMENTS", "2"))
 SEED = int(os.environ.get("XLBENCH_MOMENTS_SEED", "0"))
 KINDS = ("local", "worker", "local", "driver", "local", "both")  # who is killed, in turn
 PATIENCE = 300  # seconds until a test gives up on a process
