@@ -18,6 +18,9 @@ def block(first_line: str) -> str:
     return found
 
 
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.chdir(tmp_path)
     exec(compile(block("import xlbench"), "README.md", "exec"), {})

@@ -195,7 +195,13 @@ def matched_key(record: Record) -> dict[str, Any]:
         spec["selection"] = spec["selection"] if record.spec.oracle else f"as {record.spec.protocol}"
     identity = {name: record.identity[name] for name in IDENTITY}
     translated = {"translations of the shots": "read in training"} if _translated(record) else {}
-    return {**spec, **translated, **identity}
+    made_of = {"combined": combined_in_words(record)} if record.combined else {}
+    return {**spec, **translated, **made_of, **identity}
+
+
+def combined_in_words(record: Record) -> str:
+    """How a record was made of how many others; empty for a run of its own."""
+    return f"{record.combined['how']} of {len(record.combined['runs'])} runs" if record.combined else ""
 
 
 def _translated(record: Record) -> bool:
@@ -209,7 +215,7 @@ def _in_language(language: str, record: Record) -> float:
 
 def matched(record: Record) -> Hashable:
     """What is equal where, and only where, `matched_key` is; sooner had."""
-    identity = (_translated(record), *(record.identity[name] for name in IDENTITY))
+    identity = (_translated(record), combined_in_words(record), *(record.identity[name] for name in IDENTITY))
     if record.spec.protocol != MATCHED:
         return digest(matched_key(record)), *identity
     return *shared_fields(record.spec), *identity
@@ -221,6 +227,8 @@ def method_label(record: Record, with_corpus: bool = False) -> str:
     settings = [record.spec.settings] if record.spec.settings else []
     if with_corpus and "parallel" in record.spec.resources:
         settings.append("parallel={}, {} pairs".format(*parallel_of(record)))
+    if record.combined:
+        settings.append(", ".join(filter(None, [combined_in_words(record), str(record.combined.get("rule", ""))])))
     return record.spec.method + (f" ({', '.join(settings)})" if settings else "")
 
 

@@ -84,6 +84,9 @@ def _translated(key: Mapping[str, Any]) -> list[str]:
         "both": "shots trained on as they are and in translation",
     }
     read = {"translation": "test rows read in translation", "both": "test rows read as they are and in translation"}
+    facts += (
+        [f"each record is made of others ({key['combined']}), with the sum of their costs"] if "combined" in key else []
+    )
     facts += ["shots read in translation too"] if "translations of the shots" in key else []
     facts += [words[key[name]] for name, words in (("train_on", trained), ("read", read)) if key.get(name) in words]
     return facts

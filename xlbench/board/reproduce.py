@@ -31,6 +31,8 @@ def commands(records: Sequence[Record]) -> list[Again]:
     do; each further choice of resources takes another. Folders (--data-root, a model's own) are left to the reader.
     Raises XlbenchError for a record that no command line can ask for.
     """
+    if any(record.combined for record in records):
+        return [_combination(record) for record in records]
     alike: dict[Hashable, list[RunSpec]] = defaultdict(list)
     resources = sorted({_resources(record.spec) for record in records} - {"{}"})
     for record in records:
@@ -41,6 +43,13 @@ def commands(records: Sequence[Record]) -> list[Again]:
             spec = spec.with_(resources=json.loads(resources[0]))
         alike[shared_fields(spec), _resources(spec)].append(spec)
     return [_command(specs) for specs in sorted(alike.values(), key=lambda specs: _resources(specs[0]))]
+
+
+def _combination(record: Record) -> Again:
+    """The command that makes a record of others, which must be there."""
+    made = record.combined
+    options = [word for name in ("rule", "weights") if (value := made.get(name)) for word in (f"--{name}", str(value))]
+    return Again(shlex.join(["xlbench", str(made["how"]), *made["runs"], *options]), 0)
 
 
 def _resources(spec: RunSpec) -> str:

@@ -176,6 +176,27 @@ def leaderboard_command(
         echo(f"note: {note}")
 
 
+@command
+def vote_command(
+    records: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="ids of two records or more, of the same test")
+    ],
+    rule: Annotated[str, typer.Option(help="log-mean, mean or majority")] = "log-mean",
+    weights: Annotated[str | None, typer.Option(help="a weight for each run, as 1,2")] = None,
+    runs: Runs = "runs",
+) -> None:
+    """Combine what several runs say of the same test rows into a record with the sum of their costs."""
+    from xlbench.cli.terminal import show_record
+    from xlbench.comparison.vote import vote
+
+    try:
+        numbers = [float(weight) for weight in listed(weights)] if weights else []
+    except ValueError as fault:
+        raise XlbenchError(f"--weights {weights}: {fault}; give numbers, as 1,2") from fault
+    record = vote(records, runs, rule, numbers)  # type: ignore[arg-type]
+    show_record(record, f"{runs}/{record.id}")
+
+
 LISTED: dict[str, registry.Kind] = {"methods": "method", "tasks": "task", "resources": "resource"}
 
 

@@ -11,7 +11,7 @@ from xlbench.host.plain_text import plain
 from xlbench.host.safe_reading import RECORD_BYTES, from_json, read_text
 from xlbench.spec import ResolvedSpec, written
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Record(BaseModel):
@@ -45,6 +45,8 @@ class Record(BaseModel):
     error: str = ""
     started: str = ""
     seconds: float = 0.0
+    # Of a record that was made of others: `how` (vote or average), its settings, and `runs`, their ids.
+    combined: dict[str, Any] = {}
     predictions_sha256: str = ""  # where the two are not renamed into place together
 
     @property
@@ -120,7 +122,8 @@ def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a record of an older schema as those of today's; its id stands as it is.
 
     Schema 1 knew one metric and one kind of problem, called units premises, and had a unit "row" where languages have
-    rows of their own. Schema 2 had one learning rate for all weights, no floor in steps and no patience.
+    rows of their own. Schema 2 had one learning rate for all weights, no floor in steps and no patience. Schema 3 had
+    no records that are made of others.
     """
     version = fields.get("schema_version", 1)
     new = {**fields, "schema_version": SCHEMA_VERSION}
@@ -136,7 +139,7 @@ def upgraded(fields: dict[str, Any]) -> dict[str, Any]:
         if isinstance(training, dict):
             of_then = {"fresh_learning_rate": training.get("learning_rate"), "least_steps": 1, "patience": 0}
             new["spec"] = {**spec, "training": {**of_then, **training}}
-    return new if version in (1, 2) else fields
+    return new if version in (1, 2, 3) else fields
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

@@ -37,8 +37,9 @@ def is_id(name: str) -> bool:
 
 
 def text_of(record: Record) -> str:
-    """A record as its file holds it: the seal only where there is one."""
-    fields = record.model_dump(mode="json", exclude=set() if record.predictions_sha256 else {"predictions_sha256"})
+    """A record as its file holds it: the seal, and what it is made of, only where there is any."""
+    empty = {name for name in ("predictions_sha256", "combined") if not getattr(record, name)}
+    fields = record.model_dump(mode="json", exclude=empty)
     return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -196,6 +196,10 @@ def malformed(record: Record) -> str | None:
     readable_trials = isinstance(trials, list) and all(map(_is_trial, trials)) and type(chosen) is int
     if not readable_trials or (trials and not 0 <= chosen < len(trials)):
         return "has trials that cannot be read; run it again"
+    made_of, named = record.combined.get("runs"), isinstance(record.combined.get("how"), str)
+    readable = named and isinstance(made_of, list) and made_of and all(isinstance(run, str) for run in made_of)
+    if record.combined and not readable:
+        return "is made of other records that it does not name; make it again"
     return None
 
 
