@@ -393,7 +393,8 @@ class Verbalizer:
                 )
             ids.append(tuple(pieces[-1:] if multi_token == "last" else pieces))
         if len(set(ids)) != len(ids):
-            raise XlbenchError(f"two labels share one label word in {', '.join(words)}; choose distinct words")
+            read = ", of each the last token" if multi_token == "last" else ""
+            raise XlbenchError(f"two labels share one label word in {', '.join(words)}{read}; choose distinct words")
         return cls(tuple(words), tuple(ids))
 
     def scores(self, features: Tensor, weight: Tensor, bias: Tensor | None, row_of: Tensor | None = None) -> Tensor:

@@ -102,7 +102,7 @@ class Task:
     def template(self, name: str, language: str) -> str | None:
         """The text of a template; None where the task has none of this name and language.
 
-        Of `pair`, `soft` and `question` there are general ones (see xlbench.wording) for a task that brings no own.
+        There are general ones (see xlbench.wording.template) for a task that brings no own of that name.
         """
         if name in self.templates:
             return self.templates[name].get(language)

@@ -4,7 +4,7 @@ A template is made of what a task's rows have (one text or two, choices) and of 
 answer: PCT's own in its 15 languages, else those of `words.tsv`, which names its source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -40,7 +40,7 @@ DISCRETE_WORDS = {
     "bg": ("Въпрос:", "Отговор:"),
     "el": ("Ερώτηση:", "Απάντηση:"),
     "es": ("Pregunta:", "Respuesta:"),
-    "hi": ("सवाल:", "जवाब:"),
+    "hi": ("सवाल:", "उत्तर:"),
     "ru": ("Вопрос:", "Отвечать:"),
     "sw": ("Swali:", "Jibu:"),
     "th": ("คำถาม:", "ตอบ:"),
@@ -85,15 +85,28 @@ def question_words(code: str) -> tuple[str, str, str] | None:
     return f"{words.question}:", f"{words.answer.capitalize()}:", words.mark or "?"
 
 
+def discrete_words(code: str) -> tuple[str, str] | None:
+    """(question, answer) of discrete prompts in the words of a code's language; None where they are not known."""
+    words, published = words_of(code), DISCRETE_WORDS.get(language_of(code))
+    if published is not None or not (words.question and words.answer):
+        return published
+    return f"{words.question.capitalize()}:", f"{words.answer.capitalize()}:"
+
+
+def notes_of_english(languages: Iterable[str]) -> list[str]:
+    """A sentence for a record on languages that discrete prompts have English words for; none where there are none."""
+    lacking = ", ".join(language for language in dict.fromkeys(languages) if discrete_words(language) is None)
+    return [f"the question is in English's words for {lacking}: no others are known"] if lacking else []
+
+
 def template(name: str, fields: Sequence[str], language: str) -> str | None:
     """A template of a name for rows of some texts, in a language's words or in English; None for another name.
 
     `pair`: the texts one after the other. `soft`: those of Zhao & Schütze (2021), texts with a full stop behind each,
     the last of two with a question mark, then the prompt and `<mask>`. `question`: that of PCT for two texts (the
     second is asked), and for one text the text, then `Answer: <mask>`. `discrete`: that of Zhao & Schütze, texts as in
-    `soft` with their English question and answer between them, and `discrete-own` with a language's own; `mixed` and
-    `mixed-own` have the prompt before `<mask>` too, `mixed-answer` and `mixed-answer-own` before the answer's word.
-    `universal`: that of DPA (Zhou et al. 2023), which has no words.
+    `soft` with question and answer between them; `mixed` has the prompt before `<mask>` too, `mixed-answer` before the
+    answer's word. `universal`: that of DPA (Zhou et al. 2023), which has no words.
     """
     if name == "pair":
         return "<sep>".join(f"{{{field}}}" for field in fields)
@@ -109,13 +122,9 @@ def template(name: str, fields: Sequence[str], language: str) -> str | None:
         *before, last = (f"{{{field}}}" for field in fields)
         asked = f"{question} {last}{mark} {answer} <mask>" if before else f"{last}<sep>{answer} <mask>"
         return "<sep>".join([*before, asked])
-    kind, _, own = name.partition("-own")
-    if kind in {"discrete", "mixed", "mixed-answer"} and own == "":
-        question, answer = (
-            DISCRETE_WORDS.get(language_of(language) if name.endswith("-own") else "en")
-            or (question_words(language) or QUESTION_WORDS["en"])[:2]
-        )
+    if name in {"discrete", "mixed", "mixed-answer"}:
+        question, answer = discrete_words(language) or DISCRETE_WORDS["en"]
         first, *others = (f"{{{field}.}}" for field in fields)
-        end = {"discrete": "{} <mask> .", "mixed": "{} <prompt> <mask> .", "mixed-answer": "<prompt> {} <mask> ."}[kind]
+        end = {"discrete": "{} <mask> .", "mixed": "{} <prompt> <mask> .", "mixed-answer": "<prompt> {} <mask> ."}[name]
         return " ".join([f"{first} .", *(f"{question} {other} ?" for other in others), end.format(answer)])
     return None
