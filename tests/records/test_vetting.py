@@ -68,7 +68,7 @@ def truncated_predictions(store: Store) -> None:
 SPOILT = {
     "truncated": (truncated, "the record {id}/record.json cannot be read (Unterminated string"),
     "a field nobody knows": (lambda s: edit(s, surprise=1), "cannot be read (surprise: extra inputs are not"),
-    "made of nothing": (lambda s: edit(s, combined={"how": "vote", "runs": "a"}), "is made of other records that it does"),
+    "made of nothing": (lambda s: edit(s, combined={"how": "vote", "runs": "a"}), "is made of other records"),
     "a newer schema": (lambda s: edit(s, schema_version=99), "the record {id}/record.json has schema 99; this xlbench"),
     "failed": (lambda s: edit(s, status="failed"), "record {id} ({cell}) failed, and has no result"),
     "a lost fingerprint": (lambda s: edit(s, identity={"protocol": "1"}), "lacks task_version, test_data, revision;"),
