@@ -197,6 +197,25 @@ def vote_command(
     show_record(record, f"{runs}/{record.id}")
 
 
+@command
+@takes((RunSpec, ("model",)), (Runtime, ("data_root", "runs", "device", "plugins", "quiet")))
+def average_command(
+    records: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="ids of two records or more, kept with weights")
+    ],
+    weights: Annotated[Path, typer.Option(help="the folder that --keep-weights named when they were computed")],
+    **given: Any,
+) -> None:
+    """Score the mean of several runs' weights, and keep a record with the sum of their budgets."""
+    runtime = _runtime(given)
+    registry.load_plugins(runtime.plugins)
+    from xlbench.cli.terminal import show_record
+    from xlbench.comparison.average import average
+
+    record = average(records, weights, runtime, words.run_fields(given).get("model"))
+    show_record(record, f"{runtime.runs}/{record.id}")
+
+
 LISTED: dict[str, registry.Kind] = {"methods": "method", "tasks": "task", "resources": "resource"}
 
 

@@ -4,7 +4,7 @@ Views of a row (its own text, its translation: runs with another --read), seeds,
 Oh et al. (EMNLP 2022) average probabilities of translations, Yu et al. (2025) take majorities.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from xlbench.errors import XlbenchError
 from xlbench.host.provenance import commit, versions
-from xlbench.problem import Classification, problem_of
+from xlbench.problem import Classification, Problem, problem_of
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.store import Store
@@ -72,7 +72,7 @@ def vote(
             f"a vote is of two runs or more, with a weight above 0 for each or none; given were {len(runs)} runs and "
             f"{len(weights)} weights"
         )
-    records = [_finished(store, run) for run, _ in chosen]
+    records = [finished(store, run) for run, _ in chosen]
     first = records[0]
     for other in records[1:]:
         refuse_other_tests(first, other)
@@ -149,6 +149,17 @@ def merged(records: Sequence[Record], run_id: str, made_of: dict[str, Any]) -> R
     )
 
 
+def in_metrics(
+    problem: Problem, rows: Mapping[str, Sequence[Any]], scores: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Metric → language → value, of test rows by language and what is said of them."""
+    found: dict[str, dict[str, float]] = {name: {} for name in problem.metrics}
+    for language, own in rows.items():
+        for name, value in problem.scores([row.gold for row in own], scores[language]).items():
+            found[name][language] = value
+    return found
+
+
 def refuse_other_tests(first: Record, other: Record) -> None:
     """Raises XlbenchError where two records are not of the same task and test rows."""
     facts: dict[str, tuple[Any, Any]] = {"task": (first.spec.task, other.spec.task)}
@@ -162,7 +173,7 @@ def refuse_other_tests(first: Record, other: Record) -> None:
             )
 
 
-def _finished(store: Store, run: str) -> Record:
+def finished(store: Store, run: str) -> Record:
     record = store.find(run)
     if record is None or record.status != "finished":
         why = "there is no record" if record is None else "it failed"

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlbench.engine.flops import FlopMeter
-from xlbench.engine.session import Stopwatch
+from xlbench.engine.session import Stopwatch, trained_parameters
+from xlbench.errors import XlbenchError
 from xlbench.host.whole_files import whole_file
 
 Tensors = dict[str, Tensor]
@@ -36,6 +37,27 @@ def folder_of(root: Path, run_id: str) -> Path:
 def forget(root: Path, run_id: str) -> None:
     """Remove the training state of a run whose record is written."""
     shutil.rmtree(folder_of(root, run_id), ignore_errors=True)
+
+
+def write_weights(folder: Path, run_id: str, module: torch.nn.Module) -> None:
+    """Keep what trained of a run, and the buffers that it is scored with, whole, as `folder/<id>.safetensors`."""
+    tensors: Tensors = {f"weight/{name}": value for name, value in trained_parameters(module).items()}
+    tensors |= {f"buffer/{name}": value for name, value in module.named_buffers()}
+    with whole_file(folder / f"{run_id}.safetensors") as file:
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, file)
+
+
+def read_weights(folder: Path, run_id: str) -> Tensors:
+    """What `write_weights` kept. Raises XlbenchError where it is not there, or cannot be read."""
+    file = folder / f"{run_id}.safetensors"
+    if not file.is_file():
+        raise XlbenchError(f"no weights of run {run_id} in {folder}; compute it with --keep-weights {folder}")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise XlbenchError(
+            f"the weights {file} cannot be read ({fault}); remove them and compute the run again"
+        ) from fault
 
 
 class Spent:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget
+from xlbench.engine.checkpoint import Checkpoint, Spent, folder_of, forget, write_weights
 from xlbench.engine.footprint import note_if_close, refuse_what_cannot_fit
 from xlbench.engine.predict import TokenBudget, predict
 from xlbench.engine.prepare import Prepared, prepare
@@ -132,8 +132,10 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
         by_loss=prepared.spec.few,
     )
     method = choice.trained.method
+    if runtime.keep_weights is not None:
+        write_weights(runtime.keep_weights.expanduser(), prepared.id, choice.trained.module)
     session.count(method.backbone if runtime.count_flops else None)
-    by_language = _tested(prepared, method, session)
+    by_language = tested(prepared, method, session)
     scores = np.concatenate([*by_language.values()])
     measured = _measured(prepared, choice, by_language)
     rows = [row for side in test.by_language.values() for row in side]
@@ -141,10 +143,10 @@ def _compute(prepared: Prepared, runtime: Runtime, session: Session) -> tuple[di
     notes = [*known_leaks(prepared.spec), *_of_data(prepared), *choice.notes, *method.notes, smaller]
     costs = _costs(prepared, choice, session) | session.flops | joules_since(joules, device)
     told = {"costs": costs, "notes": tuple(dict.fromkeys(filter(None, notes)))}
-    return measured | told, _predictions(prepared, rows, scores)
+    return measured | told, predictions_of(prepared, rows, scores)
 
 
-def _tested(prepared: Prepared, method: Method, session: Session) -> dict[str, np.ndarray]:
+def tested(prepared: Prepared, method: Method, session: Session) -> dict[str, np.ndarray]:
     """Log-probabilities of the test rows by language: read as they are, in translation, or as the mean of the two
     probabilities, as the run says; or both at once, where a method reads so."""
     test, read, moved = prepared.episode.test.rows, prepared.spec.read, prepared.episode.in_source.rows
@@ -177,7 +179,7 @@ def _train(
     session.count(prepared.backbone if runtime.count_flops else None)
     checkpoint = _checkpoint(prepared, runtime, number, session)
     try:
-        method, module, resources = _built(prepared, session, configuration.config)
+        method, module, resources = built(prepared, session, configuration.config)
         with watch.stage("encoding"):
             if spec.shots != NONE:
                 shots = method.encode_labelled(resources.shots)
@@ -248,7 +250,7 @@ def _train(
 def before_training(prepared: Prepared) -> dict[str, float]:
     """What `Record.learnt` says of a run before training, without the run. Raises XlbenchError."""
     session = Session(prepared.device, prepared.spec.precision)
-    method, module, resources = _built(prepared, session, prepared.config)
+    method, module, resources = built(prepared, session, prepared.config)
     module.eval()
     method.streams(resources)  # some prepare there what they score with
     return _untrained(prepared, method, session)
@@ -281,7 +283,7 @@ def _checkpoint(prepared: Prepared, runtime: Runtime, trial: int, session: Sessi
     return Checkpoint(file, made_with, runtime.checkpoint_minutes, spent)
 
 
-def _built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[Method, torch.nn.Module, Resources]:
+def built(prepared: Prepared, session: Session, config: MethodConfig) -> tuple[Method, torch.nn.Module, Resources]:
     """A method built on a fresh backbone, its module, and what it may learn from."""
     spec, task = prepared.spec, prepared.task
     with session.watch.stage("setup"):
@@ -367,7 +369,7 @@ def _of_data(prepared: Prepared) -> list[str]:
     return [prepared.episode.test.rows.note, *prepared.episode.notes, *(note for note, found in told if found)]
 
 
-def _predictions(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
+def predictions_of(prepared: Prepared, rows: Sequence[Row], scores: np.ndarray) -> pa.Table:
     """What statistics are computed from: one line a test row, no text."""
     names = {"row_id": [row.id for row in rows], "unit_id": [row.unit for row in rows]}
     names["language"] = [row.language for row in rows]

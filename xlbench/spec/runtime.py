@@ -38,6 +38,11 @@ class Runtime(Frozen):
         description="minutes of training after which its state is kept, to go on if it is killed; 0: never",
         json_schema_extra={"option": {"metavar": "MINUTES"}},
     )
+    keep_weights: Path | None = Field(
+        None,
+        description="folder that gets what trained of each run, for `xlbench average`",
+        json_schema_extra={"option": {"metavar": "DIR"}},
+    )
     quiet: bool = Field(False, description="no progress")
     executor: Literal["local", "processes", "ray"] | None = Field(
         None,

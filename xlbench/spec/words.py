@@ -25,7 +25,8 @@ OPTIONS = (
 PARALLEL_OPTIONS = {"corpus": "parallel", "size": "parallel_size"}  # settings of the resource `parallel`, and options
 TRAINING_OPTIONS = ("steps", "epochs", "batch_size", "learning_rate", "fresh_learning_rate", "warmup", "checkpoints")
 RUNTIME_OPTIONS = (
-    "data_root", "runs", "device", "plugins", "token_budget", "tracker", "checkpoint_minutes", "quiet",
+    "data_root", "runs", "device", "plugins", "token_budget", "tracker", "checkpoint_minutes", "keep_weights",
+    "quiet",
 )  # fmt: skip
 WORKER_OPTIONS = (  # of Runtime too, where there are several runs
     "executor", "jobs", "address", "cell_cpus", "cell_gpus", "cell_timeout", "shard", "log_json",
