@@ -1,7 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from xlbench.backbone import Backbone
 from xlbench.batching import Batch
 from xlbench.errors import XlbenchError
 from xlbench.method import Method, MethodConfig, Resources, Stream
-from xlbench.parts.switched_rows import drawn_rows, translations_of
+from xlbench.parts.switched_rows import encoded_beside, translated_pairs
 from xlbench.prompts import Encoded
 from xlbench.registry import register_method
 from xlbench.task import Row, Task
@@ -69,20 +67,10 @@ class Filter(Method):
         return nn.ModuleDict({"encoder": backbone.encoder, "head": self.head})
 
     def encode(self, rows: Sequence[Row], language: str) -> Encoded:
-        """Two inputs a row: its text, and the one beside it; itself, where there is none."""
-        others = [replace(row, texts=row.beside or row.texts) for row in rows]
-        sides = [self.in_template(self.template, side, language) for side in (rows, others)]
-        order = np.arange(2 * len(rows)).reshape(2, -1).T.ravel()  # 0, n, 1, n + 1, …
-        return replace(Encoded.join(sides).taken(order), row=np.repeat(np.arange(len(rows)), 2))
+        return encoded_beside(self, rows, language)
 
     def streams(self, resources: Resources) -> dict[str, Stream]:
-        by_id = translations_of(self, resources)
-        if not by_id:
-            return {}
-        by_id[self.task.source] = {row.id: row for row in resources.shots}
-        shots, random = resources.shots, resources.random
-        first, *others = (self.encode_labelled(drawn_rows(shots, by_id, random)) for _ in range(self.config.copies))
-        return {"pairs": Stream(first, aligned=True, others=tuple(others))}
+        return translated_pairs(self, resources, self.config.copies, with_source=True)
 
     def read(self, batch: Batch, both: bool) -> list[Tensor]:
         """The first tokens' states of the rows' texts, (rows, d), and with `both` of those beside them."""

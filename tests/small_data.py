@@ -30,7 +30,7 @@ PREMISES = {"test": range(4), "validation": range(4, 8), "train": range(8, 16)}
 ON_TINY: dict[str, dict] = {"sentence-encoder": {"pooling": "mean", "prefix": ""}}
 
 # Fields of a run that a method asks for.
-ASKS: dict[str, dict] = {"filter": {"read": "both"}}
+ASKS: dict[str, dict] = {"filter": {"read": "both"}, "flare": {"read": "both"}}
 
 
 def resources_of(method, task, languages, shots=(), size: int = 8, source=None) -> dict:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from xlbench.dictionaries import Dictionary, switched
-from xlbench.method import Method, Resources
+from xlbench.method import Method, Resources, Stream
 from xlbench.problem import TokenLabelling
-from xlbench.prompts import fingerprint
+from xlbench.prompts import Encoded, fingerprint
 from xlbench.task import Row
 
 
@@ -73,3 +73,25 @@ def drawn_rows(shots: Sequence[Row], by_id: Mapping[str, Mapping[str, Row]], ran
     drawn, languages = random.integers(len(by_id), size=len(shots)), list(by_id.values())
     rows = [languages[number].get(shot.id, shot) for shot, number in zip(shots, drawn, strict=True)]
     return [replace(row, beside=shot.texts) for row, shot in zip(rows, shots, strict=True)]
+
+
+def encoded_beside(method: Method, rows: Sequence[Row], language: str) -> Encoded:
+    """Two inputs a row in the method's template: its text, and the one beside it; itself, where there is none."""
+    others = [replace(row, texts=row.beside or row.texts) for row in rows]
+    sides = [method.in_template(method.template, side, language) for side in (rows, others)]
+    order = np.arange(2 * len(rows)).reshape(2, -1).T.ravel()  # 0, n, 1, n + 1, …
+    return replace(Encoded.join(sides).taken(order), row=np.repeat(np.arange(len(rows)), 2))
+
+
+def translated_pairs(method: Method, resources: Resources, copies: int, with_source: bool) -> dict[str, Stream]:
+    """The shots in languages drawn for them, each beside its own text; `with_source` draws that language too. Nothing
+    where no language has them."""
+    by_id = translations_of(method, resources)
+    if not by_id:
+        return {}
+    if with_source:
+        by_id[method.task.source] = {row.id: row for row in resources.shots}
+    first, *others = (
+        method.encode_labelled(drawn_rows(resources.shots, by_id, resources.random)) for _ in range(copies)
+    )
+    return {"pairs": Stream(first, aligned=True, others=tuple(others))}
