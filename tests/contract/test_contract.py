@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 from xlbench import XlbenchError, registry
 from xlbench.cli import app
 from xlbench.cli.check import check
+from xlbench.cli.method_points import Sample, method_points
 from xlbench.engine.train import generator
 from xlbench.method import Resources
+from xlbench.sources import DataSource
 
 LOSS = "return nn.functional.cross_entropy(self.logits(batch).float(), batch.labels)"
 SCORE = "return self.logits(batch).float().log_softmax(-1)"
@@ -21,6 +23,22 @@ CLASS = "class MeanPool(Method):"
 
 
 pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+OTHER_KINDS = [
+    (name, task)
+    for name in registry.names("method")
+    for task in ("logic-choice", "logic-tags")
+    if type(registry.get("task", task).problem) in registry.get("method", name).solves
+]
+
+
+@pytest.mark.parametrize(("name", "task"), OTHER_KINDS)
+def test_shipped_methods_keep_the_contract_on_every_kind_that_they_solve(name, task):
+    sample = Sample(registry.get("task", task)(), DataSource(None), None, ON_TINY.get(name, {}))
+    for point, hold in method_points(registry.get("method", name), sample):
+        answer = hold()
+        assert not answer or getattr(answer, "ok", False), (point, answer)
 
 
 @pytest.mark.parametrize("name", registry.names("method"))
