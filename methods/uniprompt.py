@@ -65,7 +65,8 @@ class UniPrompt(Method):
         return asked or ("It's <mask> ." if len(self.task.fields) == 1 else "Answer: <mask> .")
 
     def prompts_read(self) -> dict[str, Any]:
-        return {**super().prompts_read(), "prompt": self._prompt}
+        words = {"label words": self.task.words[self.task.source]} if self.config.label_start == "words" else {}
+        return {**super().prompts_read(), "prompt": self._prompt, **words}
 
     def build(self, backbone: Backbone, task: Task) -> nn.Module:
         self.prompt = self.text.encode(Template(self._prompt, (), "the prompt of method uniprompt"), [()])

@@ -208,3 +208,10 @@ def test_an_encoder_whose_layers_are_not_known_is_refused(tiny, logic):
     other.known_family = False
     with pytest.raises(XlbenchError, match=r"the layers of tiny .* are not known one by one"):
         made(other, logic)
+
+
+def test_a_run_s_identity_holds_the_label_words_where_its_vectors_begin_as_them(tiny, logic, monkeypatch):
+    read = {start: made(tiny, logic, label_start=start).prompts_read() for start in ("words", "states")}
+    monkeypatch.setattr(type(logic), "label_words", {"en": ("no", "maybe", "yes")})
+    assert made(tiny, logic, label_start="words").prompts_read() != read["words"]
+    assert made(tiny, logic, label_start="states").prompts_read() == read["states"]
