@@ -81,7 +81,9 @@ class SelfTraining(HeadMethod):
             for number, texts in enumerate(found.get(name, ()))
         ]
         if not rows:
-            raise XlbenchError(f"method {self.name} has no target text to label; give some with --parallel")
+            raise XlbenchError(
+                f"method {self.name} has no target text to label; give some with --with resources.unlabelled.folder=DIR"
+            )
         self.rows = replace(self.encode_labelled(rows), labels=np.arange(len(rows)))  # so that a batch knows its rows
         device = self.backbone.word_embeddings().device
         self.head.register_buffer("given", torch.full((len(rows),), -1, device=device))

@@ -98,10 +98,10 @@ class ParallelText(Resource[Mapping[str, Sequence[Pair]]]):
 class TextSettings(Frozen):
     """Settings of the resource `unlabelled`: where text comes from, and how much of it."""
 
-    origin: Literal["parallel", "train", "folder"] | None = Field(
+    origin: Literal["parallel", "train", "folder", "any"] | None = Field(
         None,
-        description="sides of a parallel corpus; the task's train rows without labels; or a folder's files; none: "
-        "what is named below, else the task's corpus, else its train rows",
+        description="sides of a parallel corpus; the task's train rows without labels; a folder's files; or any: the "
+        "corpus, and train rows of languages that it lacks; none: what is named below, else any",
     )
     folder: str | None = Field(
         None, description="folder of a file a language, as sw.txt: a text a line, or those of all fields, tabs between"
@@ -124,12 +124,14 @@ class UnlabelledText(Resource[Mapping[str, Sequence[tuple[str, ...]]]]):
         settings = self.settings
         named = [name for name in ("folder", "corpus") if getattr(settings, name) is not None]
         origins = [{"folder": "folder", "corpus": "parallel"}[name] for name in named]
-        if len({*origins, *filter(None, [settings.origin])}) > 1 or (settings.origin == "folder" and not named):
+        stated = [{"any": "parallel"}.get(settings.origin, settings.origin)] if settings.origin else []
+        if len({*origins, *stated}) > 1 or (settings.origin == "folder" and not named):
             told = ", ".join(f"{name}={getattr(settings, name)}" for name in ("origin", "folder", "corpus"))
             raise XlbenchError(f"the resource unlabelled has one origin of text, and the folder for one: it has {told}")
-        origin = settings.origin or (origins or ["parallel" if task.parallel else "train"])[0]
+        origin = settings.origin or (origins or ["any"])[0]
+        origin = "train" if origin == "any" and task.parallel is None else origin
         chosen = {"origin": origin, "size": settings.size}
-        if origin != "parallel":
+        if origin not in ("parallel", "any"):
             return chosen
         corpus = ParallelText(ParallelSettings(corpus=settings.corpus, size=settings.size)).resolved(task)["corpus"]
         return {**chosen, "corpus": corpus}
@@ -137,11 +139,13 @@ class UnlabelledText(Resource[Mapping[str, Sequence[tuple[str, ...]]]]):
     def load(self, around: Surroundings) -> Mapping[str, Sequence[tuple[str, ...]]]:
         chosen, task = self.resolved(around.task), around.task
         spoken = dict.fromkeys((*task.sources, *around.languages))
-        if chosen["origin"] == "parallel":
+        if chosen["origin"] in ("parallel", "any"):
             settings = ParallelSettings(corpus=chosen["corpus"], size=chosen["size"])
             pairs = ParallelText(settings).load(around)
             texts = {task.source: tuple(dict.fromkeys(pair.source for side in pairs.values() for pair in side))}
             texts |= {language: tuple(dict.fromkeys(pair.target for pair in side)) for language, side in pairs.items()}
+            if chosen["origin"] == "any":
+                texts |= {name: self._train(task, name, around) for name in spoken if not texts.get(name)}
         elif chosen["origin"] == "folder":
             texts = {language: self._lines(language) for language in spoken}
         else:

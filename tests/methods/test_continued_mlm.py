@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_data import write_ntrex, write_xnli
+from small_data import write_ntrex, write_paws_x, write_xnli
 from torch import nn
 
 import xlbench
@@ -49,13 +49,24 @@ def loaded(root, method="continued-mlm", **settings):
 def test_text_is_both_sides_of_the_parallel_corpus_each_once(tmp_path):
     write_ntrex(write_xnli(tmp_path))
     found = loaded(tmp_path)
-    assert found.spec.resources == {"unlabelled": {"origin": "parallel", "corpus": "ntrex-128", "size": 1000}}
+    assert found.spec.resources == {"unlabelled": {"origin": "any", "corpus": "ntrex-128", "size": 1000}}
     assert {language: len(rows) for language, rows in found.resources["unlabelled"].items()} == {
         "en": 4,
         "fr": 4,
         "sw": 4,
     }
     assert {len(row) for rows in found.resources["unlabelled"].values() for row in rows} == {2}
+
+
+def test_a_language_that_the_corpus_lacks_has_its_train_rows_but_where_the_corpus_alone_was_asked_for(tmp_path):
+    write_paws_x(write_xnli(tmp_path))  # it has no Swahili
+    (either, alone) = (
+        loaded(tmp_path, **asked).resources["unlabelled"]
+        for asked in ({"origin": "any", "corpus": "paws-x"}, {"corpus": "paws-x"})
+    )
+    assert "sw" not in alone
+    assert set(either) == {"en", "fr", "sw"}
+    assert either["fr"] == alone["fr"]
 
 
 def test_text_of_the_train_split_leaves_the_shots_out_and_has_no_labels(tmp_path):

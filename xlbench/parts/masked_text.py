@@ -24,7 +24,10 @@ def text_stream(method: Method, texts: Mapping[str, Sequence[str]], rows_a_step:
         encoded = method.text.encode(ALONE, [(text,) for text in own])
         parts.append(replace(encoded, language=np.full(len(own), method.task.languages.index(language))))
     if not sum(map(len, texts.values())):
-        raise XlbenchError(f"method {method.name} has no text to learn from in any language; give some with --parallel")
+        raise XlbenchError(
+            f"method {method.name} has no text to learn from in any language; give some with --with "
+            "resources.unlabelled.folder=DIR"
+        )
     return Stream(Encoded.join(parts), group="text", rows_a_step=rows_a_step)
 
 
