@@ -11,8 +11,8 @@ from xlbench.board.source_languages import matrices
 
 OVER_TASKS = "Over tasks"
 WORDS = (
-    "A task counts once, by (metric − chance) / (1 − chance), in percent, its languages and numbers of shots averaged; "
-    "chance is the best constant answer",
+    "A task counts once, by (metric − chance) / (1 − chance), in percent, its languages, sources and numbers of shots "
+    "averaged; chance is the best constant answer",
     "Intervals and places are of other tasks, for which these stand as a sample",
 )
 
