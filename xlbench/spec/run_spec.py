@@ -140,7 +140,7 @@ class RunSpec(Frozen):
     draw: int = Field(0, ge=0, description="number of the few-shot draw")
     seed: int = Field(0, ge=0, description="seed of initialisation, order and dropout")
     protocol: str = Field(
-        MATCHED, description="a published bundle of settings, zhao-schuetze or pct; matched: the same for all methods"
+        MATCHED, description="a published bundle of settings, zhao-schuetze, pct or dpa; matched: the same for all"
     )
     split: str | None = Field(None, description="a published fixed draw in place of our own, such as zhao-schuetze")
     languages: tuple[str, ...] | None = Field(None, description="test languages, as en,fr,sw; none: all the task has")
