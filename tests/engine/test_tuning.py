@@ -154,7 +154,7 @@ def test_what_a_method_declares_to_search_is_part_of_the_id_of_a_search_alone(tm
 def test_every_shipped_method_declares_a_space_with_its_defaults_in_it(name):
     config = registry.get("method", name).Config
     space = search_space(name, config)
-    assert space
+    assert space or name == "discrete-prompt"  # rates alone: source dev cannot tell its other settings apart
     for setting, values in space.items():
         assert getattr(config(), setting) in values
         assert len(values) > 1
