@@ -68,4 +68,5 @@ board: .venv/ready
 	$(BIN)/xlbench leaderboard --runs leaderboard/records --out leaderboard
 	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/records --out leaderboard/2026-11-first
 	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-tasks/records --out leaderboard/2026-11-tasks
+	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-family/records --out leaderboard/2026-11-family
 	$(BIN)/xlbench leaderboard --runs leaderboard/2026-11-first/ablation/records --out leaderboard/2026-11-first/ablation
