@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from xlbench.cli.commands import app
+from xlbench.cli import app
 
 WORDS = {"en": ("poor", "great"), "de": ("schlecht", "toll")}
 RUN = ("--model", "tiny", "--shots", "2", "--steps", "2", "--device", "cpu", "--quiet")

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from xlbench import XlbenchError, registry
 from xlbench.cli import app
-from xlbench.cli.check import check
-from xlbench.cli.method_points import Sample, method_points
+from xlbench.cli.plugins.check import check
+from xlbench.cli.plugins.method_points import Sample, method_points
 from xlbench.engine.train import generator
 from xlbench.method import Resources
 from xlbench.sources import DataSource

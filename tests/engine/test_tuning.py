@@ -21,7 +21,7 @@ from xlbench.analysis.outlook import outlook
 from xlbench.board.markdown import write
 from xlbench.board.results import results
 from xlbench.cli import app
-from xlbench.cli.check import check
+from xlbench.cli.plugins.check import check
 from xlbench.comparison.compare import run_suite
 from xlbench.engine import tuning as trials
 from xlbench.engine.prepare import prepare

@@ -14,7 +14,7 @@ import xlbench
 from xlbench import registry
 from xlbench.backbone import Backbone
 from xlbench.batching import Batch
-from xlbench.cli.check import check
+from xlbench.cli.plugins.check import check
 from xlbench.corpora import Pair
 from xlbench.engine.train import generator, training_batches
 from xlbench.errors import NotSupported

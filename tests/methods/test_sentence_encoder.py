@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from xlbench import registry
 from xlbench.backbone import TINY, Backbone
 from xlbench.batching import Batch, collate
-from xlbench.cli.check import check
+from xlbench.cli.plugins.check import check
 from xlbench.engine.execute import _train
 from xlbench.engine.prepare import prepare
 from xlbench.engine.session import Session

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from xlbench import RunSpec, Runtime, Training, registry, run
-from xlbench.cli.check import check
+from xlbench.cli.plugins.check import check
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -250,7 +250,7 @@ def test_a_command_line_of_anything(command, words):
     with pytest.MonkeyPatch.context() as patched, tempfile.TemporaryDirectory() as folder:
         patched.chdir(folder)
         patched.setattr("xlbench.engine.execute._compute", stopped)
-        patched.setattr("xlbench.cli.check.check", lambda *_: [])
+        patched.setattr("xlbench.cli.plugins.check.check", lambda *_: [])
         done = CliRunner().invoke(app, [command, *words])
     assert done.exit_code in {0, 2, 130}, (done.output, done.exception)
     assert done.exception is None or isinstance(done.exception, SystemExit)

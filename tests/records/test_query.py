@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from xlbench import Store, XlbenchError
 from xlbench.cli import app
-from xlbench.cli.commands import list_command
+from xlbench.cli.plugin_commands import list_command
 from xlbench.records import index
 from xlbench.records.query import FIELDS, condition, lines_of
 from xlbench.records.record import as_row

@@ -124,7 +124,7 @@ def test_the_page_of_tasks_says_of_each_what_it_is():
 
 
 def test_show_says_how_much_of_the_hypothesis_stands_in_the_premise(tmp_path):
-    from xlbench.cli.describe import describe
+    from xlbench.cli.plugins.describe import describe
 
     root = write_xnli(tmp_path)
     lines = [line for line in describe("xnli", None, ["en"], "tiny", root).splitlines() if "overlap" in line]

@@ -5,8 +5,6 @@ by Ctrl-C.
 """
 
 import os
-import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +12,7 @@ import typer
 
 from xlbench import registry
 from xlbench.cli.frame import app, command, echo
-from xlbench.cli.options import DataRoot, Languages, Picture, Plugin, Runs, Settings, With, takes
+from xlbench.cli.options import Picture, Plugin, Runs, Settings, With, takes
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 from xlbench.spec import ParallelSettings, RunSpec, Runtime, Suite, Training, parse, words
@@ -216,185 +214,6 @@ def average_command(
     show_record(record, f"{runtime.runs}/{record.id}")
 
 
-LISTED: dict[str, registry.Kind] = {"methods": "method", "tasks": "task", "resources": "resource"}
-
-
-@command
-def list_command(
-    kind: Annotated[str, typer.Argument(help="methods, tasks, resources, suites or records")] = "methods",
-    where: Annotated[
-        list[str] | None,
-        typer.Option(help="of records, only those so: method=mpt,pct, steps!=120, score>0.5; several must all hold"),
-    ] = None,
-    runs: Runs = "runs",
-    plugin: Plugin = None,
-) -> None:
-    """List what is registered: names, what they are, and where they come from; or the records of a store."""
-    registry.load_plugins(plugin or ())
-    if kind == "records":
-        from xlbench.records.bucket import store_at
-        from xlbench.records.query import lines_of
-
-        lines, unreadable = lines_of(store_at(runs), where or ())
-        _say_left_out(unreadable)
-        echo("\n".join(lines))
-        return
-    if where:
-        raise XlbenchError(f"--where chooses among records; ask for `xlbench list records`, not {kind}")
-    if kind == "suites":
-        for name, file in words.shipped_suites().items():
-            echo(f"{name:24} {tomllib.loads(file.read_text(encoding='utf-8')).get('description', '')}")
-    elif kind == "methods":
-        echo("\n".join(_methods_by_family()))
-    elif listed_kind := LISTED.get(kind):
-        for entry in registry.entries(listed_kind):
-            echo(f"{entry.name:24} {entry.summary}  [{entry.place}]")
-    else:
-        raise XlbenchError(f"cannot list {kind!r}; list methods, tasks, resources, suites or records")
-
-
-def _methods_by_family() -> list[str]:
-    """A line a family and a line a method of it; those of none at the end."""
-    from xlbench.literature import method_families
-
-    entries = {entry.name: entry for entry in registry.entries("method")}
-    blocks = [
-        (f"{family.name}. {family.what}.", [entries.pop(name) for name in family.methods if name in entries])
-        for family in method_families()
-    ]
-    blocks.append(("Methods of other packages and files, of no family here:", list(entries.values())))
-    lines = []
-    for head, members in blocks:
-        if members:
-            lines += [head, *(f"  {entry.name:22} {entry.summary}  [{entry.place}]" for entry in members)]
-    return lines
-
-
-@command
-def show_command(
-    name: Annotated[
-        str | None, typer.Argument(help="a method, a task, a resource, or a record's id or folder; left out: see below")
-    ] = None,
-    runs: Runs = "runs",
-    task: Annotated[str | None, typer.Option(help="show how a method renders this task's rows")] = None,
-    languages: Languages = "en",
-    model: Annotated[str, typer.Option(help="backbone whose tokens are shown")] = "tiny",
-    data_root: DataRoot = None,
-    plugin: Plugin = None,
-) -> None:
-    """What a method, task or resource is: settings, citation, licence, languages, example inputs; or one record.
-
-    With --task and --model alone: what each method scores before training, which says whom the model favours.
-    """
-    registry.load_plugins(plugin or ())
-    name, task = (given and registry.task_name(given) for given in (name, task))
-    if name is None:
-        if task is None:
-            raise XlbenchError("show what? give a name, or --task and --model for what methods score before training")
-        from xlbench.cli.describe import untrained
-        from xlbench.cli.terminal import out, table_of
-
-        out.print(table_of(f"{task} on {model}, untrained", *untrained(task, model, data_root)))
-        return
-    if name not in {known for kind in LISTED.values() for known in registry.names(kind)}:
-        from xlbench.records.lookup import find_record, matching_ids
-
-        if os.path.isdir(name) or matching_ids(name, runs):
-            from xlbench.cli.terminal import show_record
-
-            record = find_record(name, runs)
-            show_record(record, name if os.path.isdir(name) else f"{runs}/{record.id}")
-            return
-    from xlbench.cli.describe import describe
-
-    echo(describe(name, task, listed(languages or "en"), model, data_root))
-
-
-@command
-def check_command(
-    name: Annotated[str, typer.Argument(help="a method, a task, or a task's file, as my_task.toml")],
-    task: Annotated[str, typer.Option(help="the task a method is checked on")] = "logic",
-    model: Annotated[str | None, typer.Option(help="the backbone that you will use; tiny if left out")] = None,
-    set_: Settings = None,
-    data_root: DataRoot = None,
-    plugin: Plugin = None,
-) -> None:
-    """Whether a plug-in keeps the contract, on the CPU, in seconds; of a task also which methods run on it."""
-    registry.load_plugins(plugin or ())
-    name, task = registry.task_name(name), registry.task_name(task)
-    from xlbench.cli.check import check
-
-    findings = check(name, task, data_root, model, words.settings(set_ or []))
-    for finding in findings:
-        mark = "note" if finding.note else "ok" if finding.ok else "FAILS"
-        echo(f"{mark:5} {finding.point}{': ' + finding.why if finding.why else ''}")
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
-
-
-@command
-def new_command(
-    what: Annotated[str, typer.Argument(help="task")],
-    data: Annotated[Path, typer.Argument(help="a folder with a file a split and language, or such a file")],
-    out: Annotated[Path | None, typer.Option(help="the file to write; NAME.toml beside the data if left out")] = None,
-) -> None:
-    """Look at files of rows, guess what they are, and write a task of them in TOML, each guess with its reason."""
-    if what != "task":
-        raise XlbenchError(f"cannot make a new {what!r}; `xlbench new task DATA` writes a task for your own rows")
-    from xlbench.cli.new_task import write_task
-
-    for line in write_task(Path(os.path.expanduser(data)), out):
-        echo(line)
-
-
-@command
-def diff_command(
-    run: Annotated[str, typer.Argument(help="a record's id or folder")],
-    other: Annotated[str, typer.Argument(help="another's")],
-    runs: Runs = "runs",
-) -> None:
-    """What two records differ in: spec, data, versions, results."""
-    from xlbench.cli.terminal import out, table_of
-    from xlbench.records.lookup import differences, find_record
-
-    first, second = find_record(run, runs), find_record(other, runs)
-    rows = [list(row) for row in differences(first, second)]
-    if not rows:
-        echo(f"{first.id} and {second.id} differ in nothing but time")
-    else:
-        out.print(table_of(f"{len(rows)} differences", ["field", first.id, second.id], rows))
-
-
-@command
-def export_command(
-    runs: Runs = "runs",
-    table: Annotated[
-        str | None, typer.Argument(help="a table of the board: scores, intervals, pairs, variance, languages, costs, …")
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="csv, json or latex")] = "csv",
-) -> None:
-    """All results, a row per run and language (latex: means by language), or a table of the board, as text."""
-    from xlbench.board.export import export
-
-    text, left_out = export(runs, form, table)
-    _say_left_out(left_out)
-    echo(text, nl=False)
-
-
-@command
-def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
-    """Whom to cite for the methods and tasks of the records."""
-    registry.load_plugins(plugin or ())
-    from xlbench.board.export import citations
-    from xlbench.records.bucket import store_at
-    from xlbench.records.vetting import vet
-
-    vetted = vet(store_at(runs))
-    _say_left_out(vetted.left_out)
-    for line in citations(vetted.records):
-        echo(line)
-
-
 def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
     from xlbench.cli.terminal import BarProgress, show_board
@@ -430,11 +249,6 @@ def _runtime(given: dict[str, Any]) -> Runtime:
     if "data_root" in fields and not os.path.isdir(fields["data_root"]):
         raise XlbenchError(f"--data-root {fields['data_root']} is not a folder")
     return parse(Runtime, fields, "the command line")
-
-
-def _say_left_out(sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        echo(f"left out: {sentence}", err=True)
 
 
 def main() -> None:

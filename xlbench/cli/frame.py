@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import typer
@@ -60,6 +60,12 @@ def echo(text: object, err: bool = False, nl: bool = True) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes
         sys.exit(READER_LEFT)
+
+
+def say_left_out(sentences: Iterable[str]) -> None:
+    """A line on standard error for each record that could not be read."""
+    for sentence in sentences:
+        echo(f"left out: {sentence}", err=True)
 
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ import numpy as np
 
 from xlbench import registry
 from xlbench.backbone import Backbone
-from xlbench.cli.check import kind_of
+from xlbench.cli.plugins.check import kind_of
 from xlbench.engine.contamination import normalised
 from xlbench.engine.execute import before_training
 from xlbench.engine.prepare import class_of, prepare

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from xlbench import registry
-from xlbench.cli.method_points import Finding, Point, Sample, method_points
-from xlbench.cli.task_points import task_points
+from xlbench.cli.plugins.method_points import Finding, Point, Sample, method_points
+from xlbench.cli.plugins.task_points import task_points
 from xlbench.errors import NotSupported, one_line, unknown
 from xlbench.method import Method
 from xlbench.sources import DataSource

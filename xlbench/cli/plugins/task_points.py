@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from xlbench import registry
-from xlbench.cli.method_points import SHOTS, Finding, Point, Sample, is_documented, method_points
+from xlbench.cli.plugins.method_points import SHOTS, Finding, Point, Sample, is_documented, method_points
 from xlbench.corpora import CORPORA
 from xlbench.engine.contamination import TestSentences, texts_of
 from xlbench.errors import NotSupported, XlbenchError, one_line
