@@ -108,6 +108,16 @@ class Problem:
         asked, given = self.as_answers(gold), self.given(gold, scores)
         return {name: METRICS[name].value(METRICS[name].credits(asked, given, self.labels)) for name in self.metrics}
 
+    def scores_by_language(
+        self, gold: Mapping[str, Sequence[Any]], scores: Mapping[str, np.ndarray]
+    ) -> dict[str, dict[str, float]]:
+        """Metric → language → value, of gold answers and what is said of them, by language."""
+        found: dict[str, dict[str, float]] = {name: {} for name in self.metrics}
+        for language, own in gold.items():
+            for name, value in self.scores(own, scores[language]).items():
+                found[name][language] = value
+        return found
+
     def given(self, gold: Sequence[Any], scores: np.ndarray) -> Answers:
         """The answers of rows, as many of each as `gold` has."""
         return self.answers(scores)

@@ -5,7 +5,7 @@ each method has its own draws and seeds.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from operator import attrgetter
@@ -295,6 +295,14 @@ class Mismatch(NamedTuple):
     value: str
     groups: tuple[int, ...]
     records: int
+
+
+def alike_but(groups: Iterable[Group], names: Collection[str]) -> dict[str, list[Group]]:
+    """Groups whose keys are the same but for what is named, in their order, by a digest of what they share."""
+    families: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        families[digest({name: value for name, value in group.key.items() if name not in names})].append(group)
+    return families
 
 
 def mismatches(groups: Sequence[Group]) -> list[Mismatch]:

@@ -15,10 +15,9 @@ from statistics import fmean
 
 from xlbench.analysis.evidence import SENTENCES as OF_ONE_TABLE
 from xlbench.analysis.evidence import evidence, points, summary_of
-from xlbench.analysis.matching import Group, Line, Table
+from xlbench.analysis.matching import Group, Line, Table, alike_but
 from xlbench.analysis.statistics import Interval, Pair, Rank, compared_over_tasks, of_samples, ranks
 from xlbench.errors import XlbenchError
-from xlbench.spec import digest
 
 OF_TASKS = (
     "task", "languages", "split", "test_units", "test_design", "source", "translations", "target_shots",
@@ -67,14 +66,8 @@ class OverTasks:
 def summaries(groups: Sequence[Group]) -> list[tuple[Group, OverTasks]]:
     """A summary of all groups that differ in the task alone, where they have two tasks and two methods in common, with
     the first of those groups. Nothing is said of the oracle's."""
-    families: dict[str, list[Group]] = defaultdict(list)
-    for group in groups:
-        if not group.oracle:
-            key = {name: value for name, value in group.key.items() if name not in OF_TASKS}
-            families[digest(key)].append(group)
-    found = (
-        (family[0], _summary([table for group in family for table in group.tables])) for family in families.values()
-    )
+    families = alike_but((group for group in groups if not group.oracle), OF_TASKS).values()
+    found = ((family[0], _summary([table for group in family for table in group.tables])) for family in families)
     return [(group, summary) for group, summary in found if summary is not None]
 
 

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import get_args
 
 from xlbench.analysis.evidence import count, points
-from xlbench.analysis.matching import Group, Line
+from xlbench.analysis.matching import Group, Line, alike_but
 from xlbench.board.blocks import Family, Grid
-from xlbench.spec import ORACLE, Selection, digest, written
+from xlbench.spec import ORACLE, Selection, written
 
 KIND = "Selection policies"
 POLICIES = (*(name for name in get_args(Selection) if name != ORACLE), ORACLE)  # the oracle apart, at the end
@@ -21,10 +21,7 @@ WORDS = (
 
 def side_by_side(groups: Sequence[Group]) -> list[Family]:
     """A table of methods × policies for all groups that have such others, in the order of the groups."""
-    families: dict[str, list[Group]] = defaultdict(list)
-    for group in groups:
-        families[digest({name: value for name, value in group.key.items() if name != "selection"})].append(group)
-    return [tables for family in families.values() for tables in _family(family)]
+    return [tables for family in alike_but(groups, {"selection"}).values() for tables in _family(family)]
 
 
 def _family(family: Sequence[Group]) -> Iterator[Family]:
@@ -41,7 +38,7 @@ def _family(family: Sequence[Group]) -> Iterator[Family]:
         heads = ["oracle (not ranked)" if policy == ORACLE else policy for policy in policies]
         head = ["selection", "shots", "runs", *heads]
         oracle = ORACLE in policies
-        grid = Grid("Selection policies", head, rows, apart=len(head) - 1 if oracle else None)
+        grid = Grid(KIND, head, rows, apart=len(head) - 1 if oracle else None)
         yield Family(KIND, family[0].title, (WORDS if oracle else WORDS[:1], grid))
 
 

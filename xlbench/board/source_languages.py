@@ -6,10 +6,10 @@ from statistics import fmean
 
 from xlbench.analysis.evidence import points
 from xlbench.analysis.languages import by_family
-from xlbench.analysis.matching import Group, Line
+from xlbench.analysis.matching import Group, Line, alike_but
 from xlbench.analysis.statistics import OVER_DRAWS, Interval, of_samples
 from xlbench.board.blocks import Family, Grid, HeatMap
-from xlbench.spec import digest, in_words, written
+from xlbench.spec import in_words, written
 
 KIND = "Languages of the shots"
 COMMON = "others"
@@ -24,10 +24,7 @@ Cell = tuple[float, float | None]  # a mean and half of its interval, shares of 
 
 def matrices(groups: Sequence[Group]) -> list[Family]:
     """A table of sources × languages for all groups that differ in the source alone, in the order of the groups."""
-    families: dict[str, list[Group]] = defaultdict(list)
-    for group in groups:
-        if not group.oracle:
-            families[digest({name: value for name, value in group.key.items() if name != "source"})].append(group)
+    families = alike_but((group for group in groups if not group.oracle), {"source"})
     return [found for key, family in families.items() if len(family) > 1 for found in _matrix(key, family)]
 
 

@@ -8,10 +8,11 @@ nonsense unless it began alike: runs of one draw and seed share it, and methods 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from xlbench.comparison.vote import finished, in_metrics, merged, refuse_other_tests
-from xlbench.engine.checkpoint import Tensors, read_weights
+from xlbench.comparison.vote import finished, kept, merged, refuse_other_tests
+from xlbench.engine.checkpoint import Tensors, read_weights, weights_and_buffers
 from xlbench.engine.execute import built, predictions_of, tested
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.engine.session import Session, trained_parameters
@@ -19,7 +20,6 @@ from xlbench.errors import XlbenchError
 from xlbench.method import Method
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
-from xlbench.records.vetting import result_of
 from xlbench.spec import RunSpec, Runtime, digest
 
 ALIKE = (
@@ -52,8 +52,8 @@ def average(runs: Sequence[str], weights: Path, runtime: Runtime, model: str | N
                 raise XlbenchError(f"the runs {first.id} and {other.id} differ in {name}; average runs that share it")
     made_of = {"how": "average", "runs": chosen}
     run_id = digest(made_of)[:12]
-    if (kept := store.finished(run_id)) is not None:
-        return kept
+    if (there := store.finished(run_id)) is not None:
+        return there
     asked = first.spec.model_dump() | {"model": model or first.spec.model, "revision": None}
     prepared = prepare(RunSpec.model_validate(asked), runtime)
     for name in ("revision", "method_source", "test_data"):
@@ -102,8 +102,7 @@ def _refuse_drawn_apart(method: Method, module: torch.nn.Module, records: Sequen
 
 
 def _load(module: torch.nn.Module, state: Tensors) -> None:
-    places: Tensors = {f"weight/{name}": value for name, value in trained_parameters(module).items()}
-    places.update({f"buffer/{name}": value for name, value in module.named_buffers()})
+    places = weights_and_buffers(module)
     if places.keys() != state.keys():
         raise XlbenchError(
             "the weights are not those of this method's parts; compute the runs again with --keep-weights"
@@ -118,15 +117,12 @@ def _recorded(prepared: Prepared, method: Method, session: Session, record: Reco
     session.count(method.backbone if runtime.count_flops else None)
     by_language, test = tested(prepared, method, session), prepared.episode.test.rows.by_language
     rows = [row for side in test.values() for row in side]
-    scores = [by_language[name] for name in test]
-    predictions = predictions_of(prepared, rows, torch.cat([torch.from_numpy(side) for side in scores]).numpy())
+    predictions = predictions_of(prepared, rows, np.concatenate([by_language[name] for name in test]))
     seconds = session.watch.seconds["test"]
     took = {"test_seconds": round(seconds, 3), "test_rows_per_second": round(len(rows) / max(seconds, 1e-9), 1)}
     stored = {name: record.costs[name] / len(record.combined["runs"]) for name in OF_ONE if name in record.costs}
     took |= {name: value for name, value in session.flops.items() if name.startswith("test")}
     costs = {**record.costs, **stored, **took}
-    made = record.model_copy(update={"scores": in_metrics(prepared.task.problem, test, by_language), "costs": costs})
-    store = store_at(runtime.runs)
-    store.ready()
-    store.write(made, predictions)
-    return result_of(made, store).record
+    gold = {language: [row.gold for row in side] for language, side in test.items()}
+    scores = prepared.task.problem.scores_by_language(gold, by_language)
+    return kept(store_at(runtime.runs), record.model_copy(update={"scores": scores, "costs": costs}), predictions)

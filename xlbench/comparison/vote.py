@@ -4,7 +4,7 @@ Views of a row (its own text, its translation: runs with another --read), seeds,
 Oh et al. (EMNLP 2022) average probabilities of translations, Yu et al. (2025) take majorities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from xlbench.errors import XlbenchError
 from xlbench.host.provenance import commit, versions
-from xlbench.problem import Classification, Problem, problem_of
+from xlbench.problem import Classification, problem_of
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.records.store import Store
@@ -82,8 +82,8 @@ def vote(
     given = {"rule": rule, **({"weights": ",".join(f"{weight:g}" for _, weight in chosen)} if weights else {})}
     made_of = {"how": "vote", **given, "runs": [run for run, _ in chosen]}
     run_id = digest(made_of)[:12]
-    if (kept := store.finished(run_id)) is not None:
-        return kept
+    if (there := store.finished(run_id)) is not None:
+        return there
     tables = [store.predictions(run) for run, _ in chosen]
     names = ("row_id", "unit_id", "language", "gold")
     orders = [_in_order(table) for table in tables]
@@ -97,15 +97,12 @@ def vote(
     predictions = orders[0].select(names[:3])
     for name, values in problem.columns(gold.tolist(), scores).items():
         predictions = predictions.append_column(name, values)
-    by_metric: dict[str, dict[str, float]] = {name: {} for name in problem.metrics}
-    for language in dict.fromkeys(languages.tolist()):
-        own = languages == language
-        for name, value in problem.scores(gold[own].tolist(), scores[own]).items():
-            by_metric[name][language] = value
-    record = merged(records, run_id, made_of).model_copy(update={"scores": by_metric})
-    store.ready()
-    store.write(record, pa.table(predictions))
-    return result_of(record, store).record
+    of_language = {language: languages == language for language in dict.fromkeys(languages.tolist())}
+    by_metric = problem.scores_by_language(
+        {language: gold[own].tolist() for language, own in of_language.items()},
+        {language: scores[own] for language, own in of_language.items()},
+    )
+    return kept(store, merged(records, run_id, made_of).model_copy(update={"scores": by_metric}), predictions)
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -149,15 +146,11 @@ def merged(records: Sequence[Record], run_id: str, made_of: dict[str, Any]) -> R
     )
 
 
-def in_metrics(
-    problem: Problem, rows: Mapping[str, Sequence[Any]], scores: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    """Metric → language → value, of test rows by language and what is said of them."""
-    found: dict[str, dict[str, float]] = {name: {} for name in problem.metrics}
-    for language, own in rows.items():
-        for name, value in problem.scores([row.gold for row in own], scores[language]).items():
-            found[name][language] = value
-    return found
+def kept(store: Store, record: Record, predictions: pa.Table) -> Record:
+    """The record, once it is written with its predictions."""
+    store.ready()
+    store.write(record, predictions)
+    return result_of(record, store).record
 
 
 def refuse_other_tests(first: Record, other: Record) -> None:

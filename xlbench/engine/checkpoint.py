@@ -39,12 +39,19 @@ def forget(root: Path, run_id: str) -> None:
     shutil.rmtree(folder_of(root, run_id), ignore_errors=True)
 
 
+def weights_and_buffers(module: torch.nn.Module) -> Tensors:
+    """What trains of a module, and the buffers that it is scored with, themselves: names → tensors."""
+    weights: Tensors = {f"weight/{name}": value for name, value in trained_parameters(module).items()}
+    return weights | {f"buffer/{name}": value for name, value in module.named_buffers()}
+
+
 def write_weights(folder: Path, run_id: str, module: torch.nn.Module) -> None:
     """Keep what trained of a run, and the buffers that it is scored with, whole, as `folder/<id>.safetensors`."""
-    tensors: Tensors = {f"weight/{name}": value for name, value in trained_parameters(module).items()}
-    tensors |= {f"buffer/{name}": value for name, value in module.named_buffers()}
     with whole_file(folder / f"{run_id}.safetensors") as file:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, file)
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in weights_and_buffers(module).items()},
+            file,
+        )
 
 
 def read_weights(folder: Path, run_id: str) -> Tensors:

@@ -330,19 +330,17 @@ def _measured(prepared: Prepared, choice: Choice, scores: Mapping[str, np.ndarra
     """What a record says beside what was asked and what it cost: metrics, and the selected step."""
     fitted, problem, test = choice.trained.fitted, prepared.task.problem, prepared.episode.test.rows.by_language
     phenomena: dict[str, dict[str, float]] = {}
-    by_metric: dict[str, dict[str, float]] = {name: {} for name in problem.metrics}
+    gold = {language: [row.gold for row in rows] for language, rows in test.items()}
     for language, rows in test.items():
-        for name, value in problem.scores([row.gold for row in rows], scores[language]).items():
-            by_metric[name][language] = value
         for kind in sorted({row.phenomenon for row in rows} - {""}):
             places = [place for place, row in enumerate(rows) if row.phenomenon == kind]
-            of_kind = problem.scores([rows[place].gold for place in places], scores[language][places])
+            of_kind = problem.scores([gold[language][place] for place in places], scores[language][places])
             phenomena.setdefault(kind, {})[language] = of_kind[problem.metrics[0]]
     units = {row.unit for rows in test.values() for row in rows}
     return {
         "method_config": choice.trained.configuration.config.model_dump(mode="json"),
         "test": {"rows": sum(map(len, test.values())), "units": len(units), "languages": len(test)},
-        "scores": by_metric,
+        "scores": problem.scores_by_language(gold, scores),
         "phenomena": phenomena,
         "learnt": choice.trained.learnt,
         "selection": {
