@@ -68,6 +68,11 @@ def test_the_wheel_holds(unpacked, what):
     assert [name for name in names(SHIPPED[what]) if not (unpacked / name).is_file()] == []
 
 
+def test_the_wheel_holds_every_module_of_the_package(unpacked):
+    ours = {file.relative_to(ROOT) for file in (ROOT / "xlbench").rglob("*.py")}
+    assert {file for file in ours if not (unpacked / file).exists()} == set()
+
+
 def test_the_wheel_takes_no_global_name_and_no_test(wheel, unpacked):
     roots = {path.name for path in unpacked.iterdir()}
     assert {name for name in roots if not name.endswith(".dist-info")} == {"xlbench"}
