@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint unit fuzz faults audit picture board clean bench bench-quick
+.PHONY: demo test lint unit extras minimum fuzz faults audit picture board clean bench bench-quick
 
 # The environment: built once, and again where what it is built from has changed.
 .venv/ready: pyproject.toml constraints.txt
@@ -28,6 +28,27 @@ unit: .venv/ready
 
 # As many processes as there are cores, each with a gibibyte or two to itself.
 SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4
+
+# The parts that tests skip without: extras, each by itself, and a browser. What this machine does not give is said.
+EXTRAS = ray tensorboard mlflow trackio
+extras: .venv/ready
+	@for extra in $(EXTRAS); do \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$$extra]" \
+	    --constraint constraints.txt 2>.venv/extras.log || \
+	    echo "not installed: the extra $$extra, $$(grep -m 1 ^ERROR .venv/extras.log | cut -c 1-120)"; done
+	@command -v chromium >/dev/null || \
+	  { apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium; } >/dev/null 2>&1 || \
+	  echo "not installed: chromium, which the tests of the page open it in (apt-get install chromium, as root)"
+
+# The oldest versions that pyproject.toml allows, in an environment of their own (5 GB with torch's), and what users run.
+minimum:
+	$(PYTHON) -m venv build/minimum
+	build/minimum/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[plots]' \
+	  --constraint constraints-min.txt
+	build/minimum/bin/xlbench run --help >build/minimum/help.txt
+	build/minimum/bin/xlbench compare --methods finetune,soft-prompt,pct,mpt,prefix,ia3 --task logic --languages en,sw \
+	  --model tiny --shots 4 --steps 5 --draws 2 --runs build/minimum/runs --quiet
+	build/minimum/bin/xlbench leaderboard --runs build/minimum/runs --out build/minimum/board --replace
 
 # 10,000 examples of each kind of hostile input, in place of the 100 of `make test`.
 fuzz: .venv/ready

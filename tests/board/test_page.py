@@ -320,7 +320,7 @@ document.body.innerHTML = ""; document.body.dataset.seen = JSON.stringify(seen);
 def chromium() -> str:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "chrome-headless-shell")
     found = next(filter(None, map(shutil.which, names)), None)
-    return found or pytest.skip(f"no browser on this machine; looked for {', '.join(names)}")
+    return found or pytest.skip(f"no browser here: make extras, as root (looked for {', '.join(names)})")
 
 
 def opened(browser: str, file: Path, profile: Path) -> str:

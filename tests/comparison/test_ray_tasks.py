@@ -111,7 +111,7 @@ def test_an_address_where_no_cluster_answers_is_said_at_once(address):
 @pytest.fixture(scope="module")
 def cluster():
     """Two nodes with a CPU each, on this machine."""
-    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+    pytest.importorskip("ray", reason="Ray is not installed: make extras")
     from ray.cluster_utils import Cluster
 
     found = Cluster()
@@ -189,7 +189,7 @@ def started(tmp_path):
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(started, tmp_path, times):
     """With a Ray of the driver's own, which Ctrl-C reaches too."""
-    pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")
+    pytest.importorskip("ray", reason="Ray is not installed: make extras")
     driver = started()
     worker = int((tmp_path / "pid").read_text())
     os.killpg(driver.pid, signal.SIGINT)

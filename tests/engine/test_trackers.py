@@ -115,7 +115,7 @@ def test_without_a_tracker_progress_is_passed_on(runtime):
 
 
 def test_tensorboard_files_hold_the_run(runtime, tmp_path):
-    pytest.importorskip("tensorboard", reason="TensorBoard is not installed (the extra `tensorboard`)")
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: make extras")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     record = run(SPEC, tracked(runtime, f"tensorboard={tmp_path / 'events'}"))
@@ -127,7 +127,7 @@ def test_tensorboard_files_hold_the_run(runtime, tmp_path):
 
 
 def test_mlflow_s_folder_holds_the_run(runtime, tmp_path, monkeypatch):
-    pytest.importorskip("mlflow", reason="MLflow is not installed (the extra `mlflow`)")
+    pytest.importorskip("mlflow", reason="MLflow is not installed: the extra mlflow, in its own environment")
     from mlflow.tracking import MlflowClient
 
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # its database needs more packages
@@ -143,7 +143,7 @@ def test_mlflow_s_folder_holds_the_run(runtime, tmp_path, monkeypatch):
 
 def test_trackio_s_database_holds_the_run(runtime, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
-    pytest.importorskip("trackio", reason="Trackio is not installed (the extra `trackio`)")
+    pytest.importorskip("trackio", reason="Trackio is not installed: the extra trackio, in its own environment")
     from trackio.sqlite_storage import SQLiteStorage
 
     record = run(SPEC, tracked(runtime, "trackio=tried"))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -119,3 +120,10 @@ def test_the_version_is_the_package_s(wheel):
     from xlbench import __version__
 
     assert wheel.name.startswith(f"xlbench-{__version__}-py3-none-any")
+
+
+def test_the_minimum_job_installs_the_oldest_versions_that_the_package_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    lines = (ROOT / "constraints-min.txt").read_text().splitlines()
+    assert {line for line in lines if not line.startswith("#")} == {name.replace(">=", "==") for name in asked}

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from xlbench.analysis.matching import matched, matched_key
 from xlbench.errors import XlbenchError
@@ -54,5 +55,5 @@ def _row(record: Record, groups: dict[Hashable, str]) -> dict[str, Any]:
 
 def csv_of(table: pd.DataFrame) -> str:
     """Results as CSV, safe to open in a spreadsheet (see `csv_cell`); parquet and JSON have the texts as they are."""
-    texts = table.select_dtypes(include=["object", "str"]).columns
+    texts = [name for name in table.columns if not is_numeric_dtype(table[name])]
     return table.assign(**{name: table[name].map(csv_cell) for name in texts}).to_csv(index=False, lineterminator="\n")
