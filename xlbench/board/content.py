@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from xlbench.analysis.declared import declarations, headlines
-from xlbench.analysis.evidence import count, evidence, points
+from xlbench.analysis.evidence import Evidence, count, evidence, points
 from xlbench.analysis.matching import MATCHED, Group, Line, Table, mean_of, once, several_versions
 from xlbench.analysis.power import VarianceParts
 from xlbench.board.blocks import COSTS, NOT_OF_ALL, Block, Command, Grid, costs_of, interval, p_value, percent
@@ -210,6 +210,11 @@ def _evidence(table: Table) -> list[Block]:
         weighed = evidence(table)
     except XlbenchError as fault:
         return [(f"No intervals: {fault}",)]
+    return evidence_blocks(weighed)
+
+
+def evidence_blocks(weighed: Evidence) -> list[Block]:
+    """What evidence says in words, intervals and places, the pairs, the variance parts."""
     scores = [
         [method, interval(score, least=0.0), str(weighed.places.get(method, "–") if len(weighed.places) > 1 else "–"),
          f"{points(weighed.above[method].excess)} points, p {p_value(weighed.above[method].p)}",

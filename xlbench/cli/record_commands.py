@@ -1,5 +1,6 @@
-"""Typer commands about records: diff, export, cite. Parse, call, print."""
+"""Typer commands about records and results: diff, export, cite, analyse. Parse, call, print."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from xlbench import registry
 from xlbench.cli.frame import command, echo, say_left_out
 from xlbench.cli.options import Plugin, Runs
+from xlbench.errors import XlbenchError
+from xlbench.host.plain_text import listed
 
 
 @command
@@ -55,3 +58,46 @@ def cite_command(runs: Runs = "runs", plugin: Plugin = None) -> None:
     say_left_out(vetted.left_out)
     for line in citations(vetted.records):
         echo(line)
+
+
+@command
+def analyse_command(
+    results: Annotated[Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, a row for each judged answer")],
+    columns: Annotated[
+        str | None,
+        typer.Option(help="which column is method, language, unit, value, draw or seed: method=model,value=acc"),
+    ] = None,
+    unit: Annotated[str, typer.Option(help="the word for what other tests would have others of")] = "unit",
+    chance: Annotated[float, typer.Option(help="what guessing has, which methods must beat to be ranked")] = 0.0,
+    margin: Annotated[float, typer.Option(help="differences below it are called the same; a share of 1")] = 0.02,
+) -> None:
+    """Intervals, places, pairs and the draws needed, of any harness's results: no record of xlbench is needed."""
+    from xlbench.analysis.any_results import analyse
+    from xlbench.analysis.evidence import points
+    from xlbench.board.blocks import Grid
+    from xlbench.board.content import evidence_blocks
+    from xlbench.cli.terminal import out, show, table_of
+
+    named = [part.partition("=") for part in listed(columns)] if columns else []
+    for name, is_, column in named:
+        if not (is_ and column):
+            raise XlbenchError(f"--columns {columns}: {name!r} names no column; give method=COLUMN,value=COLUMN")
+    given = {name: column for name, _, column in named}
+    weighed, means = analyse(results, given, unit=unit, chance=chance, margin=margin)
+    languages = list(next(iter(means.values())))
+    best_first = sorted(means, key=lambda method: -weighed.scores[method].estimate)
+    rows = [
+        [method, points(weighed.scores[method].estimate), *(points(means[method][name]) for name in languages)]
+        for method in best_first
+    ]
+    out.print(table_of("Means, in percent", ["method", "mean", *languages], rows))
+    for block in evidence_blocks(weighed):
+        if isinstance(block, Grid):
+            out.print(table_of(block.title, list(block.head), [list(row) for row in block.rows]))
+        elif isinstance(block, tuple):
+            show(*(f"{sentence}." for sentence in block))
+    if weighed.power is not None:
+        needed = (
+            f"{points(by)} points: {draws or 'no number of'} draws" for by, draws in weighed.power.draws_for.items()
+        )
+        show(f"draws that tell methods apart in four cases of five: {', '.join(needed)}")

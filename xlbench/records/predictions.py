@@ -145,16 +145,18 @@ def unit_scores(source: Any, problem: Problem, *, aligned: bool = True) -> UnitS
     test = digest.hexdigest()
     if (problem, test) not in layout.constants:
         layout.constants[problem, test] = _best_constant(problem, gold, layout)
-    values, constant = _by_unit(problem.metric, sums[0], layout), layout.constants[problem, test]
+    values, constant = by_unit(problem.metric, sums[0], layout.asked), layout.constants[problem, test]
     return UnitScores(tuple(layout.languages), layout.ids, values, constant, scores, test[:12])
 
 
-def _by_unit(metric: Metric, sums: FloatArray, layout: _Layout) -> FloatArray:
+def by_unit(metric: Metric, sums: FloatArray, asked: NDArray[np.bool_]) -> FloatArray:
+    """(languages, units) values whose means are the metric in each language, from credits summed over each unit,
+    (languages, units, c); `asked`, (languages, units): whether a language has rows of a unit."""
     values = np.stack([metric.unit_values(of_language) for of_language in sums])
-    if layout.asked.all():
+    if asked.all():
         return values
     means = values.mean(axis=1, keepdims=True)
-    return np.asarray(means + _stretch(layout.asked) * (values - means))
+    return np.asarray(means + _stretch(asked) * (values - means))
 
 
 def _stretch(asked: NDArray[np.bool_]) -> FloatArray:
@@ -169,7 +171,7 @@ def _stretch(asked: NDArray[np.bool_]) -> FloatArray:
 def _best_constant(problem: Problem, gold: Answers, layout: _Layout) -> FloatArray:
     """(languages, units) of the one answer that, always given, has the best metric in the mean over languages."""
     every = (
-        _by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)), layout)
+        by_unit(problem.metric, layout.sums(problem.metric.credits(gold, answers, problem.labels)), layout.asked)
         for answers in problem.constant_answers(gold)
     )
     return max(every, key=np.mean)
