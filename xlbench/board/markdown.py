@@ -41,20 +41,21 @@ def markdown(groups: Sequence[Group]) -> str:
     parts = []
     for group in groups:
         parts += [f"## {escape(group.title, 500)}\n", f"{escape(shared(group), 2000)}.\n"]
-        parts += [_block((leak,)) + "\n" for leak in leaks(group)]
-        parts += [_block(block) + "\n" for block in declared(group)]
+        parts += [block_text((leak,)) + "\n" for leak in leaks(group)]
+        parts += [block_text(block) + "\n" for block in declared(group)]
         parts += [f"**Oracle**: {ORACLE_WORDS}\n"] if group.oracle else []
         for table in group.tables:
             parts.append(f"### {in_words(table.shots, table.per_class)}\n")
-            parts += [_block(block) + "\n" for block in blocks(table)]
-        parts += [_block(block) + "\n" for block in origin(group)]
+            parts += [block_text(block) + "\n" for block in blocks(table)]
+        parts += [block_text(block) + "\n" for block in origin(group)]
     for family in families(groups):
         parts.append(f"## {family.kind}: {escape(family.title, 500)}\n")
-        parts += [_block(block) + "\n" for block in family.blocks]
+        parts += [block_text(block) + "\n" for block in family.blocks]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _block(block: Block) -> str:
+def block_text(block: Block) -> str:
+    """A block as Markdown."""
     if isinstance(block, Grid):
         rows = [[escape(name) for name in block.head], ["--:"] * len(block.head)]
         rows += [[escape(cell, 500) for cell in row] for row in block.rows]

@@ -1,4 +1,4 @@
-"""Typer commands about records and results: diff, export, cite, analyse. Parse, call, print."""
+"""Typer commands about records and results: diff, export, cite, errors, analyse. Parse, call, print."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from xlbench import registry
 from xlbench.cli.frame import command, echo, say_left_out
-from xlbench.cli.options import Plugin, Runs
+from xlbench.cli.options import DataRoot, Plugin, Runs
 from xlbench.errors import XlbenchError
 from xlbench.host.plain_text import listed
 
@@ -101,3 +101,22 @@ def analyse_command(
             f"{points(by)} points: {draws or 'no number of'} draws" for by, draws in weighed.power.draws_for.items()
         )
         show(f"draws that tell methods apart in four cases of five: {', '.join(needed)}")
+
+
+@command
+def errors_command(
+    records: Annotated[
+        list[str], typer.Argument(metavar="RUN [RUN]", help="a record's id or folder; or two, of one test")
+    ],
+    runs: Runs = "runs",
+    data_root: DataRoot = None,
+    out: Annotated[Path, typer.Option(help="the Markdown file to write")] = Path("errors.md"),
+    rows: Annotated[int, typer.Option(min=1, help="the most rows shown of each language")] = 10,
+    plugin: Plugin = None,
+) -> None:
+    """Where a run is wrong, or two runs differ, with the texts: a page for your own eyes, not for publishing."""
+    registry.load_plugins(plugin or ())
+    from xlbench.comparison.mistakes import write_mistakes
+    from xlbench.sources import DataSource
+
+    echo(f"wrote {write_mistakes(records, runs, DataSource(data_root), out, rows)}; it holds texts: not for publishing")
