@@ -1,0 +1,177 @@
+"""The pages for users: commands are run or parsed, links lead somewhere, figures stand in their source."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import guide_pages as guide
+import pytest
+from guide_pages import PAGES, ROOT
+
+from xlbench import Training, registry
+from xlbench.analysis.languages import distance
+from xlbench.cli.plugins.check import check
+from xlbench.version import __version__
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+BY_NAME = {str(page.relative_to(ROOT)): page for page in PAGES}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_page_can_be_followed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Commands exit as they should, options exist, a run's fields are valid, what is shown was printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    guide.Follower(monkeypatch).follow(BY_NAME[name])
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_options_within_text_exist(name: str):
+    first = {"xlbench", *guide.OPTIONS}
+    pieces = [span for span in guide.spans(BY_NAME[name]) if span.startswith("--") or span.split()[0] in first]
+    assert {span: wrong for span in pieces if (wrong := guide.wrong_options(span))} == {}
+    named = {span.split()[1] for span in pieces if span.startswith("xlbench ")}
+    assert named - {"…"} <= set(guide.OPTIONS) | {"--version", "--help"}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_links_lead_somewhere(name: str):
+    for text, target, anchor in guide.links(BY_NAME[name]):
+        assert target.exists(), f"[{text}] leads to {target}, which is not there"
+        assert not anchor or target.suffix != ".md" or anchor in guide.anchors(target), f"[{text}]: no #{anchor}"
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_figure_that_is_a_link_stands_in_what_it_links_to(name: str):
+    """`[67.4 %](file)`: the number is in the file, so that no figure is kept by hand in two places."""
+    for text, target, _ in guide.links(BY_NAME[name]):
+        if re.match(r"-?\d", text):
+            written = target.read_text(encoding="utf-8")
+            for number in re.findall(r"-?\d+(?:[.,]\d+)*", text):
+                assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", written), f"{number} not in {target}"
+
+
+def test_every_page_is_reached_from_the_readme():
+    seen, to_read = set(), [ROOT / "README.md"]
+    while to_read:
+        page = to_read.pop()
+        if page not in seen and page in PAGES:
+            seen.add(page)
+            to_read += [target for _, target, _ in guide.links(page)]
+    assert set(PAGES) - seen == set()
+
+
+def test_the_readme_is_one_screen():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_readme_s_answer_is_the_board_s_first_sentence():
+    verdict = re.search(r"^\*\*(.*)\*\*$", (ROOT / "leaderboard" / "README.md").read_text(encoding="utf-8"), re.M)
+    assert verdict is not None
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").replace("\n> ", "\n").split())
+    assert verdict[1] in said
+
+
+def test_the_changelog_and_the_citation_know_the_version():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[?(\d+\.\d+\.\d+)", changes, flags=re.MULTILINE)
+    assert versions[0] == __version__
+    assert "## Unreleased" in changes
+    assert versions == sorted(versions, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["title"], citation["license"]) == (__version__, "xlbench", "MIT")
+    assert citation["authors"] == [{"name": "The xlbench developers"}]
+
+
+def test_issue_forms_ask_for_something():
+    yaml = pytest.importorskip("yaml")
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) >= 4
+    for form in forms:
+        read: dict[str, Any] = yaml.safe_load(form.read_text(encoding="utf-8"))
+        if form.stem == "config":
+            continue
+        assert {"name", "description", "title", "body"} <= set(read), form.name
+        assert any(field.get("validations", {}).get("required") for field in read["body"]), form.name
+        ids = [field["id"] for field in read["body"] if "id" in field]
+        assert len(ids) == len(set(ids)), form.name
+
+
+# What the pages say of defaults, beside the defaults.
+
+
+def test_defaults_are_as_the_pages_say():
+    training, page = Training(), guide.prose(ROOT / "docs" / "explanation" / "matched.md")
+    assert f"{training.epochs} epochs" in page
+    assert f"{training.least_steps} steps at least" in page
+    assert f"`training.patience` ({training.patience}" in page
+    assert f"trains at a rate of its own, {training.fresh_learning_rate:g} " in page
+
+
+def test_distances_are_as_the_page_says():
+    page = guide.prose(ROOT / "docs" / "explanation" / "limits.md")
+    assert f"{distance('en', 'de'):.2f} to German" in page
+    assert f"{distance('en', 'fr'):.2f} to other" in page
+    assert distance("en", "sw") == 1
+
+
+# The examples, beyond running.
+
+
+def example(page: str, file: str) -> str:
+    """The text of a file that a page holds."""
+    (found,) = [block.text for block in guide.blocks(ROOT / page) if block.file == file]
+    return found
+
+
+def test_the_example_task_keeps_the_contract(tmp_path: Path):
+    pandas = pytest.importorskip("pandas")
+    file = tmp_path / "my_task.py"
+    file.write_text(example("docs/how-to/task-in-python.md", "my_task.py"), encoding="utf-8")
+    for language, visited in (("en", "visited"), ("fr", "a visité")):
+        for split in ("train", "validation", "test"):
+            rows = [
+                {
+                    "premise": f"{split} {number} {visited} Oslo",
+                    "hypothesis": f"{split} {number}{label} Oslo",
+                    "label": label,
+                }
+                for number in range(8)
+                for label in range(3)
+            ]
+            target = tmp_path / "me" / "my-nli" / language / f"{split}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pandas.DataFrame(rows).to_parquet(target)
+    registry.load_plugin(str(file))
+    assert [finding for finding in check("my-nli", data_root=tmp_path) if not finding.ok] == []
+
+
+# The pages' own machinery.
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        ("bash\nxlbench run --method mpt --shots 4 --shot-count 3", "shot-count"),
+        ("bash\nxlbench run --method mtp --shots 4", "mtp"),
+        ("bash\nxlbench run --method mpt --shots 4 --selection best", "selection"),
+        ("bash\nxlbench compare --methods finetune,mtp --shots 4", "mtp"),
+        ("bash\nxlbench walk", "walk"),
+        ("bash\nrm -r runs", "rm"),
+        ("bash rnu\nxlbench list", "rnu"),
+        ("bash run\nxlbench list metods", "metods"),
+        ("bash run\nxlbench list tasks\n```\n```text shown\nno-such-task", "no-such-task"),
+    ],
+)
+def test_a_page_s_mistake_is_found(block: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = tmp_path / "page.md"
+    page.write_text(f"```{block}\n```\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception, match=fault):
+        guide.Follower(monkeypatch).follow(page)
+
+
+@pytest.mark.parametrize("span", ["xlbench run --shotz 4", "compare --suites x", "--no-such", "xlbench list --draws 2"])
+def test_a_wrong_option_within_text_is_found(span: str):
+    assert guide.wrong_options(span) != []
