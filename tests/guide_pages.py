@@ -32,7 +32,7 @@ PAGES = sorted(
     + [page for folder in ("tutorials", "how-to", "explanation") for page in (ROOT / "docs" / folder).glob("*.md")]
 )
 BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
+LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)(?: \"([^\"]*)\")?\)")
 OTHER_COMMANDS = {"make", "pip", "python", "export", "cd", "ray", "git", "nvidia-cuda-mps-control", "sbatch"}
 GROUP: Any = typer.main.get_command(app)
 OPTIONS = {
@@ -76,12 +76,29 @@ def spans(page: Path) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
 
 
-def links(page: Path) -> Iterator[tuple[str, Path, str]]:
-    """Text, file and anchor of each link into the repository."""
-    for text, target in LINK.findall(prose(page)):
+@dataclass(frozen=True)
+class Link:
+    """A link into the repository: its text, the file, a heading there, and its title."""
+
+    text: str
+    file: Path
+    anchor: str
+    title: str
+
+
+def links(page: Path) -> Iterator[Link]:
+    """The links of a page into the repository."""
+    for text, target, title in LINK.findall(prose(page)):
         if not re.match(r"[a-z]+:", target):
             path, _, anchor = target.partition("#")
-            yield text, (page.parent / path).resolve() if path else page, anchor
+            yield Link(text, (page.parent / path).resolve() if path else page, anchor, title)
+
+
+def stands_in(figure: str, title: str, written: str) -> bool:
+    """Whether a line holds all numbers of a figure and all parts of the title, which `; ` parts."""
+    wanted = [*re.findall(r"-?\d+(?:[.,]\d+)*", figure), *filter(None, title.split("; "))]
+    patterns = [re.compile(rf"(?<![\w.]){re.escape(part)}(?![\w.]*\w)") for part in wanted]
+    return any(all(pattern.search(line) for pattern in patterns) for line in written.splitlines())
 
 
 def anchors(page: Path) -> set[str]:
