@@ -1,6 +1,9 @@
 """The pages for users: commands are run or parsed, links lead somewhere, figures stand in their source."""
 
+import json
 import re
+import runpy
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +157,20 @@ def test_the_example_task_keeps_the_contract(tmp_path: Path):
             pandas.DataFrame(rows).to_parquet(target)
     registry.load_plugin(str(file))
     assert [finding for finding in check("my-nli", data_root=tmp_path) if not finding.ok] == []
+
+
+def test_the_notebooks_are_the_tutorials():
+    """`python scripts/notebooks.py` writes what is committed: the same commands in the same order."""
+    notebooks: Any = runpy.run_path(str(ROOT / "scripts" / "notebooks.py"))
+    pages = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+    assert {page.stem for page in pages} == {file.stem for file in (ROOT / "docs" / "tutorials").glob("*.ipynb")}
+    for page in pages:
+        written = page.with_suffix(".ipynb").read_text(encoding="utf-8")
+        assert notebooks["notebook"](page) == written, f"run `python scripts/notebooks.py`: {page.name} has changed"
+        cells = ["".join(cell["source"]) for cell in json.loads(written)["cells"] if cell["cell_type"] == "code"]
+        told = [line.removeprefix("!") for cell in cells for line in cell.splitlines() if line.startswith("!xlbench ")]
+        run = [block for block in guide.blocks(page) if block.words[:1] == ("run",)]
+        assert [shlex.split(line) for line in told] == [words for block in run for words in block.commands()]
 
 
 # The pages' own machinery.
