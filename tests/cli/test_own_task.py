@@ -101,3 +101,12 @@ def test_what_cannot_be_guessed_is_said(folder, tmp_path, make, sentence):
 def _write(file: Path, text: str) -> Path:
     file.write_text(text)
     return file
+
+
+def test_a_method_that_lacks_text_without_labels_is_no_fault_of_the_task(folder):
+    (folder / "train_de.csv").unlink()
+    called("new", "task", folder)
+    checked = called("check", folder / "shop-reviews.toml")
+    assert checked.exit_code == 0, checked.output
+    assert "note  self-training runs: with text: " in checked.output
+    assert "resources.unlabelled.folder=DIR" in checked.output

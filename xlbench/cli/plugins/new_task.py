@@ -110,7 +110,7 @@ def _task(name: str, out: Path, folder: Path, pattern: str, files: Sequence[_Fil
         )
     source = "en" if "en" in languages else next((code for code in languages if code.startswith("en")), first.language)
     source = source or languages[0]
-    lines = ["# A task of your own; every line is a guess to be looked at. Fields: docs/own-data.md", ""]
+    lines = ["# A task of your own; every line is a guess to be looked at. Fields: docs/how-to/own-data.md", ""]
     lines += said("name", name, "the folder's or file's name")
     lines += ['description = "What the task asks, and where the rows come from."']
     tokens = isinstance(next(iter(table.columns[texts[0]]), None), list)

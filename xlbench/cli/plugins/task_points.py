@@ -90,6 +90,8 @@ def _runs(name: str, sample: Sample) -> str | Finding:
     except XlbenchError as fault:
         if sample.model is None and one_line(fault) == _word_lacking(sample, "mean"):
             return Finding(f"{name} does not run on the model tiny", True, one_line(fault), note=True)
+        if "resources.unlabelled" in str(fault):  # text is the user's to give, and its lack no fault of the task's
+            return Finding(f"{name} runs", True, f"with text: {one_line(fault)}", note=True)
         return one_line(fault)
     except Exception as fault:
         return Finding(f"{name} breaks", True, f"{type(fault).__name__}: {one_line(fault)}; {see}", note=True)
