@@ -17,8 +17,6 @@ from xlbench.cli import app
 from xlbench.errors import XlbenchError
 from xlbench.records.store import Store
 
-ROOT = Path(__file__).parents[2]
-
 
 def answers(table, method: str, draw: int) -> pd.DataFrame:
     """Predictions as another harness would have them: a row an answer, right or not."""
@@ -150,23 +148,3 @@ def test_the_command_s_mistakes_are_one_sentence(tmp_path, monkeypatch, argument
     assert done.exit_code == 2
     assert says in done.output
     assert len(done.output.strip().splitlines()) == 1
-
-
-def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
-    """docs/any-results.md: its files are written, its Python is run, its commands end well."""
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "any-results.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"(?:`([\w./-]+)`:\n\n)?```(\w+)\n(.*?)```", page, re.DOTALL)
-    ran = 0
-    for name, kind, text in blocks:
-        if name:
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
-            Path(name).write_text(text, encoding="utf-8")
-        elif kind == "python":
-            exec(compile(text, "any-results.md", "exec"), {})
-        elif kind == "console":
-            for line in text.splitlines():
-                done = CliRunner().invoke(app, line.removeprefix("xlbench ").split())
-                assert done.exit_code == 0, done.output
-                ran += 1
-    assert ran == 2
