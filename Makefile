@@ -3,25 +3,30 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint unit extras minimum fuzz faults audit picture board clean bench bench-quick
+.PHONY: demo test lint unit docs extras minimum fuzz faults audit picture board clean bench bench-quick
 
 # The environment: built once, and again where what it is built from has changed.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch --constraint constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,plots]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,plots,docs]' --constraint constraints.txt
 	touch $@
 
 demo: .venv/ready
 	$(BIN)/xlbench demo
 
-test: lint unit
+test: lint docs unit
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# The site of docs/, in build/docs; a warning is an error.
+docs: .venv/ready
+	$(BIN)/python scripts/reference_pages.py
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs
 
 unit: .venv/ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

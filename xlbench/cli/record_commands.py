@@ -110,7 +110,7 @@ def errors_command(
     ],
     runs: Runs = "runs",
     data_root: DataRoot = None,
-    out: Annotated[Path, typer.Option(help="the Markdown file to write")] = Path("errors.md"),
+    out: Annotated[Path | None, typer.Option(help="the Markdown file to write; none: named after the runs")] = None,
     rows: Annotated[int, typer.Option(min=1, help="the most rows shown of each language")] = 10,
     plugin: Plugin = None,
 ) -> None:

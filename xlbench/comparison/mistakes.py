@@ -37,20 +37,24 @@ class Judged(NamedTuple):
     by_language: Mapping[str, Mapping[str, tuple[int, np.ndarray]]]
 
 
-def write_mistakes(runs: Sequence[str], folder: Path | str, source: DataSource, out: Path, rows: int = 10) -> Path:
+def write_mistakes(
+    runs: Sequence[str], folder: Path | str, source: DataSource, out: Path | None = None, rows: int = 10
+) -> Path:
     """Write where a run is wrong, or where two runs differ, as Markdown with the rows' texts; returns the file.
 
-    `rows`: the most that are shown of each language. Raises XlbenchError for more than two runs, runs of other tests,
-    problems without one answer a row, a file that is there already, and data that are not those of the test.
+    `out`: named after the runs if left out; `rows`: the most that are shown of each language. Raises XlbenchError for
+    more than two runs, runs of other tests, problems without one answer a row, a file that is there already, and data
+    that are not those of the test.
     """
     if not 1 <= len(runs) <= 2:
         raise XlbenchError(
             f"the errors of one run are shown, or those of two beside each other; {len(runs)} were named"
         )
+    records = [find_record(run, folder) for run in runs]
+    out = out or Path(f"errors-{'-'.join(record.id for record in records)}.md")
     if out.exists():
         raise XlbenchError(f"{out} is there already; name another file with --out")
-    store = store_at(folder)
-    judged = [_judged(find_record(run, folder), store) for run in runs]
+    judged = [_judged(record, store_at(folder)) for record in records]
     record = judged[0].record
     labels = problem_of(record.problem).labels
     for other in judged[1:]:
