@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made import group, predictions, record, scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tests.hand_made import group, predictions, record, scored
 from xlbench.analysis.any_results import analyse
 from xlbench.analysis.evidence import evidence
 from xlbench.cli import app

@@ -152,3 +152,15 @@ def test_words_that_are_no_text_are_refused_before_anything_is_written(tmp_path)
     with pytest.raises(XlbenchError, match=r"cannot read .*ABOUT\.md: .*; save it as text in UTF-8"):
         publish(keep(tmp_path / "runs", A), out)
     assert [path.name for path in out.iterdir()] == ["ABOUT.md"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_page_is_opened_where_there_is_a_browser(tmp_path, monkeypatch, there):
+    asked = []
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or there)
+    keep(tmp_path / "runs", record())
+    given = ["leaderboard", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "board"), "--open"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0, done.output
+    assert asked == [(tmp_path / "board" / "index.html").as_uri()]
+    assert ("there is no browser here" in done.output) is not there

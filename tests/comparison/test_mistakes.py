@@ -2,9 +2,9 @@
 
 import numpy as np
 import pyarrow as pa
+from hand_made import record
 from typer.testing import CliRunner
 
-from tests.hand_made import record
 from xlbench import registry
 from xlbench.cli import app
 from xlbench.records.store import Store

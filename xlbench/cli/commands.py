@@ -157,6 +157,7 @@ def leaderboard_command(
         bool, typer.Option("--together", help="refuse records that may not all be compared, and print what differs")
     ] = False,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="draw none, for boards of many records")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="show the page in the browser, once it is written")] = False,
 ) -> None:
     """Write the board from the records: markdown, a web page, figures, CSV and parquet; same records, same bytes."""
     from xlbench.analysis.matching import NotMatched
@@ -172,6 +173,12 @@ def leaderboard_command(
     echo("\n".join(f"wrote {file}" for file in board.files))
     for note in board.notes:
         echo(f"note: {note}")
+    if open_:
+        import webbrowser
+
+        page = (out / "index.html").resolve()
+        if not webbrowser.open(page.as_uri()):
+            echo(f"note: there is no browser here that could be asked to open {page}")
 
 
 @command
