@@ -221,6 +221,32 @@ def average_command(
     show_record(record, f"{runtime.runs}/{record.id}")
 
 
+@command
+@takes((RunSpec, ("model",)), (Runtime, ("data_root", "runs", "device", "plugins", "quiet")))
+def predict_command(
+    record: Annotated[str, typer.Argument(metavar="RUN", help="a record's id, kept with weights")],
+    file: Annotated[Path, typer.Argument(help="your rows: the task's texts and `language`; CSV, TSV, JSON lines")],
+    weights: Annotated[Path, typer.Option(help="the folder that --keep-weights named when it was computed")],
+    language: Annotated[str | None, typer.Option(help="of all rows, where the file has no such column")] = None,
+    out: Annotated[Path | None, typer.Option(help="the CSV file to write; printed if left out")] = None,
+    **given: Any,
+) -> None:
+    """Score your own rows, without labels, with a run's kept model: a label and probabilities for each."""
+    if out is not None and out.exists():
+        raise XlbenchError(f"{out} is there already; name another file with --out")
+    runtime = _runtime(given)
+    registry.load_plugins(runtime.plugins)
+    from xlbench.comparison.own_rows import predicted
+
+    text = predicted(record, file, weights, runtime, words.run_fields(given).get("model"), language)
+    if out is None:
+        echo(text, nl=False)
+    else:
+        from xlbench.host.whole_files import replace_file
+
+        echo(f"wrote {replace_file(out, text.encode())}")
+
+
 def _compare(suite: Suite, runtime: Runtime, picture: Path | None = None) -> None:
     """Run a suite, print its board, say what failed; exit 1 where a cell did."""
     from xlbench.cli.terminal import BarProgress, show_board

@@ -17,7 +17,7 @@ from xlbench.engine.execute import built, predictions_of, tested
 from xlbench.engine.prepare import Prepared, prepare
 from xlbench.engine.session import Session, trained_parameters
 from xlbench.errors import XlbenchError
-from xlbench.method import Method
+from xlbench.method import Method, Resources
 from xlbench.records.bucket import store_at
 from xlbench.records.record import Record
 from xlbench.spec import RunSpec, Runtime, digest
@@ -54,21 +54,30 @@ def average(runs: Sequence[str], weights: Path, runtime: Runtime, model: str | N
     run_id = digest(made_of)[:12]
     if (there := store.finished(run_id)) is not None:
         return there
-    asked = first.spec.model_dump() | {"model": model or first.spec.model, "revision": None}
+    prepared, session, method, module, resources = again(first, runtime, model)
+    _refuse_drawn_apart(method, module, records)
+    load(module, mean_of([read_weights(weights, run) for run in chosen], chosen))
+    method.finish(resources)
+    return _recorded(prepared, method, session, merged(records, run_id, made_of), runtime)
+
+
+def again(
+    record: Record, runtime: Runtime, model: str | None
+) -> tuple[Prepared, Session, Method, torch.nn.Module, Resources]:
+    """A run's method as it was built, for weights that were kept. `model`: the backbone's folder, where the record has
+    its name alone. Raises XlbenchError where the code, the data or the backbone here are not those of the record."""
+    asked = record.spec.model_dump() | {"model": model or record.spec.model, "revision": None}
     prepared = prepare(RunSpec.model_validate(asked), runtime)
     for name in ("revision", "method_source", "test_data"):
-        if prepared.identity[name] != first.identity.get(name):
+        if prepared.identity[name] != record.identity.get(name):
             raise XlbenchError(
-                f"{name} is not what run {first.id} was computed with; give --model and --data-root as then"
+                f"{name} is not what run {record.id} was computed with; give --model and --data-root as then"
             )
     session = Session(prepared.device, prepared.spec.precision, runtime.token_budget or 0)
     method, module, resources = built(prepared, session, prepared.config)
     module.eval()
     method.streams(resources)  # some prepare there what they score with
-    _refuse_drawn_apart(method, module, records)
-    _load(module, mean_of([read_weights(weights, run) for run in chosen], chosen))
-    method.finish(resources)
-    return _recorded(prepared, method, session, merged(records, run_id, made_of), runtime)
+    return prepared, session, method, module, resources
 
 
 def mean_of(states: Sequence[Tensors], names: Sequence[str]) -> Tensors:
@@ -101,7 +110,8 @@ def _refuse_drawn_apart(method: Method, module: torch.nn.Module, records: Sequen
         )
 
 
-def _load(module: torch.nn.Module, state: Tensors) -> None:
+def load(module: torch.nn.Module, state: Tensors) -> None:
+    """Give a module weights and buffers that were kept. Raises XlbenchError where they are not those of its parts."""
     places = weights_and_buffers(module)
     if places.keys() != state.keys():
         raise XlbenchError(
