@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -124,6 +125,21 @@ def test_numbers_that_fit_together_and_were_never_computed_are_found_by_computin
     *_, last = verify(hand_in, seed=0)
     assert not last.ok
     assert "must be within" in last.why
+
+
+def test_gold_answers_that_were_made_to_fit_are_found_by_computing(hand_in):
+    file = record_of(hand_in).with_name("predictions.parquet")
+    table = pq.read_table(file)
+    scores = [table[f"log_prob_{label}"].to_numpy() for label in range(3)]
+    said = np.argmax(scores, axis=0)
+    place = table.column_names.index("gold")
+    pq.write_table(table.set_column(place, "gold", pa.array(said, table["gold"].type)), file)
+    kept = json.loads(record_of(hand_in).read_text())
+    perfect = {"accuracy": dict.fromkeys(kept["scores"]["accuracy"], 1.0)}
+    edited(hand_in, scores=perfect, phenomena={kind: dict.fromkeys(of, 1.0) for kind, of in kept["phenomena"].items()})
+    *_, last = verify(hand_in, seed=0)
+    assert not last.ok
+    assert "gold answers are not those" in last.why
 
 
 def test_what_is_no_hand_in_or_no_cell_is_one_sentence(hand_in, tmp_path):

@@ -142,7 +142,9 @@ def _recomputed(record: Record, spec: RunSpec, store: Store, runtime: Runtime, f
 def _agreement(name: str, theirs: dict[Any, Any], own: dict[Any, Any], same: bool) -> Checked:
     """Whether what was computed here is what was handed in, within what a machine may change."""
     if theirs.keys() != own.keys():
-        return Checked(f"{name}, computed again", False, "its rows are not those of the test here")
+        return Checked(
+            f"{name}, computed again", False, "its rows, units or gold answers are not those of the test here"
+        )
     first, second = ([side[key] for key in sorted(theirs)] for side in (theirs, own))
     apart = None
     if isinstance(first[0], list):  # tags
@@ -170,13 +172,14 @@ def _drawn(records: Sequence[Record], cell: str | None, seed: int | None) -> Rec
     return random.Random(seed).choice(records)
 
 
-def _answers(store: Store, run: str) -> dict[tuple[str, str], list[Any]]:
-    """What a record says by language and row: log-probabilities, or tags."""
+def _answers(store: Store, run: str) -> dict[tuple[str, ...], list[Any]]:
+    """What a record says, log-probabilities or tags, by language, row, unit and gold answer: of these none is the
+    sender's to choose."""
     table = store.predictions(run)
     labels = sum(name.startswith("log_prob_") for name in table.column_names)
     names = [f"log_prob_{label}" for label in range(labels)]
     said = np.column_stack([table[name].to_numpy() for name in names]) if names else table["answer"].to_pylist()
-    keys = zip(table["language"].to_pylist(), table["row_id"].to_pylist(), strict=True)
+    keys = zip(*(map(str, table[name].to_pylist()) for name in ("language", "row_id", "unit_id", "gold")), strict=True)
     return dict(zip(keys, list(said), strict=True))
 
 
