@@ -77,7 +77,7 @@ def commands() -> str:
             names = one.opts if one.param_type_name == "option" else [one.metavar or one.name.upper()]
             called = ", ".join(f"`{option}`" for option in names)
             default = "" if one.default in (None, False, ()) or callable(one.default) else f"`{one.default}`"
-            words, _, within = (one.help or "").removesuffix("]").partition(" [default: ")
+            words, _, within = (one.help or "").replace("\\[", "[").removesuffix("]").partition(" [default: ")
             rows.append((called, words, "required" if one.required else f"`{within}`" if within else default))
         words, options = cell(inspect.cleandoc(command.help or "")), table(("option", "what it is", "default"), rows)
         parts.append(f"## xlbench {name}\n\n{words}\n\n{options}")

@@ -40,6 +40,12 @@ def test_every_option_of_every_command_is_there():
                 assert all(f"`{name}`" in PAGES["docs/reference/commands.md"] for name in option.opts)
 
 
+def test_a_default_stands_in_its_own_column():
+    page = PAGES["docs/reference/commands.md"]
+    assert "[default" not in page
+    assert "| `--task` | registered task; see `xlbench list tasks` | `xnli` |" in page
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_every_page_is_in_it(tmp_path):
     pytest.importorskip("sphinx", reason="Sphinx is not installed: the extra docs")
